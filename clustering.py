@@ -27,7 +27,7 @@ import numpy as np
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.rccs.clusters import REDUCERS, RootCauseClusters, rcc_reach
 from safe_dnn.rccs.dbscan.consensus import Votes, agree, cluster_samples, in_places, placed, settled
-from safe_dnn.rccs.dbscan.contrast import RightImages, Told, told_beyond_class
+from safe_dnn.rccs.dbscan.contrast import ExplainedUncertainty, RightImages, explained_beyond_class
 from safe_dnn.rccs.dbscan.neighbours import Points, random_part
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness, Tuning
 from safe_dnn.rccs.dbscan.projection import Nuisance, Projection, average_neighbours, fit_apart, fit_projection
@@ -78,20 +78,20 @@ def find_root_cause_clusters(
     with ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "kneed")  # takes as long as PCA of a thousand images, after which it is needed
         right = right if reducer == "auto" else None
-        grouped, told = (None, None) if right is None else _set_apart(images, right, progress)
+        grouped, explained = (None, None) if right is None else _set_apart(images, right, progress)
         grouped = grouped or _grouped(images, _looks(images, nuisance), reducer=reducer, progress=progress)
         if right is not None and grouped.is_empty:
-            grouped, told = _one_group(grouped, right, told)
-    tuning, found = grouped.tuning, grouped.found
+            grouped, explained = _one_group(grouped, right, explained)
+    tuning, grouping = grouped.tuning, grouped.grouping
     chosen = None if tuning.chosen is None else tuning.settings[tuning.chosen]
     return RootCauseClusters(
         image_root=images.root, paths=images.paths, skipped=images.skipped, points=grouped.points,
-        projection=grouped.projection, **found._asdict(),
-        reach=rcc_reach(grouped.points, found.labels, found.is_core),
+        projection=grouped.projection, **grouping._asdict(),
+        reach=rcc_reach(grouped.points, grouping.labels, grouping.is_core),
         reducer=reducer, eps=chosen.eps if chosen else 0.0, min_samples=chosen.min_samples if chosen else 0,
         settings=tuning.settings, k_distances=tuning.k_distances, knee=tuning.knee,
         extractor=replace(images.extractor, weights=Path(weights) if weights else None),
-        set_aside=nuisance.aside if nuisance else None, beyond_class=told, parts=grouped.parts,
+        set_aside=nuisance.aside if nuisance else None, beyond_class=explained, parts=grouped.parts,
     )  # fmt: skip
 
 
@@ -109,13 +109,13 @@ class _Grouped(NamedTuple):
     projection: Projection
     points: np.ndarray
     tuning: Tuning
-    found: "Found"
+    grouping: "Grouping"
     parts: np.ndarray
 
     @property
     def is_empty(self) -> bool:
         """Whether there is no RCC."""
-        return bool(self.found.labels.max(initial=NOISE) == NOISE)
+        return bool(self.grouping.labels.max(initial=NOISE) == NOISE)
 
 
 def _looks(images: ImageFeatures, nuisance: Nuisance | None = None) -> _Space:
@@ -136,11 +136,13 @@ def _apart(images: ImageFeatures, right: RightImages) -> _Space | None:
 
 def _grouped(images: ImageFeatures, space: _Space, *, reducer: str = "pca", progress: Progress) -> _Grouped:
     projection, coordinates, points = space
-    tuning, found = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
-    return _Grouped(projection, points, tuning, found, np.zeros(0, int))
+    tuning, grouping = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
+    return _Grouped(projection, points, tuning, grouping, np.zeros(0, int))
 
 
-def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) -> tuple[_Grouped | None, Told | None]:
+def _set_apart(
+    images: ImageFeatures, right: RightImages, progress: Progress
+) -> tuple[_Grouped | None, ExplainedUncertainty | None]:
     """The RCCs by what sets failing images apart, or by looks if these tell as much or there are no others; and what
     both tell.
 
@@ -156,32 +158,34 @@ def _set_apart(images: ImageFeatures, right: RightImages, progress: Progress) ->
     nearest = nearest_failing(apart.points, of_right)
     by_looks = nearest_failing(looks.points, looks.projection.apply(right.features))
 
-    def tells(labels: np.ndarray, nearest: tuple[np.ndarray, np.ndarray] = nearest) -> float:
+    def explains(labels: np.ndarray, nearest: tuple[np.ndarray, np.ndarray] = nearest) -> float:
         of_failing, of_right = (regions(of, labels) for of in nearest)
         wrong = np.arange(n + len(of_right)) < n
-        return told_beyond_class(np.concatenate([of_failing, of_right]), right.classes, wrong, right.units)
+        return explained_beyond_class(np.concatenate([of_failing, of_right]), right.classes, wrong, right.units)
 
     once, once_looks = (cluster_once(space.points, progress)[-1] for space in (apart, looks))
-    told = Told.chosen(tells(once.labels), tells(once_looks.labels, by_looks))
-    if not told.is_apart:
-        *_, divided = _divided(once, tells, images, right, lambda space, _: cluster_once(space.points)[-1])
-        told = Told.chosen(divided, told.looks)
-    if not told.is_apart:
-        return _grouped(images, looks, progress=progress), told
+    explained = ExplainedUncertainty.chosen(explains(once.labels), explains(once_looks.labels, by_looks))
+    if not explained.is_apart:
+        *_, divided = _divided(once, explains, images, right, lambda space, _: cluster_once(space.points)[-1])
+        explained = ExplainedUncertainty.chosen(divided, explained.looks)
+    if not explained.is_apart:
+        return _grouped(images, looks, progress=progress), explained
     grouped = _grouped(images, apart, progress=progress)
     if grouped.is_empty:  # none of it is found again in parts of the images
-        told = Told(tells(grouped.found.labels), told.looks, False)
-        return _grouped(images, looks, progress=progress), told
+        explained = ExplainedUncertainty(explains(grouped.grouping.labels), explained.looks, False)
+        return _grouped(images, looks, progress=progress), explained
 
-    def found_again(space: _Space, names: Sequence[str]) -> Found | None:
+    def steady_grouping(space: _Space, names: Sequence[str]) -> Grouping | None:
         inside = cluster_points(space.points, space.coordinates, names, progress=progress)[1]
         return inside if inside.steadiness else None
 
-    found, parts, apart_told = _divided(grouped.found, tells, images, right, found_again)
-    return grouped._replace(found=found, parts=parts), told._replace(apart=apart_told)
+    grouping, parts, contrast_explained = _divided(grouped.grouping, explains, images, right, steady_grouping)
+    return grouped._replace(grouping=grouping, parts=parts), explained._replace(apart=contrast_explained)
 
 
-def _one_group(looks: _Grouped, right: RightImages, told: Told | None) -> tuple[_Grouped, Told | None]:
+def _one_group(
+    looks: _Grouped, right: RightImages, explained: ExplainedUncertainty | None
+) -> tuple[_Grouped, ExplainedUncertainty | None]:
     """The failing images that lie among failing ones as one RCC, if nearly all of them do and nearly no right ones.
 
     Samples divide such a group by chance, each in its own way, so that no part of it is found again.
@@ -191,16 +195,17 @@ def _one_group(looks: _Grouped, right: RightImages, told: Told | None) -> tuple[
     every, wrong = Placed(points, classes, right.units), np.arange(len(points)) < n
     among = among_failing(every, every, wrong)
     if among[:n].mean() < NEARLY_ALL or among[n:].mean() > 1 - NEARLY_ALL:
-        return looks, told
-    tells = told_beyond_class(among.astype(int), classes, wrong, right.units)
-    found = Found(np.where(among[:n], 0, NOISE), among[:n], None)
-    return looks._replace(found=found, parts=np.full(1, NOISE)), Told(told.apart if told else 0.0, tells, False)
+        return looks, explained
+    share = explained_beyond_class(among.astype(int), classes, wrong, right.units)
+    grouping = Grouping(np.where(among[:n], 0, NOISE), among[:n], None)
+    explained = ExplainedUncertainty(explained.apart if explained else 0.0, share, False)
+    return looks._replace(grouping=grouping, parts=np.full(1, NOISE)), explained
 
 
 def _divided(
-    found: "Found", tells: Callable[[np.ndarray], float], images: ImageFeatures, right: RightImages,
-    cluster: Callable[[_Space, Sequence[str]], "Found | None"],
-) -> tuple["Found", np.ndarray, float]:  # fmt: skip
+    grouping: "Grouping", explains: Callable[[np.ndarray], float], images: ImageFeatures, right: RightImages,
+    cluster: Callable[[_Space, Sequence[str]], "Grouping | None"],
+) -> tuple["Grouping", np.ndarray, float]:  # fmt: skip
     """Divide huge RCCs by what sets their own images apart, where the parts are steady and tell as much.
 
     Parameters
@@ -210,17 +215,17 @@ def _divided(
 
     Returns
     -------
-    found : Found
+    grouping : Grouping
     parts : ndarray of shape (n_rccs,), int
         As of `RootCauseClusters`.
-    told : float
+    explained : float
         By all RCCs.
     """
-    told, n = tells(found.labels), len(images.paths)
-    sizes = np.bincount(found.labels[found.labels != NOISE])
+    explained, n = explains(grouping.labels), len(images.paths)
+    sizes = np.bincount(grouping.labels[grouping.labels != NOISE])
     parts = np.full(len(sizes), NOISE)
     for rcc in np.flatnonzero(sizes >= HUGE * n).tolist():
-        rows = np.flatnonzero(found.labels == rcc)
+        rows = np.flatnonzero(grouping.labels == rcc)
         some = replace(images, paths=tuple(images.paths[row] for row in rows), features=images.features[rows])
         space = _apart(some, right.beside(rows, n))
         if space is None:
@@ -228,23 +233,23 @@ def _divided(
         inside = cluster(space, some.paths)
         if inside is None or inside.labels.max(initial=NOISE) < 1:
             continue
-        divided = found.with_parts(rcc, inside)
-        if (now := tells(divided.labels)) >= MOST_OF_IT * told:
-            found, told = divided, now
+        divided = grouping.with_parts(rcc, inside)
+        if (now := explains(divided.labels)) >= MOST_OF_IT * explained:
+            grouping, explained = divided, now
             parts = np.append(parts, np.full(inside.labels.max(), rcc))
             parts[rcc] = rcc
-    order = np.argsort(-np.bincount(found.labels[found.labels != NOISE]), kind="stable")
-    return found.renumbered(order), parts[order], told
+    order = np.argsort(-np.bincount(grouping.labels[grouping.labels != NOISE]), kind="stable")
+    return grouping.renumbered(order), parts[order], explained
 
 
-class Found(NamedTuple):
+class Grouping(NamedTuple):
     """RCCs: arrays of shape (n_images,), and how steady they are, if that is known."""
 
     labels: np.ndarray
     is_core: np.ndarray
     steadiness: Steadiness | None
 
-    def with_parts(self, rcc: int, inside: "Found") -> "Found":
+    def with_parts(self, rcc: int, inside: "Grouping") -> "Grouping":
         """The same with an RCC divided as its images are inside: the first part has its number, others new ones."""
         rows, steadiness = np.flatnonzero(self.labels == rcc), self.steadiness
         last = int(self.labels.max())
@@ -259,20 +264,20 @@ class Found(NamedTuple):
             for name in ("of_images", "of_beside"):
                 changed[name][rows] = getattr(inside.steadiness, name)
             steadiness = steadiness._replace(of_rccs=of_rccs, **changed)
-        return Found(labels, is_core, steadiness)
+        return Grouping(labels, is_core, steadiness)
 
-    def renumbered(self, order: np.ndarray) -> "Found":
+    def renumbered(self, order: np.ndarray) -> "Grouping":
         """The same with other numbers: `order` has the RCC that comes first, then the second, and so on."""
         number = np.append(np.argsort(order), NOISE)
         steadiness = self.steadiness
         if steadiness is not None:
             steadiness = steadiness._replace(of_rccs=steadiness.of_rccs[order], beside=number[steadiness.beside])
-        return Found(number[self.labels], self.is_core, steadiness)
+        return Grouping(number[self.labels], self.is_core, steadiness)
 
 
 def cluster_once(
     points: np.ndarray, progress: Progress = no_progress
-) -> tuple[np.ndarray, Points, np.ndarray, Tuning, Found]:
+) -> tuple[np.ndarray, Points, np.ndarray, Tuning, Grouping]:
     """Cluster images once, without random samples: of more than `MOST_STORED`, a random part.
 
     Returns
@@ -284,7 +289,7 @@ def cluster_once(
     averaged : ndarray of shape (n_part, n_components), float32
         After `average_neighbours`.
     tuning : Tuning
-    found : Found
+    grouping : Grouping
         For all images.
     """
     part = random_part(len(points))
@@ -301,7 +306,7 @@ def cluster_points(
     *,
     reducer: str = "pca",
     progress: Progress = no_progress,
-) -> tuple[Tuning, Found]:
+) -> tuple[Tuning, Grouping]:
     """Cluster images: once, by which the settings are shown, and in random parts, by which the RCCs are found.
 
     Time and memory grow with the number of images, not with its square.
@@ -313,28 +318,28 @@ def cluster_points(
     names : sequence of str
         See `cluster_samples`.
     """
-    part, original, averaged, tuning, found = cluster_once(points, progress)
+    part, original, averaged, tuning, grouping = cluster_once(points, progress)
     enough = None if reducer == "umap" else settled  # after UMAP the same samples are clustered again
     votes = cluster_samples(coordinates, names, enough=enough, progress=progress)
-    found = _found_again(found, votes)
+    grouping = _consensus(grouping, votes)
     if reducer == "umap":
         reduced = reduced_by_umap(points, progress)  # (n_images, 10)
-        known = largest_first(found.labels[part])
+        known = largest_first(grouping.labels[part])
         tuning = tune(reduced[part], original=original, averaged=averaged, known=known, progress=progress)
-        more = cluster_samples(coordinates, names, reduced=reduced, known=found.labels, progress=progress)
-        found = _found_again(_for_all(tuning, original, points, part), votes.joined(more))
-    return tuning, found
+        umap_votes = cluster_samples(coordinates, names, reduced=reduced, known=grouping.labels, progress=progress)
+        grouping = _consensus(_for_all(tuning, original, points, part), votes.joined(umap_votes))
+    return tuning, grouping
 
 
-def _for_all(tuning: Tuning, some: Points, points: np.ndarray, part: np.ndarray) -> Found:
+def _for_all(tuning: Tuning, some: Points, points: np.ndarray, part: np.ndarray) -> Grouping:
     """The clusters of a part of the images, and all other images placed among these."""
     if len(part) == len(points):
-        return Found(tuning.labels, tuning.is_core, None)
+        return Grouping(tuning.labels, tuning.is_core, None)
     places = placed(some, lambda rows: points[rows], len(points))
-    return Found(*in_places(tuning.labels, tuning.is_core, places), None)
+    return Grouping(*in_places(tuning.labels, tuning.is_core, places), None)
 
 
-def _found_again(once: Found, votes: Votes) -> Found:
+def _consensus(once: Grouping, votes: Votes) -> Grouping:
     """The RCCs on which clusterings of many random parts of the images agree, if at least one of them is steady.
 
     Without a steady one, all images are noise, rather than divided by chance. But if all images together were not
@@ -344,8 +349,8 @@ def _found_again(once: Found, votes: Votes) -> Found:
         return once
     labels, is_core, steadiness = votes.agreed or agree(votes)
     if steadiness.is_steady.any():
-        return Found(labels, is_core, steadiness)
+        return Grouping(labels, is_core, steadiness)
     if once.labels.max() < 1:
         return once
     nothing, zeros = np.full(len(labels), NOISE), np.zeros(len(labels), np.float32)
-    return Found(nothing, nothing != NOISE, Steadiness(zeros[:0], zeros, nothing, zeros, votes.n_samples))
+    return Grouping(nothing, nothing != NOISE, Steadiness(zeros[:0], zeros, nothing, zeros, votes.n_samples))

@@ -31,7 +31,7 @@ from safe_dnn.training.finetuning import TRAINING, UNLABELLED, UNWATCHED, FineTu
 from safe_dnn.training.material import ImageSets, Material, read_material
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, final_test, save_retraining
 from safe_dnn.training.second_pass import fine_tune_twice, is_of_second_pass, second_pass_text
-from safe_dnn.training.settings import NO_WISHES, Wishes, compile_as_given
+from safe_dnn.training.settings import NO_WISHES, Wishes, compile_like_original
 
 
 def retrain(
@@ -85,7 +85,7 @@ def retrain(
             judged = [_answered(material, material.final, one, watch.progress, what)[0] for one in both]
             held_out = material.final.root == tested.root
             more["final"] = final_test(out, *judged, held_out=held_out, within=within)
-        compile_as_given(material.dnn, retrained)
+        compile_like_original(material.dnn, retrained)
         facts = _facts(material, tuning, answers.skipped, (*tied, *before.doubts, *of_groups))
         result = save_retraining(Retraining(**vars(compared), **facts, **more), retrained, out)
         remove_checkpoints(*unfinished)

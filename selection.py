@@ -189,7 +189,7 @@ def select_unsafe_set(
         network of the clustering is not available. Something was set aside, and the table of improvement parameters
         cannot be read.
     """
-    left_out = _left_out(clusters, settings.leave_out)
+    excluded = _excluded(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
         raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {settings.quota}")
     wanted, formula = wanted_images(settings, len(clusters.paths))
@@ -211,7 +211,7 @@ def select_unsafe_set(
             f"unreadable; the first, {skipped[0].path}: {skipped[0].reason}"
         )
     available = nearest.counts.copy()
-    available[list(left_out)] = 0
+    available[list(excluded)] = 0
     if not available.any():
         raise SAFEError(
             "Expected improvement images near an RCC that is not left out. Received none: all "
@@ -224,10 +224,10 @@ def select_unsafe_set(
     else:
         chosen = [image for images, most in zip(candidates, taken, strict=True) for image in images[:most]]
     chosen.sort(key=lambda image: (image.rcc, image.distance, image.image))
-    notes = [*learned_notes, *(aside.notes if aside else ()), *_lacking(clusters, candidates, left_out)]
+    notes = [*learned_notes, *(aside.notes if aside else ()), *_lacking(clusters, candidates, excluded)]
     return UnsafeSet(
         listing.root, tuple(chosen), wanted, formula, n_improvement, tuple(nearest.counts.tolist()),
-        tuple(sorted(skipped)), fingerprint(clusters), left_out, settings.quota, listed=listing.listed,
+        tuple(sorted(skipped)), fingerprint(clusters), excluded, settings.quota, listed=listing.listed,
         notes=tuple(notes),
     )  # fmt: skip
 
@@ -324,15 +324,15 @@ def _choose_halves(
     return chosen
 
 
-def _left_out(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[int, ...]:
+def _excluded(clusters: RootCauseClusters, leave_out: Collection[int]) -> tuple[int, ...]:
     """The RCCs to leave out, sorted; a SAFEError if there are no RCCs, or none would be left."""
     present = {rcc for rcc in clusters.groups if rcc != NOISE}
     unknown = sorted(set(leave_out) - present)
     if unknown:
         raise SAFEError(f"Expected RCCs to leave out. Received {unknown[0]}, which does not exist.")
     if present <= set(leave_out):
-        left_out = "all are judged safe and left out. Ask for images for these too"
-        why = left_out if present else "all failing images are in no cluster. Generate clusters from more"
+        all_safe = "all are judged safe and left out. Ask for images for these too"
+        why = all_safe if present else "all failing images are in no cluster. Generate clusters from more"
         raise SAFEError(f"Expected at least one root cause cluster to select for. Received none: {why}.")
     return tuple(sorted({int(rcc) for rcc in leave_out}))
 
@@ -364,10 +364,10 @@ class _Nearest:
 
 
 def _lacking(
-    clusters: RootCauseClusters, best: Sequence[Sequence[UnsafeImage]], left_out: Collection[int]
+    clusters: RootCauseClusters, best: Sequence[Sequence[UnsafeImage]], excluded: Collection[int]
 ) -> Iterator[str]:
     """A sentence on RCCs of which there are no improvement images: nothing can be selected that repairs them."""
-    wanted = [rcc for rcc in clusters.groups if rcc != NOISE and rcc not in left_out]
+    wanted = [rcc for rcc in clusters.groups if rcc != NOISE and rcc not in excluded]
     lacking = [rcc for rcc in wanted if not any(image.within_eps for image in best[rcc])]
     if lacking:
         named = [f"RCC {rcc} ({count(len(clusters.members(rcc)), 'failing image')})" for rcc in lacking]

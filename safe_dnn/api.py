@@ -92,7 +92,7 @@ class Tested(NamedTuple):
     failures : dnn.tested.AnsweredImages
     accuracy, low, high : float
         With its 95 % interval on new images, by the groups that are known.
-    reasons : pipeline.explaining.FoundReasons
+    reasons : pipeline.explaining.FailureReasons
         Weak spots, under which the network fails more often than elsewhere.
     """
 
@@ -237,7 +237,7 @@ def cluster(
     reasons = listed_reasons(folder)
     texts: dict[int | None, str] = {profile.rcc: profile.text for profile in load_profiles(folder)}
     rows = (
-        (one.name, one.where or texts.get(one.rcc, ""), len(one.images), *row_of(one.figures), one.more)
+        (one.name, one.where or texts.get(one.rcc, ""), len(one.images), *row_of(one.figures), one.fails_more)
         for one in reasons
     )
     columns = ("reason", "what", "images", "tested", "wrong", "rate", "low", "high", "more")

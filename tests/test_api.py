@@ -125,7 +125,7 @@ def test_a_record_of_settings_takes_options_by_name_also_those_of_records_inside
     from safe_dnn.pipeline.generation import ClusteringSettings
 
     settings = settings_of(ClusteringSettings, {"group": "person", "set_aside": ["label"], "other": 1, "reducer": None})
-    assert settings == ClusteringSettings(given=GivenAnswers(group=("person",)), set_aside=("label",))
+    assert settings == ClusteringSettings(answers=GivenAnswers(group=("person",)), set_aside=("label",))
     assert {"group", "predictions", "reducer"} <= names_of(ClusteringSettings)
     assert "given" not in names_of(ClusteringSettings)
 

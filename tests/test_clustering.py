@@ -10,7 +10,7 @@ from safe_dnn import clustering
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.extractor import DIMENSIONS
-from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
+from safe_dnn.pipeline.summary_lines import algorithm_summary, cluster_summary
 from safe_dnn.rccs.confidence import confidence_text
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -33,7 +33,7 @@ def test_umap_finds_the_groups_too_and_always_the_same():
     found = find_root_cause_clusters(images, reducer="umap")
     assert found.sizes.tolist() == [60, 40, 25]
     assert cluster_summary(found) == "3 root cause clusters hold 100% of 125 failures · 1 skipped"
-    assert how_found(found).startswith("vgg16-conv · PCA, then UMAP · DBSCAN with eps ")
+    assert algorithm_summary(found).startswith("vgg16-conv · PCA, then UMAP · DBSCAN with eps ")
     assert find_root_cause_clusters(images, reducer="umap").labels.tolist() == found.labels.tolist()
 
 

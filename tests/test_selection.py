@@ -209,7 +209,7 @@ def test_an_rcc_without_improvement_images_like_its_own_is_told(clusters, draw_f
 def test_rccs_that_are_left_out_get_no_images_and_the_others_share_theirs(clusters, improvement):
     all_three = select_unsafe_set(improvement, clusters, SelectionSettings(size=9))
     unsafe = select_unsafe_set(improvement, clusters, SelectionSettings(size=9, leave_out=[1]))
-    assert unsafe.left_out == (1,)
+    assert unsafe.excluded == (1,)
     assert {image.rcc for image in unsafe.images} == {0, 2}
     assert len(unsafe.images) == len(all_three.images) == 9
     # Their candidates stay theirs: no image near RCC 1 is selected for another.

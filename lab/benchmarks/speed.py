@@ -29,7 +29,7 @@ import numpy as np
 
 from lab.benchmarks.memory import peak_resident_mb
 from lab.benchmarks.results import RESULTS, table, write_section
-from safe_dnn.clustering import Found, cluster_points
+from safe_dnn.clustering import Grouping, cluster_points
 from safe_dnn.FE import stream_features
 from safe_dnn.features.extractor import INPUT_SIZE
 from safe_dnn.features.network import BATCH_SIZE, load_network
@@ -135,7 +135,7 @@ def cluster_generated(n: int) -> dict:
     }
 
 
-def _clustered(data: np.ndarray) -> Found:
+def _clustered(data: np.ndarray) -> Grouping:
     coordinates = data.astype(np.float64)
     points = (coordinates @ relevant_directions(coordinates).T).astype(np.float32)
     return cluster_points(points, coordinates, [f"{i}.png" for i in range(len(data))])[1]

@@ -49,7 +49,10 @@ def repeated_from_results():
         ]
         yield f"| `{case}` | {' | '.join(causes)} |"
         ways = ("looks", "K-means of looks, 12", r"as SAFE chooses(?: \(looks\))?", "ceiling")
-        rows = [re.search(rf"^\| {case} \| [^|]*\| {way} \|(.*)$", page["told"], re.M)[1].split(" | ") for way in ways]
+        rows = [
+            re.search(rf"^\| {case} \| [^|]*\| {way} \|(.*)$", page["explained_uncertainty"], re.M)[1].split(" | ")
+            for way in ways
+        ]
         yield f"| `{case}` | {' | '.join(row[6].strip() for row in rows)} |"
     for case, failures, inspected in re.findall(
         r"^\| (\w+) \| (\d+) of [\d,]+ \| \d+ \| \d+ \| ([\d.]+) \|", page["paper"], re.M

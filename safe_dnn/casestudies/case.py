@@ -49,7 +49,7 @@ class RootCause:
         The columns of `parameters.csv` by which an engineer would recognise it.
     holds : callable
         Whether a subject lies in the region.
-    kept : float
+    share_in_training : float
         Share of the region's images that the training set keeps.
     """
 
@@ -57,7 +57,7 @@ class RootCause:
     description: str
     parameters: tuple[str, ...]
     holds: Callable[[Subject], bool]
-    kept: float = 0.0
+    share_in_training: float = 0.0
 
 
 class Kind(NamedTuple):
@@ -148,7 +148,7 @@ class Case:
             subject = self._draw_subject(rng)
             if not self.clear(subject):
                 continue
-            if part == "train" and any(rng.random() >= cause.kept for cause in self.causes_of(subject)):
+            if part == "train" and any(rng.random() >= cause.share_in_training for cause in self.causes_of(subject)):
                 continue
             yield self.label(subject), subject
             count -= 1

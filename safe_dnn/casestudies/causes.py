@@ -33,7 +33,7 @@ def describe_causes(
                 "name": cause.name,
                 "description": cause.description,
                 "parameters": list(cause.parameters),
-                "kept_in_training": cause.kept,
+                "kept_in_training": cause.share_in_training,
                 "test_images": len(members),
                 "failures": len(members & wrong),
                 "failure_rate_inside": _rate(members, wrong),

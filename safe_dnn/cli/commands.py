@@ -54,15 +54,15 @@ def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 
 def _print_clusters(out: Path, clusters: Any) -> None:
-    from safe_dnn.pipeline.run_record import left_behind, notes_of
-    from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
+    from safe_dnn.pipeline.run_record import lost_notes, notes_of
+    from safe_dnn.pipeline.summary_lines import algorithm_summary, cluster_summary
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
     from safe_dnn.rccs.profiles import load_profiles
 
     warn(clusters.extractor.notice)
     _print_skipped(clusters.skipped)
-    warn(*notes_of(out), left_behind(out))
+    warn(*notes_of(out), lost_notes(out))
     say(cluster_summary(clusters), no_steady_groups_text(clusters))
     texts = {profile.rcc: profile.text for profile in load_profiles(out)}
     rccs = rccs_of(clusters)
@@ -73,7 +73,7 @@ def _print_clusters(out: Path, clusters: Any) -> None:
         say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
     say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
     told = clusters.beyond_class
-    say(told.text if told else "", f"How these were found: {how_found(clusters)}", why_unknown(clusters))
+    say(told.text if told else "", f"How these were found: {algorithm_summary(clusters)}", why_unknown(clusters))
     say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
 
 
@@ -166,10 +166,10 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     """Cut out what a detector sees in improvement images, to select from."""
-    from safe_dnn.dnn.detection.converter import cut_seen_objects
+    from safe_dnn.dnn.detection.converter import cut_detections
 
     given = options.info, options.results, options.images
-    seen = cut_seen_objects(*given, out, score=options.score, progress=progress)
+    seen = cut_detections(*given, out, score=options.score, progress=progress)
     _print_skipped(seen.skipped, seen.notes)
     images = {crop.image for crop in seen.crops}
     say(f"{count(len(seen.crops), 'detection')} cut out of {count(len(images), 'image')}")
@@ -196,7 +196,7 @@ def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> N
     given = settings_of(GivenAnswers, vars(options))
     found = confirm(out, given, after=options.after, weights=options.weights, progress=progress)
     warn(*found.notes)
-    say(*found.told, "" if found.told else "Nothing to confirm: no weak spot, and no RCC that fails more often")
+    say(*found.verdicts, "" if found.verdicts else "Nothing to confirm: no weak spot, and no RCC that fails more often")
     say("With the later model:" if found.closed else "", *(f"  {text}" for text in found.closed))
     say(f"Written: confirmation.csv{', closure.csv' if found.closed else ''} in {out}")
 
@@ -230,7 +230,7 @@ def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> 
             return NOT_SHOWN if lacking else 0
         say(f"Written: {REGISTER_FILE}, scope.csv in {out}, {count(len(entries), 'reason')}")
         return 0
-    maker = Maker(seen=newest(out))
+    maker = Maker(last_entry=newest(out))
     changes = changes_in(options.read, load_register(out), scope_entry(out))
     say(*(change.text for change in changes))
     if options.apply:
@@ -403,7 +403,7 @@ def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
     serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), **more)
 
 
-def _run_service(options: argparse.Namespace, more: dict[str, Any]) -> None:
+def _run_service(options: argparse.Namespace, page_options: dict[str, Any]) -> None:
     from safe_dnn.page.app import host_service
     from safe_dnn.page.jobs import Allowance
     from safe_dnn.page.serving.service import Terms
@@ -424,7 +424,7 @@ def _run_service(options: argparse.Namespace, more: dict[str, Any]) -> None:
     if options.models:
         limits = limits._replace(suffixes=limits.suffixes | MODELS)
     allowance = Allowance(jobs=3, in_all=200, seconds=60 * numbers["minutes"])
-    host_service(options.service, Terms(numbers["days"], options.user_header or ""), limits, allowance, **more)
+    host_service(options.service, Terms(numbers["days"], options.user_header or ""), limits, allowance, **page_options)
 
 
 def _print_retraining(result: Any, out: Path) -> None:

@@ -154,8 +154,8 @@ def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) ->
     )
 
 
-def check_given(options: DnnOptions) -> StrPath:
-    """The table of targets; a SAFEError if it or the threshold is not given."""
+def required_targets(options: DnnOptions) -> StrPath:
+    """The table of targets; a SAFEError if it or the threshold is missing."""
     if options.targets is None or options.threshold is None:
         raise SAFEError(
             f"Expected a {'threshold' if options.targets else 'table of targets'}, since the model is a regression. "
@@ -177,7 +177,7 @@ def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) 
     SAFEError
         The targets or the threshold are not given, or as of `read_targets` and `with_targets`.
     """
-    targets = read_targets(check_given(options))
+    targets = read_targets(required_targets(options))
     if outputs and len(targets.names) != outputs:
         raise SAFEError(
             f"Expected as many columns of targets as the model has outputs, {outputs}. Received {len(targets.names)} "
@@ -390,21 +390,21 @@ def collect_failures(
 
 
 def keep_failures(
-    given: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, hold_out: HoldOut | None = None
+    answered: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, hold_out: HoldOut | None = None
 ) -> AnsweredImages:
     """Write the failures among answers, and the answers themselves."""
-    given = dataclasses.replace(
-        given, notes=given.doubts + given.notes, skipped=tuple(sorted(given.skipped)),
-        threshold=options.threshold if given.task == "regression" else None, targets=str(options.targets or ""),
+    answered = dataclasses.replace(
+        answered, notes=answered.doubts + answered.notes, skipped=tuple(sorted(answered.skipped)),
+        threshold=options.threshold if answered.task == "regression" else None, targets=str(options.targets or ""),
         rescale=options.rescale, trust_model=options.trust_model, group=hold_out.group if hold_out else (),
     )  # fmt: skip
-    if given.held_out and not given.failing:
+    if answered.held_out and not answered.failing:
         raise SAFEError(
-            f"Expected failing images among the {len(given.paths):,} that are not held out. Received none. Hold out "
+            f"Expected failing images among the {len(answered.paths):,} that are not held out. Received none. Hold out "
             "a smaller share, or nothing."
         )
-    save_failures(given, out)
-    return given
+    save_failures(answered, out)
+    return answered
 
 
 def checked_folder(out: StrPath, test: StrPath, *files: str, folders: Sequence[str] = (FAILURES,)) -> Path:
@@ -465,34 +465,34 @@ def checked(options: DnnOptions) -> DnnOptions:
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_failures(given: AnsweredImages, folder: Path) -> None:
+def save_failures(answered: AnsweredImages, folder: Path) -> None:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together."""
-    wrong = given.taken(~given.right)
+    wrong = answered.taken(~answered.right)
     label, predicted, score, kind, target = wrong.answers
     columns = (wrong.paths, label.tolist(), predicted.tolist(), map(rounded, score.tolist()))
     rows = ((f"{FAILURES}/{path}", path, *cells) for path, *cells in zip(*columns, strict=True))
     table = table_text(["image", "source", target, "predicted", kind], rows)
-    accuracy = json.dumps(_record_of(given, folder), indent=2, ensure_ascii=False) + "\n"
-    files = {PREDICTIONS_FILE: predictions_text(given), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
+    accuracy = json.dumps(_record_of(answered, folder), indent=2, ensure_ascii=False) + "\n"
+    files = {PREDICTIONS_FILE: predictions_text(answered), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     # All that takes room comes before the images are exchanged.
     with replacing_images(folder / FAILURES, lambda: save_files(folder, files)) as new:
         for path in wrong.paths:
             (new / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(given.root / path, new / path)
+            shutil.copyfile(answered.root / path, new / path)
 
 
-def _record_of(given: AnsweredImages, folder: Path) -> dict[str, Any]:
+def _record_of(answered: AnsweredImages, folder: Path) -> dict[str, Any]:
     """The contents of `accuracy.json`."""
-    held_out = {"images": len(given.held_out), "group": given.group}
+    held_out = {"images": len(answered.held_out), "group": answered.group}
     return {
-        "test_accuracy": given.accuracy, "test_size": len(given.paths), "failures": len(given.failing),
-        "classes": given.known_classes, "task": given.task, "threshold": given.threshold,
-        "model": relative(given.source, folder), "test_root": relative(given.root, folder),
-        "assumptions": given.notes, "skipped": plain(given.skipped, folder),
-        **({"rescale": given.rescale} if given.rescale else {}),
-        **({"trust_model": True} if given.trust_model else {}),
-        **({"targets": relative(given.targets, folder)} if given.targets else {}),
-        **({HOLD_OUT: held_out} if given.held_out else {}),
+        "test_accuracy": answered.accuracy, "test_size": len(answered.paths), "failures": len(answered.failing),
+        "classes": answered.known_classes, "task": answered.task, "threshold": answered.threshold,
+        "model": relative(answered.source, folder), "test_root": relative(answered.root, folder),
+        "assumptions": answered.notes, "skipped": plain(answered.skipped, folder),
+        **({"rescale": answered.rescale} if answered.rescale else {}),
+        **({"trust_model": True} if answered.trust_model else {}),
+        **({"targets": relative(answered.targets, folder)} if answered.targets else {}),
+        **({HOLD_OUT: held_out} if answered.held_out else {}),
     }  # fmt: skip
 
 

@@ -27,7 +27,7 @@ from safe_dnn.support.errors import SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
 from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.tables import number_in
-from safe_dnn.support.text import as_seen, count, printable, some
+from safe_dnn.support.text import count, printable, some, visible_text
 
 BATCH_SIZE = 128  # for inference, not for training
 CACHE_BYTES = 2**30
@@ -171,7 +171,7 @@ def check_spelling(names: Iterable[str], together: Iterable[Collection[str]], so
     first: dict[str, str] = {}
     for name in sorted(names):
         other = first.setdefault(_spelt(name), name)
-        is_unseen = as_seen(name) == as_seen(other)
+        is_unseen = visible_text(name) == visible_text(other)
         if other != name and (is_unseen or not any({name, other} <= {*those} for those in together)):
             received = " and ".join(map(ascii if is_unseen else printable, (other, name)))
             raise SAFEError(
@@ -182,7 +182,7 @@ def check_spelling(names: Iterable[str], together: Iterable[Collection[str]], so
 
 def _spelt(name: str) -> str:
     """A class in the spelling that others are compared in."""
-    looks = as_seen(name)
+    looks = visible_text(name)
     if abs(number := number_in(looks)) < 2**53:  # above, it may be another one
         return repr(number)
     return re.sub(r"[\s_]|(?<=\w)-(?=\w)|(?<!\d)0+(?=\d)", "", unicodedata.normalize("NFKC", looks).casefold()) or looks
@@ -274,7 +274,7 @@ def is_decided(probabilities: np.ndarray) -> np.ndarray:
     return (probabilities == probabilities.max(axis=1, keepdims=True)).sum(axis=1) == 1
 
 
-def undecided(dnn: Dnn, found: Predictions) -> tuple[str, ...]:
+def undecided(dnn: Dnn, predictions: Predictions) -> tuple[str, ...]:
     """A sentence on images for which a classifier has several largest outputs; empty if there are none.
 
     Raises
@@ -282,9 +282,9 @@ def undecided(dnn: Dnn, found: Predictions) -> tuple[str, ...]:
     SAFEError
         There are more than one of `UNDECIDED_OF`.
     """
-    tied = 0 if dnn.task == "regression" else int((~is_decided(found.outputs)).sum())
-    text = f"several classes have the largest output for {tied:,} of {count(len(found.outputs), 'image')}"
-    if tied * UNDECIDED_OF > len(found.outputs):
+    tied = 0 if dnn.task == "regression" else int((~is_decided(predictions.outputs)).sum())
+    text = f"several classes have the largest output for {tied:,} of {count(len(predictions.outputs), 'image')}"
+    if tied * UNDECIDED_OF > len(predictions.outputs):
         raise SAFEError(
             f"Expected a model that decides on a class. Received: {dnn.path}, where {text}. Is it trained, and are its "
             "pixels scaled as in training?"
@@ -524,7 +524,7 @@ def skipped_of(pixels: Pixels, paths: Sequence[str]) -> tuple[Skipped, ...]:
     return tuple(Skipped(paths[i], reason) for i, reason in sorted(pixels.unreadable.items()))
 
 
-def judge(dnn: Dnn, images: LabelledImages, found: Predictions, *, threshold: float | None = None) -> Judgement:
+def judge(dnn: Dnn, images: LabelledImages, predictions: Predictions, *, threshold: float | None = None) -> Judgement:
     """Compare outputs with the labels of the images.
 
     Parameters
@@ -532,7 +532,7 @@ def judge(dnn: Dnn, images: LabelledImages, found: Predictions, *, threshold: fl
     threshold : float
         Required for a regression: a prediction is correct if its error is at most this.
     """
-    indices, outputs, _ = found
+    indices, outputs, _ = predictions
     if dnn.task == "regression":
         return judge_regression(images, indices, outputs, threshold)
     predicted = outputs.argmax(axis=1)

@@ -385,8 +385,8 @@ def probabilities_in(rows: Table, columns: Mapping[str, str]) -> tuple[tuple[str
     return tuple(found), probabilities, [] if _is_whole(found) else [off]
 
 
-def _is_whole(found: Mapping[str, np.ndarray]) -> bool:
-    return bool((np.abs(sum(found.values()) - 1) <= SUM_OFF).all())
+def _is_whole(probabilities: Mapping[str, np.ndarray]) -> bool:
+    return bool((np.abs(sum(probabilities.values()) - 1) <= SUM_OFF).all())
 
 
 def class_column(name: str) -> str:
@@ -397,22 +397,25 @@ def class_column(name: str) -> str:
 # --- Its files --------------------------------------------------------------------------------------------------
 
 
-def predictions_text(given: AnsweredImages) -> str:
+def predictions_text(answered: AnsweredImages) -> str:
     """`predictions.csv`: a row per test image; the score is empty where it is unknown.
 
     Probabilities of classes, if they are known, stand in further columns, which `read_predictions` finds again. If
     images are held out, they have rows without answers, and the column `held_out` is true.
     """
-    answers, shares = given.answers, given.probabilities
-    extra = [HELD_OUT] if given.held_out else []
-    header = [IMAGE, answers.target, PREDICTED, answers.kind, RIGHT, *extra, *map(class_column, given.classes)]
-    more = [[]] * len(given.paths) if shares is None else [[f"{p:.6g}" for p in row] for row in shares.tolist()]
-    known = (answers.label.tolist(), answers.predicted.tolist(), answers.score.tolist(), given.right.tolist(), more)
-    rows = [
-        [path, label, predicted, rounded(score), "true" if is_right else "false", *("false" for _ in extra), *further]
-        for path, label, predicted, score, is_right, further in zip(given.paths, *known, strict=True)
+    answers, shares = answered.answers, answered.probabilities
+    extra = [HELD_OUT] if answered.held_out else []
+    header = [IMAGE, answers.target, PREDICTED, answers.kind, RIGHT, *extra, *map(class_column, answered.classes)]
+    columns = [answers.label, answers.predicted, answers.score, answered.right]
+    share_texts = [
+        [f"{p:.6g}" for p in row] for row in ([[]] * len(answered.paths) if shares is None else shares.tolist())
     ]
-    rows += [[path, "", "", "", "", "true", *("" for _ in given.classes)] for path in sorted(given.held_out)]
+    known = (*(column.tolist() for column in columns), share_texts)
+    rows = [
+        [path, label, predicted, rounded(score), "true" if is_right else "false", *("false" for _ in extra), *texts]
+        for path, label, predicted, score, is_right, texts in zip(answered.paths, *known, strict=True)
+    ]
+    rows += [[path, "", "", "", "", "true", *("" for _ in answered.classes)] for path in sorted(answered.held_out)]
     return table_text(header, rows)
 
 

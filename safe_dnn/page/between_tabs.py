@@ -12,7 +12,7 @@ from safe_dnn.page.messages import warn
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
-from safe_dnn.pipeline.run_record import given_parameters, given_predictions
+from safe_dnn.pipeline.run_record import specified_parameters, specified_predictions
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
 
@@ -32,7 +32,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
         *values, last = sent
         fields, filled_in = form.named(values), last.get("folder") or ""
         failing = printable(str(settings.out / FAILURES))
-        given = tuple(map(printable, given_predictions(settings.out)))
+        given = tuple(map(printable, specified_predictions(settings.out)))
         # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
         of_run = ((fields["predictions"] or ""), (fields["tested"] or "")) in (("", ""), given)
         if (fields["folder"] or "").strip() not in ("", filled_in, failing) or not of_run:
@@ -43,11 +43,11 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
             )
             return clusters.fold.show(folded=False)
         fields |= {"folder": failing, "predictions": "", "tested": ""}
-        if filled_in not in ("", failing) and fields["parameters"] == printable(given_parameters(settings.out)):
+        if filled_in not in ("", failing) and fields["parameters"] == printable(specified_parameters(settings.out)):
             fields["parameters"] = ""  # about the images of an earlier run as well
         # A start that is refused, since other work is running, leaves the form filled in.
-        shown = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
-        return {**shown, **clusters.generate(fields)}
+        filled_fields = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
+        return {**filled_fields, **clusters.generate(fields)}
 
     filled = [*form.widgets, form.filled]
     failures.view.find.click(on_find, filled, [*filled, *clusters.outputs], js=TO_CLUSTERS, **VIEW)
@@ -58,12 +58,12 @@ def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:
 
     for here, there in ((labels, retraining), (retraining, labels)):
 
-        def given(typed: str | None, other: str | None, filled: dict, *, there: Any = there) -> dict:
+        def copied(typed: str | None, other: str | None, filled: dict, *, there: Any = there) -> dict:
             if (other or "").strip() or not (typed or "").strip():
                 return gr.skip()
             return {there.train: typed, there.form.filled: {**filled, "train": typed}}  # not typed there: as filled in
 
         sent = [here.train, there.train, there.form.filled]
-        filled_in = gr.on([here.train.blur, here.train.submit], given, sent, [there.train, there.form.filled], **VIEW)
+        filled_in = gr.on([here.train.blur, here.train.submit], copied, sent, [there.train, there.form.filled], **VIEW)
         if there is labels:  # the tab may have been opened before the field was filled in
             labels.show_after(filled_in)

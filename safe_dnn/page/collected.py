@@ -33,12 +33,12 @@ class CollectedFailures:
         """A text that differs where other failures have been collected; empty if there are none."""
         return self._settings.results.stamp_of(*TABLES) if self.there else ""
 
-    def groups(self, shown: AnsweredImages) -> KnownGroups | None:
+    def groups(self, answered: AnsweredImages) -> KnownGroups | None:
         """Which test images are not independent, or may not be."""
         out, within = self._settings.out, self._settings.root
-        return groups_of_test(out, shown.root, shown.paths, shown.right, within=within)
+        return groups_of_test(out, answered.root, answered.paths, answered.right, within=within)
 
-    def shown(self, key: str | None = None) -> AnsweredImages:
+    def load(self, key: str | None = None) -> AnsweredImages:
         """Read the failures; their digest is the present `key`.
 
         Parameters
@@ -82,7 +82,7 @@ def failures_of(clusters: RootCauseClusters, out: Path) -> AnsweredImages | None
 def are_earlier(settings: PageSettings) -> bool:
     """Whether the clusters are of failures that were collected before those in the output folder."""
     try:
-        clusters = settings.results.shown().review.original
+        clusters = settings.results.state().review.original
         return clusters.home == (settings.out / FAILURES).resolve() and failures_of(clusters, settings.out) is None
     except SAFEError:
         return False  # there are none, or their tab says what is damaged

@@ -113,7 +113,7 @@ class FormView:
         self._last = last
         self._fields: dict[str, gr.components.Component] = {}
         self._defaults: dict[str, Any] = {}
-        self.more: gr.Accordion | None = None
+        self.fold: gr.Accordion | None = None
         self._folds: dict[gr.Accordion, set[str]] = {}  # with the fields that open them
         self.filled = gr.State({})  # what the fields were last filled in or sent with, and the run
 
@@ -124,13 +124,13 @@ class FormView:
         self._defaults[name] = widget.value or ""
         return widget
 
-    def text(self, name: str, elem_id: str, label: str, info: str, example: str = "", **more: Any) -> gr.Textbox:
+    def text(self, name: str, elem_id: str, label: str, info: str, example: str = "", **options: Any) -> gr.Textbox:
         """Lay out a field that is typed into, with an example as long as it is empty."""
-        return self.add(name, gr.Textbox(label=label, info=info, placeholder=example, elem_id=elem_id, **more))
+        return self.add(name, gr.Textbox(label=label, info=info, placeholder=example, elem_id=elem_id, **options))
 
-    def path(self, name: str, elem_id: str, label: str, info: str, example: str, **more: Any) -> gr.Textbox:
+    def path(self, name: str, elem_id: str, label: str, info: str, example: str, **options: Any) -> gr.Textbox:
         """The same of the first row of a form, for a path."""
-        return self.text(name, elem_id, label, info, f"/path/to/{example}", scale=3, min_width=220, **more)
+        return self.text(name, elem_id, label, info, f"/path/to/{example}", scale=3, min_width=220, **options)
 
     def fill_from(self, button: gr.Button, values: Mapping[str, object]) -> gr.events.Dependency:
         """Fill in fields with values, by name, when the button of the example is clicked."""
@@ -144,12 +144,12 @@ class FormView:
     def options(self, title: str, elem_id: str | None = None, known: Iterable[str] = ()) -> Iterator[None]:
         """Fold away the fields laid out in the block, until one differs from its default, but for those `known`.
 
-        Blocks may lie in one another; `more` is the outer one.
+        Blocks may lie in one another; `fold` is the outer one.
         """
-        others = set(self._fields)
-        with gr.Accordion(title, open=False, elem_id=elem_id) as more:
+        earlier = set(self._fields)
+        with gr.Accordion(title, open=False, elem_id=elem_id) as fold:
             yield
-        self.more, self._folds[more] = more, set(self._fields) - others - set(known)
+        self.fold, self._folds[fold] = fold, set(self._fields) - earlier - set(known)
 
     @property
     def widgets(self) -> list[gr.components.Component]:
@@ -324,8 +324,8 @@ class FormTab:
         self.job_view.wire(filled_in)
 
 
-def given(path: str | None, what: str, settings: PageSettings) -> str:
-    """A path that a form must give; a SAFEError if it does not, or if the page accepts no such path."""
+def required_path(path: str | None, what: str, settings: PageSettings) -> str:
+    """The path in a field that must be filled in; a SAFEError if it is empty or the page refuses the path."""
     if not (path or "").strip():
         raise SAFEError(f"Expected the {what}. Received: nothing.")
     return settings.accept(path)

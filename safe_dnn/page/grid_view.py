@@ -65,7 +65,7 @@ class GridView:
             return ""
 
     def show(
-        self, heading: str, rows: Sequence[int], page: int, told: Callable[[int], Mapping[str, str]],
+        self, heading: str, rows: Sequence[int], page: int, caption: Callable[[int], Mapping[str, str]],
         file: Callable[[int], Path], key: str, picked: Sequence[int] = (),
     ) -> dict:  # fmt: skip
         """A page of images.
@@ -76,8 +76,8 @@ class GridView:
             Their indices.
         page : int
             The nearest page that there is is shown.
-        told : callable
-            Of an index: `name` of the image, and what is `told` of it and else (see grid.js).
+        caption : callable
+            Of an index: `name` and `caption` of the image, and other properties of its tile (see grid.js).
         file : callable
             Of an index: the image.
         key : str
@@ -88,7 +88,7 @@ class GridView:
         pages = max(1, -(-len(rows) // PER_PAGE))
         page = min(max(page, 0), pages - 1)
         tiles = [
-            {"index": row, "picture": data_uri(file(row), 128, self._settings.root), **told(row)}
+            {"index": row, "picture": data_uri(file(row), 128, self._settings.root), **caption(row)}
             for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
         ]
         where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
@@ -113,7 +113,7 @@ class Listed(NamedTuple):
     root : Path
     paths : sequence of str
         Below `root`.
-    told : callable
+    caption : callable
         The line below the image in a place.
     hints : sequence of str
         What the tooltip of each image, and the line below it once it is enlarged, say besides; may be empty.
@@ -124,7 +124,7 @@ class Listed(NamedTuple):
     heading: str
     root: Path
     paths: Sequence[str]
-    told: Callable[[int], str]
+    caption: Callable[[int], str]
     hints: Sequence[str] = ()
     wrong: Sequence[bool] = ()
 
@@ -158,23 +158,23 @@ class ListedView:
         self.key, self.chosen = gr.State(""), gr.State("")
         self.outputs = [*self.grid.outputs, self.key, self.chosen]
 
-    def _file_of(self, place: object, seen: str) -> Path:
-        key, _, chosen = seen.rpartition(" ")
+    def _file_of(self, place: object, key_sent: str) -> Path:
+        key, _, chosen = key_sent.rpartition(" ")
         listed = self._images_of(key, chosen)
         return listed.root / listed.paths[range(len(listed.paths))[int(place)]]  # type: ignore[call-overload]
 
     def show(self, key: str, listed: Listed, chosen: str = "", page: int = 0) -> dict:
         """A page of images, the nearest that there is; `images_of` gives the same ones for the key and the choice."""
 
-        def told(place: int) -> dict[str, str]:
+        def caption(place: int) -> dict[str, str]:
             hint = printable(listed.hints[place]) if listed.hints else ""
-            known = {"name": printable(listed.paths[place]), "told": printable(listed.told(place)), "hint": hint}
+            known = {"name": printable(listed.paths[place]), "caption": printable(listed.caption(place)), "hint": hint}
             return {**known, "is": "wrong" if listed.wrong[place] else "right"} if listed.wrong else known
 
         def file(place: int) -> Path:
             return listed.root / listed.paths[place]
 
-        shown = self.grid.show(listed.heading, range(len(listed.paths)), page, told, file, f"{key} {chosen}")
+        shown = self.grid.show(listed.heading, range(len(listed.paths)), page, caption, file, f"{key} {chosen}")
         return {**shown, self.key: key, self.chosen: chosen}
 
     def wire(self, counts: Mapping[gr.HTML, str], at_first: str = "") -> None:

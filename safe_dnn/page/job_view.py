@@ -46,9 +46,9 @@ class JobView:
 
     def __init__(
         self, settings: PageSettings, tab: str, status: gr.HTML, button: gr.Button, cancel: gr.Button,
-        guide: Callable[[], str], result: gr.Column, stopped: str = STOPPED, others: Sequence[gr.Button] = (),
+        guide: Callable[[], str], result: gr.Column, stopped: str = STOPPED, other_buttons: Sequence[gr.Button] = (),
     ):  # fmt: skip
-        self._buttons = (button, *others)
+        self._buttons = (button, *other_buttons)
         self._tab, self._guide, self._result = tab, guide, result
         self._settings = settings
         self._stopped = stopped
@@ -76,10 +76,10 @@ class JobView:
         job.show = show
         return self._progress(job)
 
-    def first(self, found: Callable[[], dict]) -> dict:
-        """For a window that is opened: what `found` shows of the folder. A job that runs is yet to be followed."""
+    def first(self, look: Callable[[], dict]) -> dict:
+        """For a window that is opened: what `look` shows of the folder. A job that runs is yet to be followed."""
         job = self._settings.jobs.latest(self._tab)
-        return {self.followed: job.number if job and job.finished(0) else 0, **self._follow(), **found()}
+        return {self.followed: job.number if job and job.finished(0) else 0, **self._follow(), **look()}
 
     def look(self, show: Callable[[], dict], *, same: bool = False) -> dict:
         """What `show` finds in the folder or, if there is no result, the instructions, without an earlier result.

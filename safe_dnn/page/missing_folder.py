@@ -5,7 +5,7 @@ from pathlib import Path
 import gradio as gr
 
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.forms import given
+from safe_dnn.page.forms import required_path
 from safe_dnn.page.messages import pane, put_away, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.generation import missing_folder, moved_around, take_new_place
@@ -35,7 +35,7 @@ class MovedView:
             return {self._pane: reveal(), self._place: gr.Textbox(label=label)}
 
         def on_place(typed: str | None) -> None:
-            place = Path(given(typed, "folder in which they lie now", settings))
+            place = Path(required_path(typed, "folder in which they lie now", settings))
             if missing := missing_folder(settings.out):
                 take_new_place(settings.out, *moved_around(missing, place), within=settings.root)
 

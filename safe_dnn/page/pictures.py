@@ -27,19 +27,19 @@ def served_folder() -> Path:
 
 
 def thumbnails(
-    root: Path, paths: list[str], side: int, within: Path | None, told: Mapping[str, str] | None = None
+    root: Path, paths: list[str], side: int, within: Path | None, captions: Mapping[str, str] | None = None
 ) -> list[tuple[str, str]]:
     """Images for a gallery (see `picture_file`), each with its file name, which is what is cut off.
 
     Parameters
     ----------
-    told : mapping of str to str, optional
+    captions : mapping of str to str, optional
         By path, what stands instead of the name.
     within : Path or None
         The page's root: of a file outside it no picture is shown.
     """
-    captions = [(told or {}).get(path) or printable(Path(path).name) for path in paths]
-    return [(picture_file(root / path, side, within), caption) for path, caption in zip(paths, captions, strict=True)]
+    texts = [(captions or {}).get(path) or printable(Path(path).name) for path in paths]
+    return [(picture_file(root / path, side, within), caption) for path, caption in zip(paths, texts, strict=True)]
 
 
 def picture_file(path: Path, side: int, within: Path | None) -> str:

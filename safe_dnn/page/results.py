@@ -40,8 +40,8 @@ _Stamps = Mapping[str, object]
 _Part = TypeVar("_Part")
 
 
-class Shown(NamedTuple):
-    """What the windows of the page show.
+class AnalysisState(NamedTuple):
+    """The state of an analysis that the windows of the page show.
 
     Attributes
     ----------
@@ -116,7 +116,7 @@ class Marks(NamedTuple):
     retraining: int
 
 
-class _State(NamedTuple):
+class _Entries(NamedTuple):
     """What the database says.
 
     Attributes
@@ -125,14 +125,14 @@ class _State(NamedTuple):
         Of its files.
     runs : mapping of str to Run
         The present ones, by kind.
-    said, spots, labelled, places, reasons, words : int
+    notes, spots, labelled, places, reasons, words : int
         The last entries on RCCs and weak spots, on weak spots alone, on images, on where folders lie, of reasons that
         were found without clusters, and on words.
     """
 
     stamp: tuple
     runs: Mapping[str, Run]
-    said: int
+    notes: int
     spots: int
     labelled: int
     places: int
@@ -156,14 +156,14 @@ class Results:
         self._lock = threading.Lock()
         self._stamps: _Stamps = {}
         self._parts: dict[str, tuple[object, Any, str]] = {}
-        self._shown: Shown | None = None
+        self._shown: AnalysisState | None = None
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
         self._tested: dict[tuple, AnsweredImages] = {}  # the last ones, by stamp
         self._tagged: dict[tuple, Mapping[str, np.ndarray]] = {}
-        self._known = _State((), {}, 0, 0, 0, 0, 0, 0)
+        self._known = _Entries((), {}, 0, 0, 0, 0, 0, 0)
 
-    def shown(self, run: str | None = None) -> Shown:
-        """The clusters, notes and profiles.
+    def state(self, run: str | None = None) -> AnalysisState:
+        """The present state: clusters, notes and profiles.
 
         Parameters
         ----------
@@ -174,7 +174,7 @@ class Results:
             self.check_there(run)
             stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (COMPARISON, PROBES)}
             stamps |= {CLUSTERS: self._of_clusters(), PROFILES_FILE: self._stamp_of(PROFILES_FILE)}
-            stamps |= {"said": self._state().said, WORD: self._state().words}
+            stamps |= {"notes": self._entries().notes, WORD: self._entries().words}
             if self._shown is None or stamps != self._stamps:
                 self._shown = self._read(stamps)
                 self._stamps = stamps
@@ -189,9 +189,9 @@ class Results:
 
     def _of_clusters(self) -> tuple:
         """What differs where the clusters do, or their images lie elsewhere."""
-        return self._number_of(CLUSTERS), self._stamp_of(_FAILURES), self._state().places
+        return self._number_of(CLUSTERS), self._stamp_of(_FAILURES), self._entries().places
 
-    def _read(self, stamps: _Stamps) -> Shown:
+    def _read(self, stamps: _Stamps) -> AnalysisState:
         """What the folder holds; parts whose files are the same are not read again, since notes change all the time."""
         of_clusters = stamps[CLUSTERS]
         same = of_clusters == self._stamps.get(CLUSTERS)
@@ -206,22 +206,22 @@ class Results:
         profiles = self._part("profiles", stamps[PROFILES_FILE], read_profiles, dict[int, Profile]())
         found = (of_clusters, stamps[COMPARISON])
         reasons = self._part("reasons", found, lambda: load_reasons(self._out, original), Reasons())
-        compared = (*found, stamps[WORD], self._state().places)
+        compared = (*found, stamps[WORD], self._entries().places)
         if stamps[WORD] and reasons.base:
             counted = reasons
             reasons = self._part("words", compared, lambda: self._with_words(counted, original), counted)
-        of_spots = (self._state().spots, compared)
+        of_spots = (self._entries().spots, compared)
         notes = self._part("notes", of_spots, lambda: notes_of_run(self._out, reasons.spots), dict[str, Note]())
         reasons = self._part("present", (edits, compared), lambda: reasons.on(review.clusters), reasons)
         run = self._part("run", of_clusters, lambda: fingerprint(original), "")
-        probed, tested = stamps[PROBES], (of_clusters, self._state().places)
+        probed, tested = stamps[PROBES], (of_clusters, self._entries().places)
         listed = self._part("listed", (edits, compared), lambda: reasons_of(review, reasons, self._out), list[Reason]())
         tested_in = self._part("tested", tested, lambda: folder_tested(self._out), "")
         listed = with_notes(listed, review.notes, notes, tested_in)
         probes = self._part("probes", probed, lambda: load_probes(self.present(PROBES)), list[Probe]())
         problems = " ".join(problem for *_, problem in self._parts.values() if problem)
         known = review, profiles, reasons, notes, problems, listed
-        return Shown(*known, run, int(str(stamps["said"])), probes, probed)
+        return AnalysisState(*known, run, int(str(stamps["notes"])), probes, probed)
 
     def _part(self, name: str, stamp: object, read: Callable[[], _Part], nothing: _Part) -> _Part:
         """A part of what is shown, read only if its stamp is another one; nothing, with the reason, if it cannot be."""
@@ -237,11 +237,11 @@ class Results:
 
     def parameters(self) -> Mapping[str, np.ndarray]:
         """What is known of each image: parameters (see `rccs.parameters.Parameters`) and the DNN's answers, by name."""
-        shown = self.shown()
+        state = self.state()
         with self._lock:
-            stamp = (shown.run, self._number_of(CLUSTERS), self._state().places)
+            stamp = (state.run, self._number_of(CLUSTERS), self._entries().places)
             if self._described[0] != stamp:
-                self._described = (stamp, known_parameters(self._out, shown.clusters, within=self._within))
+                self._described = (stamp, known_parameters(self._out, state.clusters, within=self._within))
             return self._described[1]
 
     def tested(self) -> AnsweredImages:
@@ -261,7 +261,7 @@ class Results:
         """What is known of each image, as of `parameters`, and first what was answered about words."""
         known, stamp = self.parameters(), (self.words_stamp, self._of_clusters())
         if self.words_stamp and stamp not in self._tagged:
-            clusters = self.shown().clusters
+            clusters = self.state().clusters
             with contextlib.suppress(SAFEError):  # the answers of the network are gone: the words say so
                 self._tagged = {stamp: word_columns(self._out, self.tested(), clusters.image_root, clusters.paths)}
         return {**self._tagged.get(stamp, {}), **known}
@@ -273,7 +273,7 @@ class Results:
     def holds_retraining(self) -> bool:
         """Whether there is a retraining in the folder that belongs to the clusters there."""
         try:
-            retraining_of(self._out, self.shown().review if self.there else None)
+            retraining_of(self._out, self.state().review if self.there else None)
         except SAFEError:
             return False
         return True
@@ -281,37 +281,38 @@ class Results:
     def marks(self) -> Marks:
         """By which a window knows whether the folder is as it has shown it."""
         try:
-            shown = self.shown() if self.there else None
+            state = self.state() if self.there else None
         except SAFEError:
-            shown = None
-        run, edits = (shown.run, shown.review.last_number) if shown else ("", 0)
+            state = None
+        run, edits = (state.run, state.review.last_number) if state else ("", 0)
         return Marks(run, edits, self._number_of(SELECTION), self._number_of(RETRAINING))
 
     @property
     def stamp(self) -> str:
         """A text that differs where anything has changed that the windows show, but for what is said."""
-        runs = [*(self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)), self.found, self.words_stamp]
+        numbers = [self._number_of(kind) for kind in (CLUSTERS, COMPARISON, PROBES)]
+        runs = [*numbers, self.reasons_number, self.words_stamp]
         return str([self.marks(), *runs, *(self._stamp_of(name) for name in (PROFILES_FILE, _FAILURES, ACCURACY_FILE))])
 
     @property
-    def found(self) -> int:
+    def reasons_number(self) -> int:
         """The number of the last reasons that were found without clusters; 0 if there are none."""
-        return self._state().reasons
+        return self._entries().reasons
 
     @property
     def notes_stamp(self) -> str:
         """A text that differs where anything was said of an RCC or a weak spot, or edited."""
-        return str(self._state().said)
+        return str(self._entries().notes)
 
     @property
     def labels_stamp(self) -> str:
         """A text that differs where an image of an unsafe set was labelled, or another set was selected."""
-        return str((self._number_of(SELECTION), self._state().labelled))
+        return str((self._number_of(SELECTION), self._entries().labelled))
 
     @property
     def words_stamp(self) -> int:
         """A number that differs where a word was begun, or an image answered."""
-        return self._state().words
+        return self._entries().words
 
     @property
     def retraining_stamp(self) -> str:
@@ -320,11 +321,11 @@ class Results:
 
     def present(self, kind: str) -> Run | None:
         """The present run of a kind; None if there is none."""
-        return self._state().runs.get(kind)
+        return self._entries().runs.get(kind)
 
     def stamp_of(self, *names: str) -> str:
         """A text that differs where any of some files has changed, or images lie elsewhere by now."""
-        return str([*map(self._stamp_of, names), self._state().places])
+        return str([*map(self._stamp_of, names), self._entries().places])
 
     @property
     def there(self) -> bool:
@@ -336,14 +337,14 @@ class Results:
         run = self.present(kind)
         return run.number if run else 0
 
-    def _state(self) -> "_State":
+    def _entries(self) -> "_Entries":
         """What the database says; it is asked only where its file has changed."""
         stamp = tuple(self._stamp_of(f"{DATABASE_FILE}{end}") for end in ("", "-wal"))
         if self._known.stamp != stamp:
             with reading(self._out) as db:
                 kinds = (KINDS, ("spot",), (LABEL,), (NEW_PLACE,), (REASONS,), (TAG, WORD))
                 last = [last_number(db, *each) for each in kinds]
-            self._known = _State(stamp, present_runs(self._out), *last)
+            self._known = _Entries(stamp, present_runs(self._out), *last)
         return self._known
 
     def _stamp_of(self, name: str) -> tuple[int, int] | None:

@@ -119,7 +119,7 @@ def _is_labelled(out: Path) -> bool:
 def _is_judged(results: Results) -> bool:
     """Whether each reason to judge is, or they are damaged, which their tab says."""
     with contextlib.suppress(SAFEError):
-        return all(reason.note.verdict for reason in results.shown().listed if reason.to_judge)
+        return all(reason.note.verdict for reason in results.state().listed if reason.to_judge)
     return True
 
 

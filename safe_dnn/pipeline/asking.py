@@ -210,21 +210,21 @@ def probe_reasons(
     Raises
     ------
     SAFEError
-        As of `asking`, or the model does not give these answers.
+        As in `asking`, or the model does not give these answers.
     """
     with working(out, "probing"):
-        asked = asking(out, names, model=model, options=options, within=within, progress=progress)
-        unknown = asked.regression and asked.threshold is None
-        if unknown or not all(one.figures and one.figures.tested for one in asked.listed):
+        query = asking(out, names, model=model, options=options, within=within, progress=progress)
+        unknown = query.regression and query.threshold is None
+        if unknown or not all(one.figures and one.figures.tested for one in query.listed):
             raise SAFEError(
                 "Expected an analysis that compares failing images with right ones and, of a regression, knows the "
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
             )
         table = table_of(out, "parameters")
-        groups = named_groups(groups_of(out), asked.tested, parameters=table, within=within, required=False)
-        of = groups.groups.of if groups else np.arange(len(asked.tested.paths))
-        reasons = [reason for reason in asked.reasons if names or reason.more]
-        probes = [one for reason in reasons for one in _probes_of(asked, reason, of)]
+        groups = named_groups(groups_of(out), query.tested, parameters=table, within=within, required=False)
+        of = groups.groups.of if groups else np.arange(len(query.tested.paths))
+        reasons = [reason for reason in query.reasons if names or reason.fails_more]
+        probes = [one for reason in reasons for one in _probes_of(query, reason, of)]
         runs, kept = present_runs(out), list[Probe]()
         with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
             kept = [one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}]
@@ -234,33 +234,33 @@ def probe_reasons(
     return probes
 
 
-def _probes_of(asked: Asking, reason: Reason, of: np.ndarray) -> list[Probe]:
+def _probes_of(query: Asking, reason: Reason, of: np.ndarray) -> list[Probe]:
     """Probe a reason with some of its images: those that the DNN answers as it has answered the originals."""
-    tested, failing = asked.tested, asked.failing(reason)
+    tested, failing = query.tested, query.failing(reason)
     alike = tested.right & np.isin(tested.answers.label, tested.answers.label[failing])
     right = np.flatnonzero(alike if alike.sum() >= LEAST_ALIKE else tested.right)
-    images = _images_of(asked, right, of, wanted=True), _images_of(asked, failing, of, wanted=False)
-    return probe(reason, *images, functools.partial(_are_right, asked), progress=asked.progress)
+    images = _images_of(query, right, of, wanted=True), _images_of(query, failing, of, wanted=False)
+    return probe(reason, *images, functools.partial(_are_right, query), progress=query.progress)
 
 
-def _images_of(asked: Asking, rows: np.ndarray, of: np.ndarray, *, wanted: bool) -> Images:
+def _images_of(query: Asking, rows: np.ndarray, of: np.ndarray, *, wanted: bool) -> Images:
     """Some images of the test set, of those that the DNN gets right, or wrong."""
     drawn = spread_over(rows, of[rows]).tolist()
-    read = {row: pixels for row in drawn if (pixels := asked.pixels(row)) is not None}
-    same = _are_right(asked, list(read.values()), list(read)) == wanted if read else np.zeros(0, bool)
+    read = {row: pixels for row in drawn if (pixels := query.pixels(row)) is not None}
+    same = _are_right(query, list(read.values()), list(read)) == wanted if read else np.zeros(0, bool)
     if read and same.mean() < LEAST_SAME:
         raise SAFEError(
-            f"Expected the model with the answers in {asked.tested.source}. Received: {asked.dnn.path}, which answers "
+            f"Expected the model with the answers in {query.tested.source}. Received: {query.dnn.path}, which answers "
             f"{np.mean(~same):.0%} of {len(read)} images otherwise. Name the model, or how its pixels are scaled."
         ).about("rescale")
     rows = np.array(list(itertools.compress(read, same)), int)
     return images_of(rows, [read[row] for row in rows.tolist()], of[rows])
 
 
-def _are_right(asked: Asking, pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
+def _are_right(query: Asking, pixels: Sequence[np.ndarray], rows: Sequence[int]) -> np.ndarray:
     """As of `reasons.probes.Ask`; what is true of the images is what the table of the DNN's answers says."""
-    images = LabelledImages(asked.tested.root, (), asked.classes, np.array(asked.truth(rows)))
-    return judge(asked.dnn, images, asked.answers(pixels), threshold=asked.threshold).right
+    images = LabelledImages(query.tested.root, (), query.classes, np.array(query.truth(rows)))
+    return judge(query.dnn, images, query.answers(pixels), threshold=query.threshold).right
 
 
 class Heatmap(NamedTuple):
@@ -310,24 +310,24 @@ def look(
         As of `asking`.
     """
     with working(out, "looking"):
-        asked = asking(out, names, model=model, options=options, within=within, progress=progress)
-        found = _heatmaps(asked, [reason for reason in asked.reasons if reason.images])
+        query = asking(out, names, model=model, options=options, within=within, progress=progress)
+        found = _heatmaps(query, [reason for reason in query.reasons if reason.images])
         for heatmap in found.values():
-            keep_heatmap(out, asked.review.run, heatmap)
-        kept = heatmaps_of(out, asked.review.run, [one.subject for one in asked.listed])
-        _write_heatmaps(out, {one.file: kept[one.subject] for one in asked.listed if one.subject in kept})
+            keep_heatmap(out, query.review.run, heatmap)
+        kept = heatmaps_of(out, query.review.run, [one.subject for one in query.listed])
+        _write_heatmaps(out, {one.file: kept[one.subject] for one in query.listed if one.subject in kept})
         return found
 
 
-def _heatmaps(asked: Asking, reasons: Collection[Reason]) -> dict[str, Heatmap]:
+def _heatmaps(query: Asking, reasons: Collection[Reason]) -> dict[str, Heatmap]:
     """The heatmaps of reasons, by name."""
-    drawn = {reason.name: _drawn_for(asked, reason) for reason in reasons}
+    drawn = {reason.name: _drawn_for(query, reason) for reason in reasons}
     rows = sorted({row for kinds in drawn.values() for row in itertools.chain(*kinds)})
     read, maps, found = dict[int, np.ndarray](), dict[int, np.ndarray](), {}
     for done, row in enumerate(rows):
-        asked.progress("Looking where the model looks", done, len(rows))
-        if (pixels := asked.pixels(row)) is not None:
-            read[row], maps[row] = pixels, map_of(asked, row, pixels)
+        query.progress("Looking where the model looks", done, len(rows))
+        if (pixels := query.pixels(row)) is not None:
+            read[row], maps[row] = pixels, map_of(query, row, pixels)
     for reason in reasons:
         kinds = [[row for row in some if row in maps] for some in drawn[reason.name]]
         size = next((_size(read[row]) for row in itertools.chain(*kinds)), (SIDE, SIDE))
@@ -335,7 +335,7 @@ def _heatmaps(asked: Asking, reasons: Collection[Reason]) -> dict[str, Heatmap]:
         grounds = [np.mean([np.asarray(one) for one in some] or [np.zeros(size[::-1])], axis=0) for some in greys]
         means = [np.mean([maps[row] for row in some] or [np.zeros((COVERED, COVERED))], axis=0) for some in kinds]
         facts = {"subject": reason.subject, "n_failing": len(kinds[0]), "n_right": len(kinds[1])}
-        facts |= {"model": printable(asked.dnn.path.name), "regression": asked.regression}
+        facts |= {"model": printable(query.dnn.path.name), "regression": query.regression}
         found[reason.name] = Heatmap(side_by_side(*means, *grounds), facts)
     return found
 
@@ -346,27 +346,27 @@ def _size(pixels: np.ndarray) -> tuple[int, int]:
     return max(1, round(SIDE * width / max(height, width))), max(1, round(SIDE * height / max(height, width)))
 
 
-def map_of(asked: Asking, row: int, pixels: np.ndarray) -> np.ndarray:
+def map_of(query: Asking, row: int, pixels: np.ndarray) -> np.ndarray:
     """How much each part of an image speaks for the truth, shape (COVERED, COVERED)."""
     images = [pixels]
     down, across = (np.linspace(0, side, COVERED + 1).round().astype(int) for side in pixels.shape[:2])
     for i, j in np.ndindex(COVERED, COVERED):
         images.append(pixels.copy())
         images[-1][down[i] : down[i + 1], across[j] : across[j + 1]] = pixels.mean(axis=(0, 1))
-    (true,), outputs = asked.truth([row]), asked.answers(images).outputs
-    if asked.regression:
+    (true,), outputs = query.truth([row]), query.answers(images).outputs
+    if query.regression:
         scores = -((outputs - true) ** 2).sum(axis=1)
     else:
         scores = np.log(outputs[:, true] + LEAST) - np.log(np.delete(outputs, true, axis=1).sum(axis=1) + LEAST)
     return (scores[0] - scores[1:]).reshape(COVERED, COVERED)
 
 
-def _drawn_for(asked: Asking, reason: Reason) -> tuple[list[int], list[int]]:
+def _drawn_for(query: Asking, reason: Reason) -> tuple[list[int], list[int]]:
     """Some failing images of a reason, as rows of the test set, and as many right ones of each of their classes."""
-    failing, right = _drawn(asked.failing(reason), MOST), np.flatnonzero(asked.tested.right)
-    if asked.regression:
+    failing, right = _drawn(query.failing(reason), MOST), np.flatnonzero(query.tested.right)
+    if query.regression:
         return failing, _drawn(right, len(failing))
-    label = asked.tested.answers.label
+    label = query.tested.answers.label
     counts = sorted(Counter(label[failing].tolist()).items())
     return failing, [row for name, n in counts for row in _drawn(right[label[right] == name], n)]
 
@@ -375,11 +375,11 @@ def _drawn(rows: np.ndarray, n: int) -> list[int]:
     return spread_over(rows, rows, n).tolist()
 
 
-def _write_heatmaps(out: Path, shown: Mapping[str, Heatmap]) -> None:
+def _write_heatmaps(out: Path, heatmaps: Mapping[str, Heatmap]) -> None:
     """Write `heatmaps/`: the pictures of these reasons, and what they are of; remove outdated ones."""
-    facts = {name: dict(one.facts) for name, one in shown.items()}
+    facts = {name: dict(one.facts) for name, one in heatmaps.items()}
     files: dict[str, Any] = {HEATMAPS_FILE: json.dumps(facts, indent=1, ensure_ascii=False) + "\n"}
-    for name, one in shown.items():
+    for name, one in heatmaps.items():
         files[f"{name}.png"] = functools.partial(Image.Image.save, one.picture, format="PNG", compress_level=1)
     before = [f"{HEATMAPS_FOLDER}/{path.name}" for path in prepare_folder(out / HEATMAPS_FOLDER).glob("*.png")]
     save_files(out, {f"{HEATMAPS_FOLDER}/{name}": file for name, file in files.items()}, remove=own_files(out, before))

@@ -60,20 +60,20 @@ SUITE = "SAFE"
 class Confirmation(NamedTuple):
     """Sentences: what fresh images say of each reason, what a later model makes of it, and on the images themselves."""
 
-    told: tuple[str, ...]
+    verdicts: tuple[str, ...]
     closed: tuple[str, ...]
     notes: tuple[str, ...]
 
 
 def confirm(
-    out: Path, given: run_record.GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
+    out: Path, tables: run_record.GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
     progress: Progress = no_progress,
 ) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
 
     Parameters
     ----------
-    given : GivenAnswers
+    tables : GivenAnswers
         The answers to the fresh images; their groups are by default those that the RCCs were found with.
     after : path, optional
         What a later model says of the same images: then also which reasons are closed (see `training/certainty.py`).
@@ -95,12 +95,12 @@ def confirm(
                 f"Expected RCCs and weak spots found with the network's answers to a test set. Received: {out}, "
                 "without such answers. Find the failures and cluster them first."
             )
-        fresh = read_predictions(given.predictions, given.tested, partial=given.partial)
+        fresh = read_predictions(tables.predictions, tables.tested, partial=tables.partial)
         noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)), progress)
-        later = right_by(after, fresh, partial=given.partial)[0] if after else None
-        names = given.group or run_record.groups_of(out)
+        later = right_by(after, fresh, partial=tables.partial)[0] if after else None
+        names = tables.group or run_record.groups_of(out)
         parameters = find_parameters(fresh.root)
-        found = groups_of_images(names, fresh, parameters=parameters, required=bool(given.group))
+        groups = groups_of_images(names, fresh, parameters=parameters, required=bool(tables.group))
         known = known_of(fresh, groups=names, progress=progress)
         points, read = points_of_tested(
             review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
@@ -114,7 +114,7 @@ def confirm(
         placed = Placed(points, there[read], np.full(len(points), NOISE))
         nearest[np.flatnonzero(read)[~reasons.comparison.limits(review.clusters, placed, here)]] = -1
         of_region = regions(nearest, review.clusters.labels)
-        of, classes = found.groups if found and found.given else None, None if numbers is None else there
+        of, classes = groups.groups if groups and groups.named else None, None if numbers is None else there
         sizes, wrong = (np.bincount(here, of_each, there.max() + 1) for of_each in (None, ~first.right))
         with np.errstate(invalid="ignore"):
             before = None if numbers is None else (wrong / sizes)[there]  # NaN of a new class
@@ -124,12 +124,12 @@ def confirm(
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
         old = filter(None, [run_record.outdated(out)])
         texts = (tuple(one.text for one in answers), tuple(one.text for one in closed))
-        confirmation = Confirmation(*texts, (*old, *fresh.notes, *noted, *known.notes, *notes_of(found)))
+        confirmation = Confirmation(*texts, (*old, *fresh.notes, *noted, *known.notes, *notes_of(groups)))
         facts = {
             "source": relative(fresh.source, out), "tested": relative(fresh.root, out),
             "after": relative(after or "", out), "parameters": relative(parameters or "", out),
             "images": len(fresh.paths), "wrong": int((~fresh.right).sum()), "edits": review.last_number,
-            **confirmation._asdict(),
+            "told": confirmation.verdicts, "closed": confirmation.closed, "notes": confirmation.notes,
         }  # fmt: skip
         images = counted_text(fresh, known, review.clusters.paths, nearest, of)
         files = {CONFIRMATION_FILE: confirmation_text(answers), FRESH_FILE: images}
@@ -240,7 +240,7 @@ class Checked(NamedTuple):
 
 
 def check_requirements(
-    requirements: StrPath, out: Path, given: run_record.GivenAnswers = run_record.NONE_GIVEN, *,
+    requirements: StrPath, out: Path, tables: run_record.GivenAnswers = run_record.NONE_GIVEN, *,
     before: StrPath | None = None, learned: StrPath | None = None, progress: Progress = no_progress,
 ) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
@@ -249,7 +249,7 @@ def check_requirements(
     ----------
     requirements : path
         As for `reasons.requirements.read_requirements`.
-    given : GivenAnswers
+    tables : GivenAnswers
         By default, those that the run in `out` was found with, and its groups (see `run_record.newest_answers`).
     before : path, optional
         An earlier model's answers to the same images: is the network worse for a reason (see `compare_models`)?
@@ -264,23 +264,23 @@ def check_requirements(
     """
     required = read_requirements(requirements)  # what is wrong with them is said before the images are read
     clusters = load_clusters(out) if CLUSTERS in present_runs(out) else None
-    own = run_record.given_answers(given)
+    own = run_record.specified_answers(tables)
     answered = own or run_record.newest_answers(out, clusters)
     if answered is None:
         raise SAFEError(
             f"Expected predictions and their test images, or an analysis with them. Received: {out}, without."
         ).about("predictions", "tested")
     notes = [*answered.notes, *(_leaks(learned, answered, progress) if learned else ())]
-    names = given.group or (run_record.groups_of(out) if clusters else ())
-    found = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(given.group))
+    names = tables.group or (run_record.groups_of(out) if clusters else ())
+    groups = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(tables.group))
     known = known_of(answered, groups=names, progress=progress)
-    notes += [*known.notes, *notes_of(found)]
-    of_images = found.groups if found and found.given else None
+    notes += [*known.notes, *notes_of(groups)]
+    of_images = groups.groups if groups and groups.named else None
     words = load_words(out)
     plain = [one for one in required if not words.keys() & {condition.column for condition in one.conditions}]
     found_plain = dict(zip(plain, findings(plain, known.columns, ~answered.right, of_images), strict=True))
     told = [found_plain.get(one) or _finding_by_word(one, out, answered, known, words) for one in required]
-    if found is not None and not found.given:
+    if groups is not None and not groups.named:
         told = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in told]
         notes.append(NOT_GROUPED)
     failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
@@ -289,7 +289,7 @@ def check_requirements(
     regions = nearest_to_tested(out, answered.root) if clusters else {}
     tested, changes, reasons = {*regions}, list[Closure](), list[Claim]()
     if before:
-        earlier, other = right_by(before, answered, partial=given.partial)
+        earlier, other = right_by(before, answered, partial=tables.partial)
         tested |= {*other.paths}
         notes += other.notes
         if clusters:
@@ -391,17 +391,18 @@ def right_by(table: StrPath, images: AnsweredImages, *, partial: bool) -> tuple[
     return other.right, given
 
 
-def _without_image(given: AnsweredImages) -> set[str]:
+def _without_image(answered: AnsweredImages) -> set[str]:
     """The names in a table of answers that are of no image in the folder."""
-    names, images = read_answer_table(given.source).texts(IMAGE), (*given.paths, *given.held_out, *given.copies)
-    used = rows_by_image(names, given.source.parent, given.root, images)
+    names = read_answer_table(answered.source).texts(IMAGE)
+    images = (*answered.paths, *answered.held_out, *answered.copies)
+    used = rows_by_image(names, answered.source.parent, answered.root, images)
     return {*names} - {names[row] for rows in used.values() for row in rows}
 
 
-def check_names(given: AnsweredImages, first: AnsweredImages) -> None:
+def check_names(answered: AnsweredImages, first: AnsweredImages) -> None:
     """Refuse answers of a classifier whose classes have other names than in earlier ones: all would be wrong."""
-    if given.answers.kind == CONFIDENCE:
-        unknown_classes(given, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
+    if answered.answers.kind == CONFIDENCE:
+        unknown_classes(answered, {*first.answers.label.tolist(), *first.answers.predicted.tolist()} - {""})
 
 
 def junit_text(cases: Iterable[Case]) -> str:

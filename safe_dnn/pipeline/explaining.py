@@ -111,7 +111,7 @@ def explain_failures(
         reasons = replace(reasons, comparison=comparison)
         nearest = np.full(len(tested.paths), -1)
         nearest[comparison.rows] = np.concatenate([comparison.of_failing, comparison.of_right])
-        groups = known_groups.groups if known_groups and known_groups.given else None
+        groups = known_groups.groups if known_groups and known_groups.named else None
         images = {TESTED_FILE: counted_text(tested, known, clusters.paths, nearest, groups)}
         save_reasons(reasons, clusters, out, run, images=images)
         show_reasons(out)
@@ -137,7 +137,7 @@ class Conditions(NamedTuple):
     searched: str
 
 
-class FoundReasons(NamedTuple):
+class FailureReasons(NamedTuple):
     """Why a network fails on its test set, as far as that can be said without grouping its failures.
 
     Attributes
@@ -181,9 +181,9 @@ def conditions_of(
     return Conditions(known, found, spots, searched)
 
 
-def _digest_of(tested: AnsweredImages, known: Known, found: KnownGroups | None) -> str:
+def _digest_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None) -> str:
     """What differs where the search may find something else: images, answers, columns, groups, or SAFE's version."""
-    groups = found.groups if found and found.given else None
+    groups = known_groups.groups if known_groups and known_groups.named else None
     arrays = {**known.columns, " right": tested.right, **({" groups": groups.of} if groups else {})}
     named = [groups.name, groups.column] if groups else []
     facts = [VERSION, tested.paths, tested.answers.kind, sorted(known.measured), named]
@@ -193,11 +193,11 @@ def _digest_of(tested: AnsweredImages, known: Known, found: KnownGroups | None) 
     return digest.hexdigest()
 
 
-def _found_before(out: Path, fact: str, value: str) -> FoundReasons | None:
+def _found_before(out: Path, fact: str, value: str) -> FailureReasons | None:
     """Those of the last run of which a fact has this value; None if there is none, or it is damaged."""
     for run in _runs_with(out, fact, value):
         with contextlib.suppress(SAFEError):
-            return FoundReasons(load_spots(run), tuple(run.facts["notes"]))
+            return FailureReasons(load_spots(run), tuple(run.facts["notes"]))
     return None
 
 
@@ -211,8 +211,8 @@ def _collected(out: Path) -> str:
     return (content_of(out / PREDICTIONS_FILE) or b"").hex()
 
 
-def found_reasons(out: Path) -> FoundReasons | None:
-    """Those of the failures that were collected in a folder; None if there are none."""
+def failure_reasons(out: Path) -> FailureReasons | None:
+    """The reasons for the failures collected in a folder; None if there are none."""
     return _found_before(out, "predictions", _collected(out))
 
 
@@ -232,7 +232,7 @@ class Under(NamedTuple):
 
 
 def images_under(out: Path) -> Under:
-    """The tested images under the conditions of `found_reasons`; nothing if that is not known."""
+    """The tested images under the conditions of `failure_reasons`; nothing if that is not known."""
     newest = _runs_with(out, "predictions", _collected(out))[:1]
     for run in [run for run in newest if HOLDS_FILE in run.files]:
         with contextlib.suppress(SAFEError), reading_file(run, HOLDS_FILE) as path:
@@ -244,27 +244,27 @@ def images_under(out: Path) -> Under:
 
 
 def _keep(
-    out: Path, tested: AnsweredImages, found: Conditions, notes: Sequence[str]
-) -> tuple[FoundReasons, dict[str, Writer]]:
-    """Keep the reasons for a network's answers in place of earlier ones, for `conditions_of` and `found_reasons`.
+    out: Path, tested: AnsweredImages, conditions: Conditions, notes: Sequence[str]
+) -> tuple[FailureReasons, dict[str, Writer]]:
+    """Keep the reasons for a network's answers in place of earlier ones, for `conditions_of` and `failure_reasons`.
 
     Returns
     -------
-    FoundReasons
+    FailureReasons
     dict
         The tables of conditions and of curves.
     """
     before = _runs_with(out, "predictions", tested.digest)
-    notes = (*doubts_on(found.spots), *notes, *found.known.notes, *notes_on_groups(found.groups))
-    facts: dict[str, Any] = {"predictions": tested.digest, "searched": found.searched, "notes": notes}
+    notes = (*doubts_on(conditions.spots), *notes, *conditions.known.notes, *notes_on_groups(conditions.groups))
+    facts: dict[str, Any] = {"predictions": tested.digest, "searched": conditions.searched, "notes": notes}
     if earlier := earlier_analysis(out):
-        facts["earlier"] = _compared(earlier, out, tested, found.known)
-    holds = spots_hold(found.spots, found.known, len(tested.paths))
-    curves = bins_of(tested, found.known, found.groups)
-    tables: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(found.spots), CURVES_FILE: curves_text(curves)}
+        facts["earlier"] = _compared(earlier, out, tested, conditions.known)
+    holds = spots_hold(conditions.spots, conditions.known, len(tested.paths))
+    curves = bins_of(tested, conditions.known, conditions.groups)
+    tables: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(conditions.spots), CURVES_FILE: curves_text(curves)}
     files = {**tables, HOLDS_FILE: lambda path: np.savez(path, paths=np.array(tested.paths), holds=holds)}
     add_run(out, REASONS, files, facts=facts, instead_of=before[0] if before else None)
-    return FoundReasons(found.spots, notes), tables
+    return FailureReasons(conditions.spots, notes), tables
 
 
 def _compared(earlier: Path, out: Path, tested: AnsweredImages, known: Known) -> dict[str, Any]:
@@ -273,7 +273,7 @@ def _compared(earlier: Path, out: Path, tested: AnsweredImages, known: Known) ->
     `now` is None of a condition on what is not known of these images.
     """
     run = present_runs(earlier).get(COMPARISON)
-    before = found_reasons(earlier)
+    before = failure_reasons(earlier)
     reasons = []
     for spot in load_spots(run) if run else (before and before.spots) or ():
         holds = spot.holds(known.columns) if are_known(spot.literals, known.columns) else None
@@ -293,13 +293,13 @@ def since_earlier(out: Path, predictions: str | None = None) -> dict[str, Any]:
 
 
 def find_reasons(
-    given: GivenAnswers, out: StrPath, *, parameters: StrPath | None = None, progress: Progress = no_progress
+    tables: GivenAnswers, out: StrPath, *, parameters: StrPath | None = None, progress: Progress = no_progress
 ) -> tuple[AnsweredImages, Conditions]:
     """Write `weak_spots.csv` and `rates.csv` by a network's answers and a table alone; nothing is clustered.
 
     Parameters
     ----------
-    given : GivenAnswers
+    tables : GivenAnswers
         With a folder of test images, conditions may also be on what is measured in them; without one, images are only
         known by their names.
     parameters : path, optional
@@ -315,18 +315,18 @@ def find_reasons(
         raise SAFEError(
             f"Expected a folder without root cause clusters. Received: {out}, which has reasons of its own."
         )
-    tested = read_predictions(given.predictions, given.tested or None, partial=given.partial)
+    tested = read_predictions(tables.predictions, tables.tested or None, partial=tables.partial)
     if tested.one_sided:
         raise SAFEError(f"Expected answers of which some are wrong and some right. {tested.one_sided}")
     table = path_of(parameters, "parameters as a CSV file") if parameters else None
-    how: dict[str, Any] = {"required": True, "partial": given.partial or not table, "progress": progress}
-    found = conditions_of(tested, given.group, folder, parameters=table, **how)
-    _, tables = _keep(prepare_folder(folder), tested, found, tested.notes)
-    save_files(folder, tables)
-    return tested, found
+    how: dict[str, Any] = {"required": True, "partial": tables.partial or not table, "progress": progress}
+    conditions = conditions_of(tested, tables.group, folder, parameters=table, **how)
+    _, files = _keep(prepare_folder(folder), tested, conditions, tested.notes)
+    save_files(folder, files)
+    return tested, conditions
 
 
-def explain_collected(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> FoundReasons:
+def explain_collected(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> FailureReasons:
     """After failures were collected in a folder: search for weak spots, and keep them.
 
     Nothing is lost where that fails: what cannot be used, such as a table of parameters, is a note.
@@ -336,7 +336,7 @@ def explain_collected(out: Path, *, within: Path | None = None, progress: Progre
     within : path, optional
         The predictions, parameters and test images are only read inside this folder.
     """
-    failing, reasons = out / FAILURES, FoundReasons(None, ())
+    failing, reasons = out / FAILURES, FailureReasons(None, ())
     names = groups_of(out) or group_names(hold_out_record(failing))
     for required in (True, False):  # the second time without what cannot be used
         try:
@@ -349,7 +349,7 @@ def explain_collected(out: Path, *, within: Path | None = None, progress: Progre
                 reasons, _ = _keep(out, tested, found, reasons.notes)
             break
         except SAFEError as error:
-            reasons = FoundReasons(None, tuple(dict.fromkeys((*reasons.notes, str(error)))))
+            reasons = FailureReasons(None, tuple(dict.fromkeys((*reasons.notes, str(error)))))
     if CLUSTERS not in present_runs(out) and not foreign_files(out, [WEAK_SPOTS_FILE]):
         files = {} if reasons.spots is None else {WEAK_SPOTS_FILE: spots_text(reasons.spots)}
         save_files(out, files, remove=[WEAK_SPOTS_FILE])

@@ -43,7 +43,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.notes import SCOPE, Note
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from safe_dnn.reasons.listed import asked
+from safe_dnn.reasons.listed import fresh_verdicts
 from safe_dnn.reasons.register import (
     REGISTER_FILE,
     SCOPE_COLUMNS,
@@ -288,7 +288,7 @@ def export_results(
     SAFEError
         `to` exists or cannot be written, there is nothing to export, or no image can be read.
     """
-    review, more = load_review(out), dict[str, bytes]()
+    review, extra_files = load_review(out), dict[str, bytes]()
     _check_new(to)
     rows = export_rows(review.clusters, review.notes, rccs=rccs or None)
     if spot:
@@ -299,9 +299,9 @@ def export_results(
         rows = [row for row in rows if row["image"] in wanted]
     elif not rccs:
         own = own_files(out, [name for name in results_in(out) if name.endswith(_KINDS)])
-        more = {name: regular(out / name).read_bytes() for name in own}
-        more[REPORT_FILE] = encoded(report_html(out, progress=progress))
-    return write_copies(to, review.clusters.image_root, rows, more=more, progress=progress)
+        extra_files = {name: regular(out / name).read_bytes() for name in own}
+        extra_files[REPORT_FILE] = encoded(report_html(out, progress=progress))
+    return write_copies(to, review.clusters.image_root, rows, extra_files=extra_files, progress=progress)
 
 
 def export_here(out: Path, *, progress: Progress = no_progress) -> Export:
@@ -397,7 +397,7 @@ def _check_new(to: StrPath) -> Path:
 
 
 def write_copies(
-    to: StrPath, root: Path, rows: Sequence[Row], *, more: Mapping[str, bytes] | None = None, progress: Progress
+    to: StrPath, root: Path, rows: Sequence[Row], *, extra_files: Mapping[str, bytes] | None = None, progress: Progress
 ) -> Export:
     """Copy images to a new folder or ZIP file, with a table of the rows and further files: all of it or nothing.
 
@@ -424,7 +424,7 @@ def write_copies(
                     f"first, {missing[0].path}: {missing[0].reason}. Were they moved or deleted?"
                 )
             cells = ([round(one, 6) if isinstance(one, float) else one for one in row.values()] for row in written)
-            for name, data in {**(more or {}), LABELS_TABLE: encoded(table_text(rows[0], cells))}.items():
+            for name, data in {**(extra_files or {}), LABELS_TABLE: encoded(table_text(rows[0], cells))}.items():
                 _put(made / name, data)
             if target.suffix.lower() == ".zip":
                 made = Path(shutil.make_archive(str(made), "zip", made))
@@ -502,7 +502,7 @@ def _labelled_rows(unsafe: UnsafeSet) -> list[Row]:
 def load_register(folder: Path) -> list[Entry]:
     """The register of the present clusters of an analysis; a SAFEError if there are none."""
     review = load_review(folder)
-    fresh = asked(present_runs(folder).get(CONFIRMATION), review)
+    fresh = fresh_verdicts(present_runs(folder).get(CONFIRMATION), review)
     return register_of(folder, review, present_reasons(folder, review), fresh)
 
 

@@ -31,7 +31,7 @@ from safe_dnn.pipeline.run_record import (
     GivenAnswers,
     answers_of_run,
     known_answers,
-    left_behind,
+    lost_notes,
     with_answers,
     without_held_out,
 )
@@ -81,7 +81,7 @@ class ClusteringSettings(NamedTuple):
         As for `clustering.find_root_cause_clusters`.
     parameters : path, optional
         A CSV file of the images' parameters; by default what `rccs.parameters.find_parameters` finds.
-    given : GivenAnswers
+    answers : GivenAnswers
         The DNN's answers to its test set; by default what `dnn.failures.find_failures` wrote beside the image folder,
         and the groups by which images were held out then. The clusters do not depend on groups. `partial` is about the
         table of parameters as well.
@@ -94,7 +94,7 @@ class ClusteringSettings(NamedTuple):
     weights: StrPath | None = None
     precision: str = "auto"
     parameters: StrPath | None = None
-    given: GivenAnswers = NONE_GIVEN
+    answers: GivenAnswers = NONE_GIVEN
     set_aside: tuple[str, ...] = ()
 
 
@@ -142,7 +142,7 @@ def generate_clusters(
             progress=progress,
         )  # fmt: skip
         if tested:
-            clusters, answered = with_answers(clusters, tested, given=bool(settings.given.predictions))
+            clusters, answered = with_answers(clusters, tested, specified=bool(settings.answers.predictions))
             known = answered | known
         attributes = measured_images(clusters.image_root, clusters.paths, progress=progress)
         clusters = dataclasses.replace(clusters, attributes=attributes)
@@ -152,9 +152,9 @@ def generate_clusters(
         previous, review = _previous(out), load_review(out, original=clusters)
         # If the run is the same again, so is the sentence on the notes that it did not take over.
         same = previous is not None and previous.run == review.run
-        behind = left_behind(out) if same else _left_behind(previous, review)
-        record |= known | {"left_behind": behind}
-        save_clusters(clusters, out, more=record)
+        lost = lost_notes(out) if same else _lost_notes(previous, review)
+        record |= known | {"left_behind": lost}
+        save_clusters(clusters, out, extra=record)
         show_present(out, within=within, progress=progress)
         return load_review(out).clusters
 
@@ -165,19 +165,19 @@ def _read_before(
     """What an engineer may have to put right: a SAFEError comes before the long work. Last, what `run.json` says."""
     listing, parameters = find_images(images), settings.parameters
     if parameters:
-        read_parameters(parameters, listing.root, listing.paths, partial=settings.given.partial)
-    tested, known = known_answers(settings.given, listing.root, within)
+        read_parameters(parameters, listing.root, listing.paths, partial=settings.answers.partial)
+    tested, known = known_answers(settings.answers, listing.root, within)
     extractor = choose_extractor(
         settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
     )
-    group, table = settings.given.group or group_names(hold_out_record(listing.root)), parameters and Path(parameters)
+    group, table = settings.answers.group or group_names(hold_out_record(listing.root)), parameters and Path(parameters)
     known |= {"group": list(group)} if group else {}
     groups = named_groups(group, tested, parameters=table or None, within=within) if tested else None
     aside = what_is_set_aside(settings.set_aside, listing, tested, parameters=parameters, within=within)
     return extractor, tested, groups, aside, known
 
 
-def _left_behind(previous: Review | None, review: Review) -> str:
+def _lost_notes(previous: Review | None, review: Review) -> str:
     """A sentence on notes about RCCs that no longer exist; empty if there are none."""
     if previous is None:
         return ""
@@ -231,12 +231,12 @@ def restore_run(out: Path, number: int) -> RootCauseClusters:
 
 
 class _Images(NamedTuple):
-    """Images of an analysis in one folder: what they are, and which of some there are others in another folder."""
+    """Images of an analysis in one folder: what they are, and which of some differ in another folder."""
 
     what: str
     root: Path
     paths: Sequence[str]
-    others: Callable[[Path, Sequence[str]], Sequence[str]]
+    differing: Callable[[Path, Sequence[str]], Sequence[str]]
 
 
 def missing_folder(out: Path) -> Path | None:
@@ -278,7 +278,7 @@ def take_new_place(out: Path, old: Path, new: Path, *, within: Path | None = Non
         place = new / images.root.relative_to(old)
         step = max(1, -(-len(images.paths) // LOOKED_AT))
         lacking = [path for path in images.paths if not (place / path).is_file()]
-        others = lacking or images.others(place, images.paths[::step])
+        others = lacking or images.differing(place, images.paths[::step])
         if others:
             raise SAFEError(
                 f"Expected the {images.what} of {images.root} in {place}. Received "
@@ -402,7 +402,7 @@ def select_images(
             notes.append(f"{which} test images, by content: a network that learns them cannot be tested with them")
         chosen_by = prediction.source if prediction else None
         unsafe = dataclasses.replace(unsafe, run=fingerprint(review.original), model=chosen_by, notes=tuple(notes))
-        unsafe = save_unsafe_set(unsafe, out, more=more)
+        unsafe = save_unsafe_set(unsafe, out, extra_files=more)
         show_unsafe_set(out)
         return unsafe
 

@@ -44,11 +44,11 @@ def retrain_apart(
     return read_retraining(run_file(runs_of(folder, RETRAINING)[-1], RETRAINING_FILE), folder)
 
 
-def _work(model: StrPath, images: ImageSets, out: StrPath, more: dict[str, Any], engineer: str) -> None:
+def _work(model: StrPath, images: ImageSets, out: StrPath, options: dict[str, Any], engineer: str) -> None:
     # A message that comes is the wish to stop: nothing else is ever sent.
     watch = Watch(lambda *report: send(report), lambda *epochs: send([*epochs]), has_message)
     with speaking(engineer), in_a_sentence(model, _is_of_model):
-        retrain(model, images, out, **more, watch=watch)
+        retrain(model, images, out, **options, watch=watch)
 
 
 def _is_of_model(error: Exception) -> bool:

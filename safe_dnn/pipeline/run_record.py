@@ -21,7 +21,7 @@ from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.text import count
 
 
-def left_behind(out: Path) -> str:
+def lost_notes(out: Path) -> str:
     """A sentence on names, notes and verdicts that the run in `out` did not take over; empty if it took all."""
     return run_record(out).get("left_behind", "")
 
@@ -46,17 +46,17 @@ def outdated(out: Path) -> str:
     return f"Failures of other answers have been collected since: these are of {record['source']}, {counts} wrong."
 
 
-def given_predictions(out: Path) -> tuple[str, str]:
-    """The table and the test folder that the engineer gave for the run in `out`; empty if SAFE found them, or none."""
-    return _given(out, "predictions", "source"), _given(out, "predictions", "tested")
+def specified_predictions(out: Path) -> tuple[str, str]:
+    """The table and test folder that the engineer specified for the run in `out`; empty if SAFE found them, or none."""
+    return _specified(out, "predictions", "source"), _specified(out, "predictions", "tested")
 
 
-def given_parameters(out: Path) -> str:
-    """The table of parameters that the engineer gave for the run in `out`; empty if SAFE found one, or none."""
-    return _given(out, "parameters", "source")
+def specified_parameters(out: Path) -> str:
+    """The table of parameters that the engineer specified for the run in `out`; empty if SAFE found one, or none."""
+    return _specified(out, "parameters", "source")
 
 
-def _given(out: Path, entry: str, name: str) -> str:
+def _specified(out: Path, entry: str, name: str) -> str:
     record = run_record(out).get(entry, {})
     return record.get(name, "") if record.get("given") else ""
 
@@ -103,21 +103,21 @@ class GivenAnswers(NamedTuple):
 NONE_GIVEN = GivenAnswers()
 
 
-def given_answers(given: GivenAnswers) -> AnsweredImages | None:
-    """The predictions that the engineer names; None if there are none.
+def specified_answers(tables: GivenAnswers) -> AnsweredImages | None:
+    """The answers in the tables that the engineer specified; None if none were.
 
     Raises
     ------
     SAFEError
         They cannot be read, or only one of the two places is given.
     """
-    if not given.predictions and not given.tested:
+    if not tables.predictions and not tables.tested:
         return None
-    if not given.predictions or not given.tested:
+    if not tables.predictions or not tables.tested:
         raise SAFEError(
             "Expected the table of predictions and the folder of test images together. Received only one of them."
         ).about("predictions", "tested")
-    return read_predictions(given.predictions, given.tested, partial=given.partial)
+    return read_predictions(tables.predictions, tables.tested, partial=tables.partial)
 
 
 def without_held_out(tested: AnsweredImages, image_root: Path, within: Path | None) -> AnsweredImages:
@@ -127,14 +127,14 @@ def without_held_out(tested: AnsweredImages, image_root: Path, within: Path | No
 
 
 def known_answers(
-    given: GivenAnswers, image_root: Path, within: Path | None
+    tables: GivenAnswers, image_root: Path, within: Path | None
 ) -> tuple[AnsweredImages | None, dict[str, object]]:
     """The DNN's answers to its test set, given or found beside the image folder; or why there are none, for `run.json`.
 
     Those that are found and cannot be read, or are of a part of the test set, only cause a note: the clusters do not
     need them, and SAFE has written them.
     """
-    if own := given_answers(given):
+    if own := specified_answers(tables):
         return without_held_out(own, image_root, within), {}
     found = find_predictions(image_root)
     if found is None or not all(is_within(path, within) for path in found):
@@ -152,7 +152,7 @@ def _lies_within(tested: AnsweredImages, within: Path | None) -> bool:
 
 
 def with_answers(
-    clusters: RootCauseClusters, tested: AnsweredImages, *, given: bool
+    clusters: RootCauseClusters, tested: AnsweredImages, *, specified: bool
 ) -> tuple[RootCauseClusters, dict[str, object]]:
     """The clusters with the DNN's answers to their images, and what `run.json` says of the predictions."""
     rows = tested.rows_of(clusters.image_root, clusters.paths)
@@ -170,7 +170,7 @@ def with_answers(
         "held_out": len(tested.held_out),
         "doubts": tested.doubts,
         "notes": notes,
-        **({"given": True} if given else {}),
+        **({"given": True} if specified else {}),
     }
     answers = tested.answers_to(rows)
     known = ((answers.label != "") | (answers.predicted != "")).any()

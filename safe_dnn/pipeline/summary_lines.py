@@ -33,7 +33,7 @@ def cluster_summary(clusters: RootCauseClusters) -> str:
     return text + (f" · {len(clusters.skipped):,} skipped" if clusters.skipped else "")
 
 
-def how_found(clusters: RootCauseClusters) -> str:
+def algorithm_summary(clusters: RootCauseClusters) -> str:
     """One line on the algorithm, for example `vgg16-fc2 · PCA, then UMAP · DBSCAN with eps 3.21, min_samples 5`.
 
     Where RCCs are a consensus, it ends in ` · consensus of 100 random parts`; eps and min_samples are then those with
@@ -41,8 +41,8 @@ def how_found(clusters: RootCauseClusters) -> str:
     """
     precision = clusters.extractor.precision
     features = clusters.extractor.name + (f" in {precision}" if precision == "bfloat16" else "")
-    told = clusters.beyond_class
-    reduced = "what sets failing images apart" if told and told.is_apart else "PCA"
+    explained = clusters.beyond_class
+    reduced = "what sets failing images apart" if explained and explained.is_apart else "PCA"
     reduced += ", then UMAP" if clusters.reducer == "umap" else ", then neighbour averaging"
     dbscan = f"DBSCAN with eps {clusters.eps:.3g}, min_samples {clusters.min_samples}"
     if not clusters.settings:
@@ -59,8 +59,8 @@ def selection_summary(unsafe: UnsafeSet) -> str:
     text = f"{n_of} selected to label (the unsafe set)"
     if len(unsafe.images) < unsafe.wanted:
         text += f"; {unsafe.wanted:,} were wanted, but there are no more candidates"
-    if unsafe.left_out:
-        text += f" · none for {some(f'RCC {rcc}' for rcc in unsafe.left_out)}, judged safe"
+    if unsafe.excluded:
+        text += f" · none for {some(f'RCC {rcc}' for rcc in unsafe.excluded)}, judged safe"
     text += "".join(f" · {note}" for note in unsafe.notes)
     return text + (f" · {len(unsafe.skipped):,} skipped" if unsafe.skipped else "")
 

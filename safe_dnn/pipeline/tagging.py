@@ -94,7 +94,7 @@ class Tagging(NamedTuple):
         return known
 
     @property
-    def said(self) -> np.ndarray:
+    def answers(self) -> np.ndarray:
         """The answer about each image, empty where nobody was asked."""
         return np.array([*ANSWERS, ""])[self.known]  # that of `UNTAGGED` is the last
 
@@ -150,12 +150,12 @@ def content_hex(file: Path) -> str:
     return (content_of(file) or b"").hex()
 
 
-def begin(out: Path, name: str, seen: Sequence[str] = (), *, within: Path | None = None, by: str = "") -> Word:
+def begin(out: Path, name: str, examples: Sequence[str] = (), *, within: Path | None = None, by: str = "") -> Word:
     """Begin a word.
 
     Parameters
     ----------
-    seen : sequence of str
+    examples : sequence of str
         Test images that somebody had before them, such as those of an RCC: some of them are asked first.
     within, by
         As for `open_tagging` and `answer`.
@@ -170,7 +170,7 @@ def begin(out: Path, name: str, seen: Sequence[str] = (), *, within: Path | None
     if source := table_of(out, "parameters") or find_parameters(tested.root, within=within):
         with contextlib.suppress(SAFEError):  # the weak spots do without it as well
             columns |= read_texts(source, tested.root, tested.paths).keys()
-    return begin_word(prepare_folder(out), name, seen, columns, by=by)
+    return begin_word(prepare_folder(out), name, examples, columns, by=by)
 
 
 def answers_to_tag(out: Path, within: Path | None = None) -> AnsweredImages:
@@ -256,7 +256,7 @@ def next_images(
         has_it = known[rows] == YES
         if not is_taught(has_it):
             rng = np.random.default_rng([tagging.word.seed, len(tagging.tags) // BATCH])
-            seen = np.flatnonzero(np.isin(tested.paths, tagging.word.seen))
+            seen = np.flatnonzero(np.isin(tested.paths, tagging.word.examples))
             asked = chosen_to_teach(points, ~tested.right, rows, has_it, seen, rng)
         else:
             frame = make_frame(scores(points, rows, has_it), ~tested.right, known != UNTAGGED, tagging.word.seed)
@@ -386,7 +386,7 @@ def sample_of(tagging: Tagging, within: np.ndarray | None = None, *, has_it: boo
 def _groups(tagging: Tagging) -> Groups | None:
     tested = tagging.tested
     found = named_groups(groups_of(tagging.out), tested, parameters=find_parameters(tested.root), required=False)
-    return found.groups if found and found.given else None
+    return found.groups if found and found.named else None
 
 
 def rate(tagging: Tagging) -> WordRate | None:
@@ -404,12 +404,12 @@ def of_classes(tagging: Tagging) -> dict[str, Sample]:
     return {name: sample._replace(within=labels == name) for name in names}
 
 
-def finding_by_word(required: Requirement, tagging: Tagging, others: np.ndarray) -> Finding:
+def finding_by_word(required: Requirement, tagging: Tagging, rest_holds: np.ndarray) -> Finding:
     """What answers about a word, which is one of the conditions of a requirement, say of it.
 
     Parameters
     ----------
-    others : ndarray of shape (n_images,), bool
+    rest_holds : ndarray of shape (n_images,), bool
         For which images its other conditions hold, in the order of `tagging.tested`.
 
     Raises
@@ -420,9 +420,9 @@ def finding_by_word(required: Requirement, tagging: Tagging, others: np.ndarray)
     (condition,) = (one for one in required.conditions if one.column == tagging.word.name)
     if condition.sign not in ("=", "!=") or condition.value not in ANSWERS[:UNSURE]:
         raise SAFEError(f"Expected “{tagging.word.name} = yes” or “= no”. Received: {required.text}")
-    sample = sample_of(tagging, others, has_it=(condition.value == ANSWERS[YES]) == (condition.sign == "="))
-    found = rate_of(sample) if sample else None
-    if sample is None or found is None:
+    sample = sample_of(tagging, rest_holds, has_it=(condition.value == ANSWERS[YES]) == (condition.sign == "="))
+    rate = rate_of(sample) if sample else None
+    if sample is None or rate is None:
         raise SAFEError(
             f"Expected more answers about “{tagging.word.name}”: no rate follows yet. Received: {required.text}"
         )
@@ -431,18 +431,18 @@ def finding_by_word(required: Requirement, tagging: Tagging, others: np.ndarray)
 
     def verdict(drawn: int) -> str:
         """If so many images were drawn."""
-        missing = others.sum() - found.chosen
-        share = math.sqrt((found.tagged - found.chosen) / drawn) if drawn < missing else 0.0
+        missing = rest_holds.sum() - rate.chosen
+        share = math.sqrt((rate.tagged - rate.chosen) / drawn) if drawn < missing else 0.0
         low, high = sample.limits(required.confidence, totals, limit=True, share_open=share)
         return HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
 
-    drawn = found.tagged - found.chosen
-    numbers = range(drawn, int(others.sum()) - found.chosen + BATCH, BATCH)
+    drawn = rate.tagged - rate.chosen
+    numbers = range(drawn, int(rest_holds.sum()) - rate.chosen + BATCH, BATCH)
     deciding = bisect.bisect_left(numbers, True, key=lambda number: verdict(number) != OPEN)
     name = sample.groups.name if sample.groups else ""
     figures = Figures(
-        round(found.images), round(found.wrong), groups=found.groups, group=name, answers=found.tagged,
-        estimate=found.rate,
+        round(rate.images), round(rate.wrong), groups=rate.groups, group=name, answers=rate.tagged,
+        estimate=rate.rate,
     )  # fmt: skip
     needed = numbers[deciding] - drawn if deciding < len(numbers) else None
     limits = sample.limits(required.confidence, totals, limit=True)
@@ -518,5 +518,5 @@ def word_columns(out: Path, tested: AnsweredImages, image_root: Path, images: Se
     """
     words, found = all_words(out, tested=tested), dict[str, np.ndarray]()
     for name, word in words.items():
-        found[name] = np.append(word.said, "")[word.tested.rows_of(image_root, images)]
+        found[name] = np.append(word.answers, "")[word.tested.rows_of(image_root, images)]
     return found

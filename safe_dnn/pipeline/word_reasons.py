@@ -61,7 +61,7 @@ def with_words(reasons: Reasons, clusters: RootCauseClusters, out: Path, tested:
     spots, images, curves = list(reasons.spots), list(reasons.images), list(reasons.curves)
     for word in all_words(out, tested=tested).values():
         found, bins = _spots_of(word)
-        known = {word.word.name: word.said, LABEL: np.array(word.tested.answers.label)}
+        known = {word.word.name: word.answers, LABEL: np.array(word.tested.answers.label)}
         spots += found
         images += reasons_of(clusters, word.tested, Known(known, frozenset(), ()), tuple(found)).images if found else ()
         curves += bins
@@ -84,15 +84,15 @@ def _spots_of(tagging: Tagging) -> tuple[list[WeakSpot], list[Bin]]:
     return spots, bins
 
 
-def _spot(literals: Conditions, found: WordRate, sample: Sample, expected: float, like: float) -> WeakSpot:
+def _spot(literals: Conditions, rate: WordRate, sample: Sample, expected: float, like: float) -> WeakSpot:
     """What answers say as a weak spot."""
-    wrong, others = sample.frame.wrong, len(sample.tags) - found.images
+    wrong, n_others = sample.frame.wrong, len(sample.tags) - rate.images
     figures = Figures(
-        round(found.images), round(found.wrong), found.new_low, found.new_high, found.groups,
-        sample.groups.name if sample.groups else "", like=like, answers=found.tagged, estimate=found.rate,
+        round(rate.images), round(rate.wrong), rate.new_low, rate.new_high, rate.groups,
+        sample.groups.name if sample.groups else "", like=like, answers=rate.tagged, estimate=rate.rate,
     )  # fmt: skip
-    elsewhere = float(wrong.sum() - found.wrong) / others if others >= 1 else nan
-    return WeakSpot(literals, figures, elsewhere, None if isnan(expected) else expected, new_rate=found.rate)
+    elsewhere = float(wrong.sum() - rate.wrong) / n_others if n_others >= 1 else nan
+    return WeakSpot(literals, figures, elsewhere, None if isnan(expected) else expected, new_rate=rate.rate)
 
 
 def _bins(sample: Sample, word: str, of_class: str) -> Iterator[Bin]:

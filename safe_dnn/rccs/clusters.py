@@ -21,7 +21,7 @@ from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.weights import recall_extractor
 from safe_dnn.rccs.answers import Answers, commonest_confusion
-from safe_dnn.rccs.dbscan.contrast import Told
+from safe_dnn.rccs.dbscan.contrast import ExplainedUncertainty
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
 from safe_dnn.rccs.dbscan.projection import Projection, SetAside
@@ -84,7 +84,7 @@ class RootCauseClusters:
     steadiness : Steadiness or None
         How often the images of each RCC are together again; None if there are too few images to tell, or if they are
         one group. It is about the RCCs as they were found: merging and moving do not change it.
-    beyond_class : Told or None
+    beyond_class : ExplainedUncertainty or None
         None if these images were not compared with right ones before they were grouped.
     parts : ndarray of shape (n_rccs,), int
         RCCs with the same number, from 0, were one and have been divided; `NOISE` of one that was not.
@@ -111,7 +111,7 @@ class RootCauseClusters:
     attributes: np.ndarray | None = None
     set_aside: SetAside | None = None
     steadiness: Steadiness | None = None
-    beyond_class: Told | None = None
+    beyond_class: ExplainedUncertainty | None = None
     parts: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     collected_in: Path | None = None
 
@@ -177,8 +177,8 @@ class RootCauseClusters:
         columns = zip(ATTRIBUTES, self.attributes.astype(np.float64).T, strict=True)
         return {name: column for name, column in columns if len(np.unique(column[np.isfinite(column)])) > 1}
 
-    def told(self, row: int) -> str:
-        """What the DNN took an image for (see `Answers.text`); empty if unknown."""
+    def answer_text(self, row: int) -> str:
+        """The answer of the DNN to an image as text (see `Answers.text`); empty if unknown."""
         return self.answers.text(row) if self.answers else ""
 
     def confusion_of(self, rcc: int) -> str:
@@ -214,12 +214,12 @@ def _nearest(among: np.ndarray, rows: np.ndarray, distances: np.ndarray) -> np.n
     return distances[:, among].min(axis=1, initial=np.inf)
 
 
-def save_clusters(clusters: RootCauseClusters, folder: Path, *, more: Mapping[str, object] | None = None) -> Run:
+def save_clusters(clusters: RootCauseClusters, folder: Path, *, extra: Mapping[str, object] | None = None) -> Run:
     """Write `run.json` and `clusters.npz` as a run of the analysis in a folder: it is the present one from then on.
 
     Parameters
     ----------
-    more : mapping, optional
+    extra : mapping, optional
         Further entries of `run.json`.
 
     Raises
@@ -227,7 +227,7 @@ def save_clusters(clusters: RootCauseClusters, folder: Path, *, more: Mapping[st
     SAFEError
         It cannot be written; nothing is changed.
     """
-    record = {**_run_record(clusters, folder), **_with_paths(more or {}, folder, relative)}
+    record = {**_run_record(clusters, folder), **_with_paths(extra or {}, folder, relative)}
     at_home = replace(clusters, image_root=clusters.home, collected_in=None)
     files: dict[str, Writer] = {
         RUN_FILE: json.dumps(record, indent=2) + "\n",
@@ -342,9 +342,9 @@ def sample(clusters: RootCauseClusters, rcc: int) -> list[str]:
     return sorted(random.Random(f"0/{rcc}").sample(members, min(INSPECTED_PER_RCC, len(members))))
 
 
-def told_of(clusters: RootCauseClusters, rcc: int) -> dict[str, str]:
-    """What the DNN took each image of an RCC for, by path (see `Answers.text`); empty if unknown."""
-    return {clusters.paths[row]: clusters.told(row) for row in np.flatnonzero(clusters.labels == rcc).tolist()}
+def answer_texts(clusters: RootCauseClusters, rcc: int) -> dict[str, str]:
+    """The answers of the DNN to the images of an RCC as texts, by path (see `Answers.text`); empty if unknown."""
+    return {clusters.paths[row]: clusters.answer_text(row) for row in np.flatnonzero(clusters.labels == rcc).tolist()}
 
 
 def fingerprint(clusters: RootCauseClusters) -> str:

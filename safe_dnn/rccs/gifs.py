@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from safe_dnn.rccs.clusters import RootCauseClusters, told_of
+from safe_dnn.rccs.clusters import RootCauseClusters, answer_texts
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, replacing
@@ -57,7 +57,9 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, *, progress: Progress 
     SAFEError
         A GIF that SAFE did not draw would be replaced, or a GIF cannot be written.
     """
-    drawings = {gif_path(folder, rcc, clusters.n_rccs): list(told_of(clusters, rcc).items()) for rcc in clusters.groups}
+    drawings = {
+        gif_path(folder, rcc, clusters.n_rccs): list(answer_texts(clusters, rcc).items()) for rcc in clusters.groups
+    }
     _draw(folder, clusters.image_root, drawings, ("RCC_*.gif", "noise.gif"), progress)
     return list(drawings)
 
@@ -78,7 +80,7 @@ def write_spot_gifs(
         The images of each weak spot, as rows of the clusters, by rank. One without images gets no GIF.
     """
     drawings = {
-        spot_gif_path(folder, rank): [(clusters.paths[row], clusters.told(row)) for row in rows.tolist()]
+        spot_gif_path(folder, rank): [(clusters.paths[row], clusters.answer_text(row)) for row in rows.tolist()]
         for rank, rows in enumerate(spots, start=1)
         if len(rows)
     }
@@ -146,7 +148,7 @@ def _stamp_of_images(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
 def gif_shows(clusters: RootCauseClusters, folder: Path, rcc: int) -> bool:
     """Whether there is a GIF of an RCC that shows its current images; after a killed run, it may show others."""
     stamp = _stamp_of(gif_path(folder, rcc, clusters.n_rccs))
-    return (stamp or b"").startswith(_stamp_of_images(clusters.image_root, list(told_of(clusters, rcc).items())))
+    return (stamp or b"").startswith(_stamp_of_images(clusters.image_root, list(answer_texts(clusters, rcc).items())))
 
 
 def _stamp_of(path: Path) -> bytes | None:

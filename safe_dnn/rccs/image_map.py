@@ -178,7 +178,7 @@ def map_record(
         "y": packed(grid[:, 1]),
         "rcc": packed(clusters.labels.astype("<i4")),
         "name": [display_name(path) for path in clusters.paths],
-        **({"told": [clusters.told(row) for row in range(len(clusters.paths))]} if clusters.answers else {}),
+        **({"told": [clusters.answer_text(row) for row in range(len(clusters.paths))]} if clusters.answers else {}),
         "between": {str(row): text for row in range(len(clusters.paths)) if (text := place_text(clusters, row))},
         "bulk": bulk(grid),
         "rccs": [

@@ -22,7 +22,7 @@ from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import check_matched, rows_in
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
 from safe_dnn.support.tables import IMAGE, Table, number_in, read_table, with_point
-from safe_dnn.support.text import as_seen, count, printable, some
+from safe_dnn.support.text import count, printable, some, visible_text
 
 PARAMETERS_FILE = "parameters.csv"
 ANGLE_SUFFIX = "_deg"
@@ -193,19 +193,19 @@ def _readable(table: Table, name: str) -> list[str]:
 
 def spelt_alike(text: str) -> str:
     """The same for texts that differ in what cannot be seen, or in case alone."""
-    return as_seen(text).casefold()
+    return visible_text(text).casefold()
 
 
 def _notes_on_rows(
-    images: Sequence[str], described: dict[str, list[int]], missing: Sequence[str], others: int
+    images: Sequence[str], described: dict[str, list[int]], missing: Sequence[str], n_unrelated: int
 ) -> Iterator[str]:
     if missing:
         yield f"No row for {len(missing):,} of {count(len(images), 'image')}, the first {missing[0]}."
     repeated = [image for image, rows in described.items() if len(rows) > 1]
     if repeated:
         yield f"Several rows for {count(len(repeated), 'image')}, the first {repeated[0]}; the first row is used."
-    if others and missing:  # otherwise it is a table of the whole test set, which contains these images
-        yield f"{count(others, 'row')} about other images."
+    if n_unrelated and missing:  # otherwise it is a table of the whole test set, which contains these images
+        yield f"{count(n_unrelated, 'row')} about other images."
 
 
 def typed_column(name: str, texts: list[str]) -> tuple[np.ndarray | None, list[str]]:

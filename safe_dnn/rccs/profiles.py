@@ -224,11 +224,11 @@ def _hue(finding: Finding) -> str:
     return "" if wide else f"mostly {HUES[round(finding.mean % 360 / 60) % 6]}"
 
 
-def _word(name: str, own: np.ndarray, others: np.ndarray) -> str:
+def _word(name: str, own: np.ndarray, rest: np.ndarray) -> str:
     """The word for where most of an RCC's values lie, seen from the median of the others; empty if on both sides."""
-    if not len(others):
+    if not len(rest):
         return ""
-    middle = np.median(others)
+    middle = np.median(rest)
     less, more = WORDS.get(name, ("", ""))
     sides = ((less, np.mean(own < middle)), (more, np.mean(own > middle)))
     return next((word for word, share in sides if share >= LEAST_SHARE), "")

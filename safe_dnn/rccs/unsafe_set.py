@@ -96,7 +96,7 @@ class UnsafeSet:
     skipped : tuple of Skipped
     clusters : str
         Fingerprint of the RCCs that the selection belongs to (see `rccs.clusters.fingerprint`).
-    left_out : tuple of int
+    excluded : tuple of int
         RCCs that no images were selected for, by the engineer's choice.
     quota : "equal" or "size"
         How the images were divided among the RCCs (see `selection.quotas`).
@@ -120,7 +120,7 @@ class UnsafeSet:
     candidates: tuple[int, ...]
     skipped: tuple[Skipped, ...]
     clusters: str
-    left_out: tuple[int, ...] = ()
+    excluded: tuple[int, ...] = ()
     quota: str = QUOTA
     model: Path | None = None
     run: str = ""
@@ -145,12 +145,12 @@ LABEL = "label"
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Files | None = None) -> UnsafeSet:
+def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, extra_files: Files | None = None) -> UnsafeSet:
     """Write `IS_filenames.txt`, `unsafe_set.csv` and `unsafe_set.json` as a run of the analysis in a folder.
 
     Parameters
     ----------
-    more : mapping, optional
+    extra_files : mapping, optional
         Further files.
 
     Returns
@@ -175,9 +175,9 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, more: Files | None = Non
         UNSAFE_SET_FILE: unsafe_table(unsafe),
         SELECTION_FILE: json.dumps(record, indent=2) + "\n",
     }
-    found = find_clusters(folder, unsafe.run)
-    clusters = found.clusters if found else ""
-    return load_unsafe_set(folder, add_run(folder, SELECTION, {**files, **(more or {})}, clusters=clusters))
+    clustering = find_clusters(folder, unsafe.run)
+    clusters = clustering.clusters if clustering else ""
+    return load_unsafe_set(folder, add_run(folder, SELECTION, {**files, **(extra_files or {})}, clusters=clusters))
 
 
 def _labels_again(folder: Path, contents: Collection[str]) -> str:

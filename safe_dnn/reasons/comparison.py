@@ -185,7 +185,7 @@ def compare_with_right(
     notes = (*compared.notes, *notes_of(known_groups))
     rows = np.concatenate([compared.rows[: len(compared.failing)], right[read]])
     of_classes = known_classes(tested)
-    given = known_groups and known_groups.given
+    given = known_groups and known_groups.named
     of_rows = None if of_classes is None else of_classes[rows]
     every = np.concatenate([clusters.points[compared.failing], points])
     one_class = np.zeros(len(every), int)
@@ -276,7 +276,7 @@ def right_images(
     for place, path in enumerate(images.paths):
         names[place] = names[place] if known[place] else path
     units = np.arange(len(row_of)) + len(tested.paths)
-    units[known] = known_groups.groups.of[row_of[known]] if known_groups and known_groups.given else row_of[known]
+    units[known] = known_groups.groups.of[row_of[known]] if known_groups and known_groups.named else row_of[known]
     classes = np.where(known, class_names(tested)[row_of], "")
     return RightImages(features, classes, tuple(names), np.unique(units, return_inverse=True)[1])
 
@@ -424,7 +424,7 @@ def _searched(
 ) -> tuple[Mapping[str, np.ndarray], str, np.ndarray | None, Groups | None]:
     """What is known of images but the answers, the column of the class, the classes, and the groups if given."""
     columns = {name: column for name, column in known.columns.items() if name != PREDICTED}
-    groups = known_groups.groups if known_groups and known_groups.given else None
+    groups = known_groups.groups if known_groups and known_groups.named else None
     return columns, LABEL if tested.answers.kind == CONFIDENCE else "", known_classes(tested), groups
 
 

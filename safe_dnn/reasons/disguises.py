@@ -11,7 +11,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from safe_dnn.rccs.dbscan.contrast import share_told
+from safe_dnn.rccs.dbscan.contrast import uncertainty_coefficient
 from safe_dnn.rccs.spots.conditions import parts_of
 from safe_dnn.rccs.spots.figures import Groups
 
@@ -39,13 +39,13 @@ def disguised(
     wrong = wrong[rows]
     of_class = np.zeros(len(rows), int) if classes is None else np.unique(classes[rows], return_inverse=True)[1]
     units = groups.taken(rows).of if groups else None
-    by_class = share_told(of_class, wrong, units)
+    by_class = uncertainty_coefficient(of_class, wrong, units)
     found = {}
     for name, column in columns.items():
         parts = parts_of(column[rows], PARTS)
         if 1 < int(parts.max(initial=0)) + 1 <= len(wrong) / 2:
             both = np.unique(of_class * (int(parts.max()) + 1) + parts, return_inverse=True)[1]
-            explained = (share_told(both, wrong, units, of_class) - by_class) / max(1 - by_class, 1e-9)
+            explained = (uncertainty_coefficient(both, wrong, units, of_class) - by_class) / max(1 - by_class, 1e-9)
             if explained > MOST_EXPLAINED:
                 found[name] = float(explained)
     return found

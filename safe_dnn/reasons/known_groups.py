@@ -32,14 +32,14 @@ class KnownGroups(NamedTuple):
     Attributes
     ----------
     groups : Groups
-    given : bool
+    named : bool
         Whether the engineer has named them; otherwise they only look like groups.
     notes : tuple of str
         Sentences.
     """
 
     groups: Groups
-    given: bool
+    named: bool
     notes: tuple[str, ...]
 
 
@@ -193,7 +193,7 @@ def groups_of_test(
 
 def accuracy_interval(right: np.ndarray, known_groups: KnownGroups | None) -> tuple[float, float]:
     """95 % interval of the accuracy on new images, by the groups that are given."""
-    groups = known_groups.groups if known_groups and known_groups.given else None
+    groups = known_groups.groups if known_groups and known_groups.named else None
     (wrong,) = assess([np.ones(len(right), bool)], ~right, groups, for_new=False)
     return 1 - wrong.high, 1 - wrong.low
 

@@ -33,7 +33,7 @@ from safe_dnn.rccs.review.notes import FIELDS, Note, title
 from safe_dnn.rccs.review.review import Review, both
 from safe_dnn.rccs.spots.conditions import Conditions, are_known, hold
 from safe_dnn.rccs.spots.figures import Alike, Figures, Groups, assess
-from safe_dnn.rccs.spots.like import alike, by_gain, is_other, others_of
+from safe_dnn.rccs.spots.like import alike, by_gain, distinct_reasons, is_other
 from safe_dnn.rccs.spots.rates import LEVEL, corrected
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons, takes
@@ -137,7 +137,7 @@ class Reason(NamedTuple):
         return self.figures.rate if self.figures else np.nan
 
     @property
-    def more(self) -> bool:
+    def fails_more(self) -> bool:
         """Whether the DNN fails more often there than on comparable images."""
         return self.figures is not None and self.kind == LISTED
 
@@ -411,7 +411,7 @@ def claims_of(
             rate, low, high = expected.tolist()
             takes_images = holds is not None and takes(spot)
             claims[reason.name] = Claim(reason.name, spot.literals, holds, rate, low, high, takes_images)
-        elif of and reason.more:
+        elif of and reason.fails_more:
             within = claims[reason.inside].holds if reason.inside else None
             holds = regions == reason.rcc
             claims[reason.name] = Claim(reason.name, (), holds, of.rate, of.low, of.high, within=within)
@@ -431,14 +431,14 @@ def compared_with(
 ) -> list[Alike]:
     """What each claim is compared with: images of the same classes of which no other claim holds (see `like.py`)."""
     conditions, held = [claim.conditions for claim in claims], [held_by(claim, n_images) for claim in claims]
-    others = others_of(conditions, LABEL) & np.array([claim.takes for claim in claims], bool)
+    distinct = distinct_reasons(conditions, LABEL) & np.array([claim.takes for claim in claims], bool)
     holds, within = np.array(held, bool).reshape(len(claims), n_images), dict[int, np.ndarray]()
     for row, claim in enumerate(claims):
         if not claim.conditions:
-            others[row] = [one.takes and one.holds is not claim.within for one in claims]
+            distinct[row] = [one.takes and one.holds is not claim.within for one in claims]
             within |= {} if claim.within is None else {row: claim.within}
     column = groups.column if groups else ""
-    return alike(conditions, holds, LABEL, classes, groups=column, others=others, within=within)
+    return alike(conditions, holds, LABEL, classes, groups=column, distinct=distinct, within=within)
 
 
 def held_by(claim: Claim, n_images: int) -> np.ndarray:
@@ -473,8 +473,10 @@ def confirmation_text(answers: Iterable[Answer]) -> str:
     return table_text(_COLUMNS, map(attrgetter(*_COLUMNS.values()), answers))
 
 
-def asked(run: Run | None, review: Review, file: str = CONFIRMATION_FILE, column: str = "verdict") -> dict[str, str]:
-    """What a confirmation says of each reason, by its name; empty if there is none, or RCCs were edited since."""
+def fresh_verdicts(
+    run: Run | None, review: Review, file: str = CONFIRMATION_FILE, column: str = "verdict"
+) -> dict[str, str]:
+    """The verdict of a confirmation on each reason, by its name; empty without one, or if RCCs were edited since."""
     if run is None or file not in run.files or run.facts["edits"] != review.last_number:
         return {}
     with reading_file(run, file) as path:

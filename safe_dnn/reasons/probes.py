@@ -113,7 +113,7 @@ class Turned(NamedTuple):
     p: float = 1
 
     @property
-    def is_more(self) -> bool:
+    def exceeds_random(self) -> bool:
         """Whether the change turns more answers than the random one."""
         return self.p < LEVEL and self.more >= LEAST
 
@@ -219,7 +219,7 @@ def spread_over(rows: np.ndarray, of: np.ndarray, most: int = IMAGES) -> np.ndar
     return rows[order[np.argsort(np.arange(len(order)) - first, kind="stable")[:most]]]
 
 
-def probe(asked: Reason, right: Images, failing: Images, ask: Ask, *, progress: Progress = no_progress) -> list[Probe]:
+def probe(reason: Reason, right: Images, failing: Images, ask: Ask, *, progress: Progress = no_progress) -> list[Probe]:
     """Change the pixels of right and failing images, and count the answers that change; causes first.
 
     Parameters
@@ -227,28 +227,28 @@ def probe(asked: Reason, right: Images, failing: Images, ask: Ask, *, progress: 
     right, failing : Images
         Those that the DNN gets right, and wrong, as they are here.
     """
-    untold, probes = Probe(asked.name, asked.subject, asked.where), list[Probe]()
+    untold, probes = Probe(reason.name, reason.subject, reason.where), list[Probe]()
     if len(right.rows) and len(failing.rows):
-        for change in changes_of(asked, right, failing):
+        for change in changes_of(reason, right, failing):
             made = _asked_of(change, right.on_the_way(change), ask, progress, wanted=False)
             undone = _asked_of(change.back, failing.on_the_way(change.back), ask, progress, wanted=True)
-            probes.append(change._replace(made=made, undone=undone, verdict=_verdict(made, undone, asked.rate)))
+            probes.append(change._replace(made=made, undone=undone, verdict=_verdict(made, undone, reason.rate)))
     probes.sort(key=lambda one: -max(one.made.more, one.undone.more) if one.verdict == CAUSE else 1)
-    can_make = bool(probes) and not (asked.stated and MADE.keys().isdisjoint(asked.stated))
+    can_make = bool(probes) and not (reason.stated and MADE.keys().isdisjoint(reason.stated))
     return probes if can_make or (probes and probes[0].verdict == CAUSE) else [untold, *probes]
 
 
-def changes_of(asked: Reason, right: Images, failing: Images) -> list[Probe]:
+def changes_of(reason: Reason, right: Images, failing: Images) -> list[Probe]:
     """The attributes to change, not asked about yet: those that are stated, and in which failing images differ most."""
-    found = []
+    changes = []
     for name in MADE:
         usual, own = right.measured[name], failing.measured[name]
         apart = abs(float(np.sign(own[:, None] - usual).mean()))  # of pairs, twice the share above one half
         medians = float(np.median(usual)), float(np.median(own))
-        change = Probe(asked.name, asked.subject, asked.where, CANNOT_TELL, name, *medians)
-        if change.failing != change.usual and (name in asked.stated or apart >= 2 * LIKELY - 1):
-            found.append((name not in asked.stated, -apart, change))
-    return [change for *_, change in sorted(found)[:MOST_CHANGES]]
+        change = Probe(reason.name, reason.subject, reason.where, CANNOT_TELL, name, *medians)
+        if change.failing != change.usual and (name in reason.stated or apart >= 2 * LIKELY - 1):
+            changes.append((name not in reason.stated, -apart, change))
+    return [change for *_, change in sorted(changes)[:MOST_CHANGES]]
 
 
 def _asked_of(change: Probe, images: Images, ask: Ask, progress: Progress, *, wanted: bool) -> Turned:
@@ -280,7 +280,7 @@ def _verdict(made: Turned, undone: Turned, rate: float) -> str:
     if made.tested and made.high < rate / 2:  # too few right images fail, for it to be the cause alone
         return NOT_THE_CAUSE
     half = (made.tested and made.turned >= rate / 2 * made.tested) or undone.more >= 1 / 2
-    return CAUSE if half and (made.is_more or undone.is_more) else CANNOT_TELL
+    return CAUSE if half and (made.exceeds_random or undone.exceeds_random) else CANNOT_TELL
 
 
 # --- Pixels -------------------------------------------------------------------------------------------------------

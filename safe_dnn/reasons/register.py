@@ -48,7 +48,7 @@ class Entry(NamedTuple):
         For example `RCC 3`, or `weak spot 1` and its condition.
     note : Note or Scope
     fresh : str
-        The verdict of a fresh test set, as of `reasons.listed.asked`; empty without one.
+        The verdict of a fresh test set, as of `reasons.listed.fresh_verdicts`; empty without one.
     about : Reason or None
         None of the analysis as a whole.
     """
@@ -74,7 +74,7 @@ class Entry(NamedTuple):
     def lacks(self) -> dict[str, list[str]]:
         """What a safety case would ask for: what is said, and what should be said with it but is not."""
         found: dict[str, list[str]] = (
-            {NOT_JUDGED: []} if self.about and self.about.more and not self.note.verdict else {}
+            {NOT_JUDGED: []} if self.about and self.about.fails_more and not self.note.verdict else {}
         )
         for field, value, needed in RULES:
             if getattr(self.note, field) == value:
@@ -111,7 +111,7 @@ def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[s
     folder : Path
         Of the analysis.
     fresh : mapping of str to str
-        As of `reasons.listed.asked`.
+        As of `reasons.listed.fresh_verdicts`.
     """
     notes, tested = notes_of_run(folder, reasons.spots), folder_tested(folder)
     entries = []
@@ -194,9 +194,9 @@ def _scope_changes(read: Table, scope: Entry) -> list[Change]:
     return _changes(scope, given)
 
 
-def _changes(entry: Entry, given: Mapping[str, str]) -> list[Change]:
-    tidy = tidy_note(entry.note._replace(**given))
-    now = ((field, getattr(tidy, field)) for field in given)
+def _changes(entry: Entry, texts: Mapping[str, str]) -> list[Change]:
+    tidy = tidy_note(entry.note._replace(**texts))
+    now = ((field, getattr(tidy, field)) for field in texts)
     return [Change(entry, field, text) for field, text in now if text != getattr(entry.note, field)]
 
 
@@ -217,4 +217,4 @@ def take_over(folder: Path, changes: Iterable[Change], *, maker: Maker = NOBODY)
         fields: dict[str, Any] = {change.field: change.now for change in those}
         twin = entry.about.rcc if entry.about and entry.about.twin else None
         set_note(folder, entry.note._replace(**fields), maker=maker, run=run, twin=twin)
-        maker = maker._replace(seen=None)  # what follows are changes by the same
+        maker = maker._replace(last_entry=None)  # what follows are changes by the same

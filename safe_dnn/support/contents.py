@@ -16,15 +16,15 @@ def content_key(data: bytes) -> bytes:
     return hashlib.blake2b(data, digest_size=16).digest()
 
 
-def same_content(files: Sequence[Path], others: Sequence[Path]) -> list[list[int]]:
+def same_content(files: Sequence[Path], candidates: Sequence[Path]) -> list[list[int]]:
     """Which of the others have the content of each file, as indices.
 
     Only files of equal sizes are read; those that cannot be read have nothing in common.
     """
-    sizes, of_others = ([_size_of(file) for file in each] for each in (files, others))
-    both = set(sizes) & set(of_others) - {None}
+    sizes, of_candidates = ([_size_of(file) for file in each] for each in (files, candidates))
+    both = set(sizes) & set(of_candidates) - {None}
     rows_of: dict[bytes | None, list[int]] = {}
-    for row, (other, size) in enumerate(zip(others, of_others, strict=True)):
+    for row, (other, size) in enumerate(zip(candidates, of_candidates, strict=True)):
         if size in both:
             rows_of.setdefault(content_of(other), []).append(row)
     rows_of.pop(None, None)
@@ -46,9 +46,9 @@ def copies_in(root: Path, paths: Sequence[str]) -> dict[str, str]:
     return {copy: first for first, *others in alike for copy in others}
 
 
-def in_common(files: Sequence[Path], others: Sequence[Path]) -> np.ndarray:
+def in_common(files: Sequence[Path], candidates: Sequence[Path]) -> np.ndarray:
     """Whether each file has the content of one of the others: ndarray of shape (n_files,), bool."""
-    return np.array([bool(rows) for rows in same_content(files, others)], bool)
+    return np.array([bool(rows) for rows in same_content(files, candidates)], bool)
 
 
 def _size_of(file: Path) -> int | None:

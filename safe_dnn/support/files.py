@@ -30,7 +30,7 @@ import platformdirs
 
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 
-LEFT_OVER_SECONDS = 3600
+LEFTOVER_SECONDS = 3600
 PARSING_ATTEMPTS = 5
 LAST_DATE = 253_402_000_000  # seconds since 1970, in the last days of the year 9999
 
@@ -107,7 +107,7 @@ def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
     try:
         try:
             for path in paths:
-                remove_left_over(path.parent, f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}")
+                remove_leftovers(path.parent, f".{glob.escape(path.stem)}-????????{glob.escape(path.suffix)}")
                 handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
                 os.close(handle)
                 temporaries.append(Path(name))
@@ -127,7 +127,7 @@ def replacing_together(*paths: Path) -> Iterator[tuple[Path, ...]]:
         raise SAFEError(f"Could not write {names}: {error.strerror or error}. Existing files are unchanged.") from error
 
 
-def remove_left_over(folder: Path, pattern: str, seconds: float = LEFT_OVER_SECONDS) -> None:
+def remove_leftovers(folder: Path, pattern: str, seconds: float = LEFTOVER_SECONDS) -> None:
     """Remove what killed processes have left; what was changed recently may be of one that is still writing."""
     for old in folder.glob(pattern):
         with contextlib.suppress(OSError):
@@ -173,7 +173,7 @@ def new_folder(path: Path) -> Iterator[Path]:
         The operating system refused to write.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    remove_left_over(path.parent, f"{glob.escape(_hidden(path, 'new'))}????????")
+    remove_leftovers(path.parent, f"{glob.escape(_hidden(path, 'new'))}????????")
     building = Path(tempfile.mkdtemp(dir=path.parent, prefix=_hidden(path, "new")))
     building.chmod(0o777 & ~umask())  # mkdtemp creates folders that only the owner can read
     try:

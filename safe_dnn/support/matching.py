@@ -142,19 +142,19 @@ def _begin(key: str) -> str:
     return str(_BEGIN.match(key)[0])  # type: ignore[index]
 
 
-def _rows_about(found: list[tuple[int, int]], keys: Sequence[str], folder: Path) -> list[int]:
-    surest = found[0][0]
-    if surest == BY_ENDING and len({keys[row] for _, row in found}) > 1:
+def _rows_about(matches: list[tuple[int, int]], keys: Sequence[str], folder: Path) -> list[int]:
+    surest = matches[0][0]
+    if surest == BY_ENDING and len({keys[row] for _, row in matches}) > 1:
         return []
     # A row that is less sure than another one is of another image if there is a file where it says.
-    return [row for how, row in found if how == surest or not os.path.lexists(folder / keys[row])]
+    return [row for how, row in matches if how == surest or not os.path.lexists(folder / keys[row])]
 
 
 def check_matched(
     source: Path,
     root: Path,
     images: Sequence[str],
-    found: Collection[str],
+    matched: Collection[str],
     *,
     partial: bool,
     rows: int = 0,
@@ -164,7 +164,7 @@ def check_matched(
 
     Parameters
     ----------
-    found : collection of str
+    matched : collection of str
         Those of the images that have a row.
     partial : bool
         Whether any number of them may be without.
@@ -181,7 +181,7 @@ def check_matched(
     SAFEError
         More than a tenth of the images have no row, or more than a tenth of the rows no image.
     """
-    without_row = [image for image in images if image not in found]
+    without_row = [image for image in images if image not in matched]
     if partial or (len(without_row) * UNMATCHED_OF <= len(images) and len(without_image) * UNMATCHED_OF <= rows):
         return without_row
     received = [f"a row for {_shares(len(images), 'image', without_row)}"]

@@ -26,7 +26,7 @@ def printable(path: str) -> str:
     return _CONTROLS.sub("\ufffd", path.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace"))
 
 
-def as_seen(text: str) -> str:
+def visible_text(text: str) -> str:
     """A text as it looks: in one Unicode form, without what cannot be seen, its words apart by one blank."""
     if not text.isascii():
         text = "".join(one for one in unicodedata.normalize("NFC", text) if unicodedata.category(one) != "Cf")

@@ -114,18 +114,18 @@ def put_in_place(files: Sequence[Path], folder: Path, limits: Limits) -> Uploade
     return Uploaded(_field(place), _notes(kept, left_out))
 
 
-def _copy(source: IO[bytes], to: Path, left: int, until: float) -> int:
+def _copy(source: IO[bytes], to: Path, bytes_left: int, until: float) -> int:
     """Copy a file below a folder that nobody else knows; how many bytes are left after it, whatever headers say."""
     to.parent.mkdir(parents=True, exist_ok=True)
     with to.open("xb") as target:  # follows no link
         for part in iter(lambda: source.read(CHUNK), b""):
-            left -= len(part)
-            if left < 0:
+            bytes_left -= len(part)
+            if bytes_left < 0:
                 raise _refusal("files that leave room in all that may be kept", "larger ones", FEWER)
             if time.monotonic() > until:
                 raise _refusal("files that are unpacked in time", "larger ones", FEWER)
             target.write(part)
-    return left
+    return bytes_left
 
 
 def _refusal(expected: str, received: str, what_to_do: str) -> SAFEError:
@@ -193,8 +193,8 @@ def _field(top: Path) -> Path:
     return place
 
 
-def _notes(names: set[str], left_out: int) -> str:
+def _notes(names: set[str], n_ignored: int) -> str:
     kinds = Counter("image" if _suffix(name) in SUFFIXES else "table" if _suffix(name) in TABLES else "model"
                     for name in names)  # fmt: skip
     text = "Received " + " and ".join(count(n, kind) for kind, n in sorted(kinds.items()))
-    return f"{text}; left out {count(left_out, 'file')} of another kind." if left_out else f"{text}."
+    return f"{text}; left out {count(n_ignored, 'file')} of another kind." if n_ignored else f"{text}."

@@ -169,7 +169,7 @@ def _by_group(before: AnsweredImages, after: AnsweredImages, known_groups: Known
     if known_groups is None:
         return None
     groups = known_groups.groups
-    if not known_groups.given:
+    if not known_groups.named:
         return ByGroup(groups.name, ())
     of_classes = before.answers.label if before.task == "classification" else np.full(len(before.paths), "")
     names, labels = np.unique(of_classes, return_inverse=True)
@@ -254,11 +254,11 @@ def _themselves(clusters: RootCauseClusters, tested: AnsweredImages) -> Iterator
         yield from ((path, row) for row in rows[:1])
 
 
-def shares_by_rcc(clusters: RootCauseClusters, found: Iterable[Share]) -> tuple[Share, ...]:
+def shares_by_rcc(clusters: RootCauseClusters, shares: Iterable[Share]) -> tuple[Share, ...]:
     """The number of correct predictions for the images of each RCC, as of `outcomes`, with the RCCs as they are now."""
     rcc_of = dict(zip(clusters.paths, clusters.labels.tolist(), strict=True))
     counts = {rcc: np.zeros(3, int) for rcc in clusters.groups}
-    for share in found:
+    for share in shares:
         if share.name in rcc_of:
             counts[rcc_of[share.name]] += share[1:]
     return tuple(Share(str(rcc), *of_rcc.tolist()) for rcc, of_rcc in counts.items())

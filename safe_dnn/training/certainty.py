@@ -484,6 +484,6 @@ def closures(
     return changes
 
 
-def closure_text(found: Iterable[Closure]) -> str:
+def closure_text(closures: Iterable[Closure]) -> str:
     """`closure.csv`: a row for each claim, and the last for the images that none is about."""
-    return table_text(_COLUMNS, map(attrgetter(*_COLUMNS.values()), found))
+    return table_text(_COLUMNS, map(attrgetter(*_COLUMNS.values()), closures))

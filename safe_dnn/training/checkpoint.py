@@ -37,7 +37,7 @@ class Checkpoint(NamedTuple):
         State of the generator that draws the images.
     weights : list of ndarray
         The complete state of the model and its optimizer.
-    kept : list of ndarray
+    best_weights : list of ndarray
         The model's weights in the best epoch.
     """
 
@@ -45,7 +45,7 @@ class Checkpoint(NamedTuple):
     best: int
     rng: Mapping[str, Any]
     weights: list[np.ndarray]
-    kept: list[np.ndarray]
+    best_weights: list[np.ndarray]
 
 
 def run_key(dnn: Dnn, files: Sequence[Path], settings: Settings, *more: object) -> str:
@@ -77,7 +77,7 @@ def state_of(model: Any) -> list[np.ndarray]:
 def restore_state(model: Any, saved: Checkpoint) -> bool:
     """Restore a saved state; return False, without changing the model, if it belongs to another model."""
     variables = _variables(model)
-    for arrays, expected in ((saved.weights, variables), (saved.kept, model.get_weights())):
+    for arrays, expected in ((saved.weights, variables), (saved.best_weights, model.get_weights())):
         if [array.shape for array in arrays] != [tuple(one.shape) for one in expected]:
             return False
         if any(array.dtype.kind not in "biuf" for array in arrays):
@@ -101,11 +101,10 @@ def _plain(variable: Any) -> np.ndarray:
 
 def save_checkpoint(path: Path, key: str, state: Checkpoint) -> None:
     """Replace the file; raise a SAFEError if it cannot be written."""
-    *record, weights, kept = state
+    *record, weights, best_weights = state
     stored = {_RECORD: np.array(json.dumps({"key": key, "value": record}))}
-    stored |= {
-        f"{name} {i}": array for name, many in (("weights", weights), ("kept", kept)) for i, array in enumerate(many)
-    }
+    for name, arrays in (("weights", weights), ("kept", best_weights)):
+        stored |= {f"{name} {i}": array for i, array in enumerate(arrays)}
     with replacing(path) as temporary:
         np.savez(temporary, **stored)  # type: ignore[arg-type]
 

@@ -21,7 +21,7 @@ from safe_dnn.support.errors import SAFEError, StrPath, existing_folder
 from safe_dnn.support.files import read_record
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
 from safe_dnn.training.labels import take_over_labels
-from safe_dnn.training.result import MODEL_FILE, kept_model
+from safe_dnn.training.result import MODEL_FILE, saved_model
 
 EARLIER = "earlier analysis"
 """The kind of an entry: its subject is the digest of the network's answers, its value the folder of the analysis."""
@@ -33,7 +33,7 @@ def kept_copy(model: StrPath) -> StrPath:
     if shown.name != MODEL_FILE or not (shown.parent / DATABASE_FILE).is_file() or not shown.is_file():
         return model
     run = present_runs(shown.parent).get(RETRAINING)
-    kept = kept_model(run) if run else None
+    kept = saved_model(run) if run else None
     return kept if kept and filecmp.cmp(kept, shown) else model
 
 

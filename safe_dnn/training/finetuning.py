@@ -237,7 +237,7 @@ def fine_tune(
     key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
     if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):
         history = [Epoch(*row) for row in saved.history]  # type: ignore[arg-type]
-        best, kept, rng.bit_generator.state = saved.best, saved.kept, saved.rng
+        best, kept, rng.bit_generator.state = saved.best, saved.best_weights, saved.rng
         started -= sum(epoch.seconds for epoch in history[1:])
     watch.on_epoch(tuple(history), (settings.epochs,))
     for epoch in range(len(history), settings.epochs + 1):

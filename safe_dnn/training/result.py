@@ -143,15 +143,15 @@ def held_out_apart(folder: Path, image_root: Path) -> tuple[str, ...]:
     return (told,) if apart else ()
 
 
-def used_elsewhere(files: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:
+def used_elsewhere(files: Sequence[Path], other_sets: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:
     """Which images have the content of others, by what these are, such as `training`; only those that have any."""
-    found = {what: in_common(files, them) for what, them in others.items()}
-    return {what: same for what, same in found.items() if same.any()}
+    used = {what: in_common(files, them) for what, them in other_sets.items()}
+    return {what: same for what, same in used.items() if same.any()}
 
 
-def refuse_used(of: str, files: Sequence[Path], others: Mapping[str, Sequence[Path]]) -> None:
+def refuse_used(of: str, files: Sequence[Path], other_sets: Mapping[str, Sequence[Path]]) -> None:
     """Raise a SAFEError if images that are to prove something have the content of others."""
-    if used := used_elsewhere(files, others):
+    if used := used_elsewhere(files, other_sets):
         counts = ", ".join(
             f"{count(int(same.sum()), f'{of} image')} found among the {what} images" for what, same in used.items()
         )
@@ -373,7 +373,7 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
     """What `show_retraining` writes, without a model that is there already; and the names of what it removes."""
     run = present_runs(folder).get(RETRAINING)
     files: dict[str, Writer] = {**texts_of(run, RETRAINING_FILE)}
-    kept = kept_model(run) if run else None
+    kept = saved_model(run) if run else None
     shown = folder / MODEL_FILE
     if kept and not (shown.is_file() and filecmp.cmp(shown, kept)):
         files[MODEL_FILE] = functools.partial(shutil.copy2, kept)
@@ -402,7 +402,7 @@ def _tables_of(record: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any
             yield name, field, holder
 
 
-def kept_model(run: Run) -> Path | None:
+def saved_model(run: Run) -> Path | None:
     """The kept model of a retraining; None if it has none, or it no longer exists."""
     kept = run.folder / MODEL_FILE
     return kept if kept.is_file() else None

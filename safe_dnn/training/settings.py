@@ -199,7 +199,7 @@ def make_optimizer(dnn: Dnn, *, learning_rate: Any = None) -> Any:
     return kind.from_config(kept if learning_rate is None else {**kept, "learning_rate": learning_rate})
 
 
-def compile_as_given(dnn: Dnn, model: Any) -> None:
+def compile_like_original(dnn: Dnn, model: Any) -> None:
     """Compile a fine-tuned model like the original one, so that it is saved, and can be retrained, in the same way."""
     if dnn.compiled:
         metrics = ["accuracy"] if dnn.task == "classification" else None

@@ -13,29 +13,29 @@ LEAST_OF_EACH = 3  # images with the word, and without it, that a probe needs
 MOST_CHOSEN = 60  # images; if there is nothing to learn from these, a random order serves as well
 
 
-def probe_points(features: np.ndarray, others: np.ndarray | None = None) -> np.ndarray:
+def probe_points(features: np.ndarray, further: np.ndarray | None = None) -> np.ndarray:
     """Features as points for the probe: principal components, halfway between as they are and of equal variance.
 
     Parameters
     ----------
     features : ndarray of shape (n_images, dimension), float32
         As of `features.extractor.comparable`.
-    others : ndarray of shape (n_others, dimension), float32, optional
+    further : ndarray of shape (n_further, dimension), float32, optional
         Of further images, which do not determine the components.
 
     Returns
     -------
-    ndarray of shape (n_images + n_others, n_components), float64
+    ndarray of shape (n_images + n_further, n_components), float64
     """
     from sklearn.decomposition import PCA
 
     components = min(COMPONENTS, *features.shape)
     with np.errstate(divide="ignore", invalid="ignore"):  # of images that are all alike
-        found = PCA(components, svd_solver="randomized", random_state=0)
-        points = found.fit_transform(features).astype(float)
+        fitted = PCA(components, svd_solver="randomized", random_state=0)
+        points = fitted.fit_transform(features).astype(float)
     scale = np.sqrt(np.maximum(points.std(axis=0), np.finfo(float).tiny))
     spread = float(np.sqrt(((points / scale) ** 2).sum(axis=1).mean()))
-    points = points if others is None else np.concatenate([points, found.transform(others)])
+    points = points if further is None else np.concatenate([points, fitted.transform(further)])
     return points / scale * (SPREAD / spread if spread else 0.0)
 
 
@@ -63,7 +63,7 @@ def is_taught(has_it: np.ndarray) -> bool:
 
 
 def chosen_to_teach(
-    points: np.ndarray, wrong: np.ndarray, rows: np.ndarray, has_it: np.ndarray, seen: np.ndarray,
+    points: np.ndarray, wrong: np.ndarray, rows: np.ndarray, has_it: np.ndarray, examples: np.ndarray,
     rng: np.random.Generator,
 ) -> np.ndarray:  # fmt: skip
     """The next `BATCH` images to teach the probe: half where the word is likely, half at random.
@@ -74,7 +74,7 @@ def chosen_to_teach(
     wrong : ndarray of shape (n_images,), bool
     rows, has_it
         As for `scores`.
-    seen : ndarray of int
+    examples : ndarray of int
         Images that somebody had before them when they said the word.
 
     Returns
@@ -86,7 +86,7 @@ def chosen_to_teach(
     if has_it.any():
         likely = open_rows[np.argsort(-scores(points, rows, has_it)[open_rows], kind="stable")]
     else:  # the network fails there, or nobody would ask
-        open_seen = np.intersect1d(seen, open_rows)
+        open_seen = np.intersect1d(examples, open_rows)
         likely = rng.permutation(open_seen if len(open_seen) else open_rows[wrong[open_rows]])
     likely = likely[: BATCH // 2]
     others = rng.permutation(np.setdiff1d(open_rows, likely))

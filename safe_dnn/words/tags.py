@@ -36,12 +36,12 @@ class Word(NamedTuple):
     Attributes
     ----------
     name : str
-    seen : tuple of str
-        Images that somebody had before them then.
+    examples : tuple of str
+        Images that the person was looking at then.
     """
 
     name: str
-    seen: tuple[str, ...] = ()
+    examples: tuple[str, ...] = ()
 
     @property
     def file(self) -> str:
@@ -91,12 +91,12 @@ def load_words(folder: Path) -> dict[str, Word]:
         return {name: Word(name, tuple(value["seen"])) for name, value in present(db, WORD).items()}
 
 
-def begin_word(folder: Path, name: str, seen: Sequence[str], columns: Collection[str], *, by: str = "") -> Word:
+def begin_word(folder: Path, name: str, examples: Sequence[str], columns: Collection[str], *, by: str = "") -> Word:
     """Begin a word.
 
     Parameters
     ----------
-    seen
+    examples
         As of `Word`.
     columns : collection of str
         What is known of the images already: a word is another column.
@@ -108,7 +108,7 @@ def begin_word(folder: Path, name: str, seen: Sequence[str], columns: Collection
     SAFEError
         The name is unusable or in use, or there are `MOST_WORDS`.
     """
-    word = Word(" ".join(name.split()), tuple(seen))
+    word = Word(" ".join(name.split()), tuple(examples))
     if len(word.name) > LONGEST_WORD or not _NAME.fullmatch(word.name):
         expected = f"up to {LONGEST_WORD} letters, digits, blanks and hyphens, without “and”, “or” and “from”"
         raise SAFEError(f"Expected a word of {expected}. Received: {quoted(word.name) or 'nothing'}")
@@ -121,7 +121,7 @@ def begin_word(folder: Path, name: str, seen: Sequence[str], columns: Collection
                 raise SAFEError(f"Expected a new word. Received: {word.name}, and {same[0]} is {what} already.")
         if len(words) >= MOST_WORDS:
             raise SAFEError(f"Expected at most {MOST_WORDS} words in an analysis. Received one more: {word.name}")
-        append(db, WORD, word.name, {"seen": word.seen}, author=by)
+        append(db, WORD, word.name, {"seen": word.examples}, author=by)
     return word
 
 

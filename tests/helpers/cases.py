@@ -67,7 +67,7 @@ def lacks_its_causes_in_training(case: Case, *, least: float = 0.04) -> None:
         in_test = sum(cause in each for each in test) / len(test)
         in_train = sum(cause in each for each in train) / len(train)
         assert in_test > least, cause.name
-        assert in_train <= 0.5 * in_test if cause.kept else in_train == 0, cause.name
+        assert in_train <= 0.5 * in_test if cause.share_in_training else in_train == 0, cause.name
 
 
 def has_each_situation_by_itself(case: Case, cover: str) -> None:

@@ -43,7 +43,7 @@ def test_the_network_and_its_test_folder_are_filled_in_unless_others_were_sent(f
     for kind in (UnsafeTab, RetrainingTab):
         form = form_of(folder, kind=kind)
         assert (form["model"], form["test"]) == (str(folder / "model.keras"), str(folder / "test"))
-    run = fingerprint(Results(folder / "out").shown().review.original)
+    run = fingerprint(Results(folder / "out").state().review.original)
     remember(folder / "out", UNSAFE_TAB, {"accuracy": "0.8", "model": "", "test": "", "run": run})
     assert form_of(folder)["model"] == ""
     remember(folder / "out", UNSAFE_TAB, {})

@@ -60,8 +60,8 @@ def test_what_is_no_note_on_an_rcc_or_a_weak_spot_is_refused_in_a_sentence(visit
     out = tmp_path_factory.getbasetemp() / "typing0" / "out"
     run = fingerprint(load_clusters(out))
     keys = [[0], {"a": 1}, None, 1e308, "[]", '[["a"]]', 99]
-    forged = [json.dumps({"key": key, "run": run, "seen": 0, "kept": []}) for key in keys]
-    for about in (*forged, json.dumps({"key": 0, "run": "0" * 16, "seen": 0, "kept": 1}), "x", "[]", "{}", 3):
+    forged = [json.dumps({"key": key, "run": run, "last_entry": 0, "saved": []}) for key in keys]
+    for about in (*forged, json.dumps({"key": 0, "run": "0" * 16, "last_entry": 0, "saved": 1}), "x", "[]", "{}", 3):
         told = visitor.fire(visitor.handler("note-name", "blur"), ["ann", about, "a", "", ""])
         assert "Not kept" in told or "Reload" in told, (about, told[-300:])
     assert load_review(out).notes == {}

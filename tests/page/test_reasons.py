@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from safe_dnn.pipeline.run_record import given_parameters, groups_of
+from safe_dnn.pipeline.run_record import groups_of, specified_parameters
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, notes_of_run
@@ -236,7 +236,7 @@ def test_predictions_and_parameters_can_be_given_on_the_page_and_are_filled_in_a
         expect(alert).to_contain_text("Expected the table of predictions and the folder of test images together")
         field(page, "tested").fill(str(case.test))
         generate(page, case.failing, 26)
-        wait_until(lambda: given_parameters(compared.served.out) == str(given["parameters"]))
+        wait_until(lambda: specified_parameters(compared.served.out) == str(given["parameters"]))
         wait_until(lambda: COMPARISON in present_runs(compared.served.out))
         expect(page.locator("#generate")).to_be_enabled()
         for text, shown in (("predicted=wood", "20"), ("label=night", "12")):

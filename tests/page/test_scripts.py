@@ -7,7 +7,7 @@ import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset, script
-from safe_dnn.page.clusters.reason_list import said
+from safe_dnn.page.clusters.reason_list import note_fields
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.review.notes import SAFE, UNSAFE, Note
 from tests.helpers.browsing import new_window
@@ -120,7 +120,7 @@ def card(rcc: int, images: int, **more: object) -> dict:
     return {
         "key": rcc, "rcc": rcc, "number": number, "images": images, "share": images / 200, "size": f"{images} images",
         "facts": "", "title": number, "words": "", "confusion": "", "kind": "listed", "fold": "", "more": False,
-        **unknown, "loose": False, "picture": "x.png", "otherwise": "", **said(Note(rcc)), **more,
+        **unknown, "loose": False, "picture": "x.png", "otherwise": "", **note_fields(Note(rcc)), **more,
     }  # fmt: skip
 
 
@@ -164,7 +164,8 @@ def test_cards_that_do_not_match_are_hidden_and_the_one_at_hand_stays(cards):
     cards.locator("[data-choice='search']").fill("")
     choose(cards, "show", "open")
     cards.locator("[data-rcc='7']").click()
-    change(cards, named=json.dumps({"run": "a", "at": 2, "entries": [{"key": 7, **said(Note(7, "", verdict=UNSAFE))}]}))
+    entries = [{"key": 7, **note_fields(Note(7, "", verdict=UNSAFE))}]
+    change(cards, named=json.dumps({"run": "a", "at": 2, "entries": entries}))
     assert 7 in listed(cards)
     expect(cards.locator("output")).to_have_text("11 of 12 · 1 of 12 judged")
     cards.locator("[data-rcc='8']").click()
@@ -177,7 +178,7 @@ def test_cards_that_do_not_match_are_hidden_and_the_one_at_hand_stays(cards):
 def test_what_is_no_reason_is_folded_but_for_what_was_judged_and_does_not_count(page):
     put(page, reason_list=filled("page/clusters/reason_list.html", unsafe=UNSAFE))
     rest = [card(rcc, 5, kind="undecided", fold="3 not known to fail more often", rate=0.2) for rcc in (1, 2, 3)]
-    rest[1] |= said(Note(2, verdict=UNSAFE))
+    rest[1] |= note_fields(Note(2, verdict=UNSAFE))
     spot = card(0, 9, key='[["light", "<", 0.4]]', rate=0.9, low=0.8, high=0.95, other=0.2, title="light < 0.4")
     props = {"value": spot["key"], "cards": as_sent(spot, *rest), "named": ""}
     run_alone(page, "#reason-list", ["clusters/reason_list.js"], props, NO_PICTURES)
@@ -235,7 +236,7 @@ def test_keys_go_through_the_reasons_and_judge_the_one_at_hand_and_what_is_typed
     judged = page.locator("#note-verdict :checked")
 
     def answer(key: int, kept: tuple = ("", "", ""), problem: str = "") -> None:
-        change(page, value=json.dumps({"key": key, "kept": kept}), problem=problem)
+        change(page, value=json.dumps({"key": key, "saved": kept}), problem=problem)
 
     answer(0)
     for key in "jus":

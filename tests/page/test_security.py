@@ -174,7 +174,7 @@ def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started
     with pytest.raises(SAFEError, match="Name another output folder"):
         serve(out, root=str(tmp_path))
     with pytest.raises(SAFEError, match="--root"):
-        Results(out, tmp_path).shown()
+        Results(out, tmp_path).state()
 
 
 def test_an_analysis_of_images_outside_the_root_is_not_opened(attacked, visitor):
@@ -452,7 +452,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
             assert visitor.serve(widget, function, sent).json() in ("", [""]), function
         visitor.serve("labelling", "give_label", [0, 0, "a", ["a"], state["set"]])
         assert (attacked.folder / "out" / "unsafe_set.csv").read_bytes() == table
-        note = ["visitor", json.dumps({"key": 0, "run": run, "seen": 1, "kept": ["", "", ""]}), "", "", ""]
+        note = ["visitor", json.dumps({"key": 0, "run": run, "last_entry": 1, "saved": ["", "", ""]}), "", "", ""]
         for widget, event, data in (
             ("reason-list", "select", [None, *note]), ("unsafe-rccs", "select", [None, "0"]),
             ("grid-next", "click", [None] * 5), ("export-one", "click", [None, None]),

@@ -207,7 +207,7 @@ def test_images_and_classes_that_are_no_proof_and_clusters_without_answers_are_r
     fresh.table.write_text(text.replace("night,wood", "fog,wood"))
     found = confirm(explained.out, answers(fresh))
     assert "12 fresh images of classes that the first test set has no images of: fog." in found.notes
-    assert found.told[0].endswith("label = night: open. There are no such fresh images.")
+    assert found.verdicts[0].endswith("label = night: open. There are no such fresh images.")
     shutil.rmtree(explained.out)
     explained.table.unlink()
     generate_clusters(explained.failing, explained.out, ClusteringSettings(extractor="vgg16-conv"))

@@ -11,7 +11,7 @@ from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.page.results import Results
 from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs, show_present
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run
-from safe_dnn.pipeline.run_record import given_parameters, notes_of
+from safe_dnn.pipeline.run_record import notes_of, specified_parameters
 from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters, save_clusters
 from safe_dnn.rccs.gifs import spot_gif_path
 from safe_dnn.rccs.profiles import load_profiles
@@ -120,7 +120,7 @@ def test_parameters_of_the_test_set_are_known_of_collected_failures(described):
     columns = Results(described.out).parameters()
     assert (columns["light"] < 0.4).sum() == 12
     assert any("light" in profile.text for profile in load_profiles(described.out))
-    assert given_parameters(described.out) == ""  # found, not given
+    assert specified_parameters(described.out) == ""  # found, not given
 
 
 def test_a_table_that_cannot_be_read_is_refused_before_the_work_if_given_and_a_note_if_found(described, fake_network):

@@ -26,7 +26,7 @@ COLUMNS += ["rcc_confidence", "together", "beside", "together_beside"]
 def export_rccs(clusters, notes, to, rccs=None, report=""):
     more = {"report.html": report.encode()} if report else {}
     rows = export_rows(clusters, notes, rccs=rccs)
-    return write_copies(to, clusters.image_root, rows, more=more, progress=no_progress)
+    return write_copies(to, clusters.image_root, rows, extra_files=more, progress=no_progress)
 
 
 def rows_of(text: str) -> list[dict]:

@@ -53,7 +53,7 @@ def test_nobody_labels_images_for_an_rcc_that_is_judged_safe_unless_asked_to(gen
     assert "judged safe" not in capsys.readouterr().out
     assert select() == 0
     assert "none for RCC 0, judged safe" in capsys.readouterr().out
-    assert load_unsafe_set(out).left_out == (0,)
+    assert load_unsafe_set(out).excluded == (0,)
     for rcc in rccs_of(load_clusters(out)):
         set_note(out, Note(rcc, "", "", "safe"))
     assert select() == 2

@@ -38,8 +38,8 @@ def built(tmp_path_factory):
     out = folder / "out"
     labels = {path: int(path.startswith("red/")) for path in failures.failing}
     clusters = clusters_of((out / FAILURES).resolve(), labels)
-    clusters, record = with_answers(clusters, read_predictions(out / PREDICTIONS_FILE, test), given=False)
-    save_clusters(clusters, out, more=record)
+    clusters, record = with_answers(clusters, read_predictions(out / PREDICTIONS_FILE, test), specified=False)
+    save_clusters(clusters, out, extra=record)
     return folder
 
 

@@ -6,7 +6,7 @@ import pytest
 from safe_dnn.pipeline.descriptions import known_parameters
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
-from safe_dnn.pipeline.run_record import GivenAnswers, given_parameters, given_predictions, notes_of
+from safe_dnn.pipeline.run_record import GivenAnswers, notes_of, specified_parameters, specified_predictions
 from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.support import tables
@@ -25,7 +25,7 @@ def test_predictions_that_have_changed_are_not_compared_with(case):
 def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
     assert load_clusters(case.out).answers is not None
-    assert clusters.told(0) == "night → wood (90%)"
+    assert clusters.answer_text(0) == "night → wood (90%)"
     record = run_record(case.out)["predictions"]
     assert (record["source"], record["tested"]) == (str(case.table), str(case.test))
     assert (record["images"], record["wrong"], record["notes"]) == (74, 26, record["doubts"])
@@ -34,7 +34,7 @@ def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
     assert set(columns["predicted"].tolist()) == {"snow", "wood"}
     case.table.unlink()
     merged = load_review(case.out).clusters
-    assert merged.told(0) == "night → wood (90%)"
+    assert merged.answer_text(0) == "night → wood (90%)"
 
 
 def test_clusters_and_their_reasons_parse_each_table_once(case, monkeypatch):
@@ -52,7 +52,7 @@ def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_n
     case.table.write_text("image,predicted,confidence\nnight/night_00.png,wood,7\n")
     with pytest.raises(SAFEError, match="a confidence from 0 to 1"):
         generate_clusters(
-            case.failing, case.out, SETTINGS._replace(given=GivenAnswers(case.table, case.test, partial=True))
+            case.failing, case.out, SETTINGS._replace(answers=GivenAnswers(case.table, case.test, partial=True))
         )
     clusters = generate_clusters(case.failing, case.out, SETTINGS)
     assert clusters.answers is None
@@ -63,11 +63,11 @@ def test_tables_that_safe_found_by_itself_are_not_those_that_were_given(clusters
     for given in (False, True):
         entry = {"source": "/a.csv", "tested": "/test", "given": given, "notes": ["2 of 9 rows"]}
         out = tmp_path / str(given)
-        save_clusters(clusters, out, more={"predictions": entry, "parameters": {**entry, "notes": []}})
-        assert given_predictions(out) == (("/a.csv", "/test") if given else ("", ""))
-        assert given_parameters(out) == ("/a.csv" if given else "")
+        save_clusters(clusters, out, extra={"predictions": entry, "parameters": {**entry, "notes": []}})
+        assert specified_predictions(out) == (("/a.csv", "/test") if given else ("", ""))
+        assert specified_parameters(out) == ("/a.csv" if given else "")
         assert notes_of(out) == ["predictions: 2 of 9 rows"]
 
 
 def test_of_a_folder_without_clusters_nothing_is_known(tmp_path):
-    assert (given_predictions(tmp_path), given_parameters(tmp_path), notes_of(tmp_path)) == (("", ""), "", [])
+    assert (specified_predictions(tmp_path), specified_parameters(tmp_path), notes_of(tmp_path)) == (("", ""), "", [])

@@ -43,7 +43,7 @@ def of_persons(folder: Path, *, persons: int = 10, each: int = 20, column: str =
 def test_the_groups_are_the_values_of_a_column(tmp_path):
     tested, table = of_persons(tmp_path)
     known = named_groups(["person"], tested, parameters=table)
-    assert (known.given, known.groups.name, known.groups.column) == (True, "person", "person")
+    assert (known.named, known.groups.name, known.groups.column) == (True, "person", "person")
     assert np.bincount(known.groups.of).tolist() == [20] * 10
     assert known.notes[0].startswith("The images are of 10 persons, with an intra-group correlation of failing of 0.5")
     assert named_groups([], tested, parameters=table) is None
@@ -139,7 +139,7 @@ def test_names_of_several_numbers_are_no_sequence_unless_they_are_named_as_such(
 
 @pytest.mark.slow
 def test_groups_are_kept_with_the_run_and_in_its_rates(people):
-    named = SETTINGS._replace(parameters=people.parameters, given=GivenAnswers(group=("person",)))
+    named = SETTINGS._replace(parameters=people.parameters, answers=GivenAnswers(group=("person",)))
     generate_clusters(people.failing, people.out, named)
     assert groups_of(people.out) == ("person",)
     explain_failures(people.out)

@@ -10,7 +10,7 @@ from PIL import Image
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, select_images
 from safe_dnn.pipeline.run_record import notes_of
-from safe_dnn.pipeline.summary_lines import how_found, selection_summary
+from safe_dnn.pipeline.summary_lines import algorithm_summary, selection_summary
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.comparison import load_reasons
@@ -45,7 +45,7 @@ def test_what_hides_the_reason_is_set_aside(people):
     clusters = generate_clusters(people.failing, people.out, ASIDE._replace(parameters=people.parameters))
     assert purity(clusters, person_of) < 0.5
     assert purity(clusters, is_dark) > 0.95
-    assert "without person" in how_found(clusters)
+    assert "without person" in algorithm_summary(clusters)
     assert not any(note.startswith("set aside: ") for note in notes_of(people.out))
     record = run_record(people.out)["set_aside"]
     assert (record["names"], record["fitted_to"], record["right"]) == (["person"], 160, 80)
@@ -159,7 +159,7 @@ def test_failing_images_are_grouped_by_what_sets_them_apart_from_right_ones_unle
     assert clusters.beyond_class.apart > clusters.beyond_class.looks + 0.1
     assert purity(clusters, reason_of) > 0.95
     assert purity(clusters, person_of) < 0.5
-    assert "what sets failing images apart, then neighbour averaging" in how_found(clusters)
+    assert "what sets failing images apart, then neighbour averaging" in algorithm_summary(clusters)
     assert run_record(stained.out)["beyond_class"]["apart"] == clusters.beyond_class.apart
     again = load_clusters(stained.out)
     assert again.beyond_class == clusters.beyond_class

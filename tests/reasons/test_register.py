@@ -141,7 +141,7 @@ def test_an_unknown_column_and_a_reason_twice_are_refused(out):
 def test_what_somebody_else_changed_meanwhile_is_not_overwritten(out):
     write_register(out)
     table = filled_in(out, weak_spot_1={"hazard": "mine"})
-    maker = Maker(seen=newest(out))
+    maker = Maker(last_entry=newest(out))
     changes = changes_in(table, load_register(out))
     set_note(out, Note(0, hazard="theirs"))
     with pytest.raises(SAFEError, match="Changed elsewhere"):

@@ -220,7 +220,7 @@ USES: dict[str, Callable[[Path], object]] = {
     "report": lambda out: SAFE_Tool.main(["report", "--out", str(out)]),
     "export": lambda out: SAFE_Tool.main(["export", "--out", str(out)]),
     "cluster": lambda out: SAFE_Tool.main(["cluster", str(out.parent), "--out", str(out)]),
-    "look": lambda out: Results(out).shown(), "note": lambda out: set_note(out, Note(1, "snow")),
+    "look": lambda out: Results(out).state(), "note": lambda out: set_note(out, Note(1, "snow")),
     "label": lambda out: save_labels(label_images(load_unsafe_set(out), ["0.png"], "red", ["red"]), out), "mend": mend,
 }  # fmt: skip
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import LEFT_OVER_SECONDS, put_back, replacing, replacing_folder
+from safe_dnn.support.files import LEFTOVER_SECONDS, put_back, replacing, replacing_folder
 from tests.helpers.places import names_in
 
 ROOT = Path(__file__).parents[2]
@@ -98,6 +98,6 @@ def test_what_a_killed_process_left_of_a_folder_is_removed_after_an_hour(tmp_pat
     for folder in (left, fresh, active, other):
         (folder / "RCC_00").mkdir(parents=True)
     for folder in (left, left / "RCC_00", active, other, other / "RCC_00"):  # active: in a folder within
-        os.utime(folder, (0, folder.stat().st_mtime - LEFT_OVER_SECONDS - 60))
+        os.utime(folder, (0, folder.stat().st_mtime - LEFTOVER_SECONDS - 60))
     fill(tmp_path / "export", "new")
     assert names_in(tmp_path) == sorted([fresh.name, active.name, other.name, "export"])

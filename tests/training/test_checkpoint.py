@@ -98,8 +98,9 @@ def test_a_damaged_or_hostile_state_is_not_taken(layered, tmp_path):
         assert load_checkpoint(file, "k") is None
     layered.model.compile("sgd", "mse")
     assert restore_state(
-        layered.model, state._replace(weights=state_of(layered.model), kept=layered.model.get_weights())
+        layered.model, state._replace(weights=state_of(layered.model), best_weights=layered.model.get_weights())
     )
     for arrays in ([], [np.zeros(2)], [np.full(array.shape, "x") for array in state_of(layered.model)]):
-        assert not restore_state(layered.model, state._replace(weights=arrays, kept=layered.model.get_weights()))
-        assert not restore_state(layered.model, state._replace(weights=state_of(layered.model), kept=arrays))
+        other_weights = state._replace(weights=arrays, best_weights=layered.model.get_weights())
+        assert not restore_state(layered.model, other_weights)
+        assert not restore_state(layered.model, state._replace(weights=state_of(layered.model), best_weights=arrays))

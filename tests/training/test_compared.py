@@ -66,7 +66,7 @@ def test_how_images_were_held_out_and_what_the_others_chose_is_said(test_set, ta
     for name in ("predictions.csv", "parameters.csv"):
         (tmp_path / name).write_text("\n".join(["image,predicted,held_out,person", *rows]))
     out.mkdir()
-    save_clusters(clusters_of(test_set, dict.fromkeys(WRONG, 0)), out, more={"group": ["person"]})
+    save_clusters(clusters_of(test_set, dict.fromkeys(WRONG, 0)), out, extra={"group": ["person"]})
     tables = table("before.csv", dict.fromkeys(WRONG, "blue")), table("after.csv", {held[0]: "red"})
     result = compare_answers(*tables, test_set, out)
     assert (result.final.counts.images, result.final.sure.groups) == (3, 2)

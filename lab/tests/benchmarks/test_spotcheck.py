@@ -19,7 +19,7 @@ from lab.benchmarks.spotcheck.scenes import COLOURS, SIZES, draw_scenes
 from lab.benchmarks.spotcheck.scores import Score, score
 from lab.benchmarks.spotcheck.settings import N_CLAUSES, SQUARE, UPPER, Setting, draw_setting, presence_of
 from lab.benchmarks.spotcheck.tables import main
-from safe_dnn.rccs.dbscan.contrast import share_told
+from safe_dnn.rccs.dbscan.contrast import uncertainty_coefficient
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.reasons.comparison import LABEL
 
@@ -114,8 +114,8 @@ def test_where_failures_are_random_slices_tell_nothing_of_images_that_they_were_
     labels, wrong, fitted = rng.integers(0, 2, 400), rng.random(400) < 0.3, np.arange(400) < 200
     probabilities = np.eye(2)[np.where(wrong, 1 - labels, labels)]
     slices = rival(AnsweredSet(rng.normal(size=(400, 10)), labels, probabilities, wrong), fitted)
-    assert share_told(slices.of_answered, wrong) > 0.3
-    assert share_told(slices.of_unanswered[~fitted], wrong[~fitted]) < 0.05
+    assert uncertainty_coefficient(slices.of_answered, wrong) > 0.3
+    assert uncertainty_coefficient(slices.of_unanswered[~fitted], wrong[~fitted]) < 0.05
 
 
 def test_blind_spots_of_drawn_scenes_are_discovered(tmp_path, capsys):

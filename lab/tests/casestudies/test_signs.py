@@ -20,7 +20,7 @@ from lab.casestudies.signs.render import render
 from safe_dnn.casestudies.camera import SIDE
 from safe_dnn.casestudies.case import Situation
 from safe_dnn.clustering import find_root_cause_clusters
-from safe_dnn.dnn.detection.converter import cut_seen_objects
+from safe_dnn.dnn.detection.converter import cut_detections
 from safe_dnn.dnn.detection.detections import NONE, match
 from safe_dnn.dnn.detection.files import read_coco
 from safe_dnn.dnn.tested import find_predictions, read_predictions
@@ -262,7 +262,7 @@ def test_what_is_recorded_of_a_crop_is_what_is_known_of_its_sign(built):
 
 def test_crops_of_improvement_images_are_cut_from_its_files(built, tmp_path):
     folder, _ = built
-    seen = cut_seen_objects(
+    seen = cut_detections(
         folder / "improvement.json", folder / "improvement_results.json", folder / "improvement", tmp_path / "seen"
     )
     assert len(seen.crops) > len({crop.image for crop in seen.crops}) == 18

@@ -340,7 +340,7 @@ def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Pro
     return collect_failures(table, out / OBJECTS, out, notes=notes, skipped=converted.skipped)
 
 
-def cut_seen_objects(
+def cut_detections(
     info: StrPath,
     results: StrPath,
     images: StrPath,
@@ -349,7 +349,7 @@ def cut_seen_objects(
     score: Number = 0.05,
     progress: Progress = no_progress,
 ) -> Converted:
-    """Cut what a detector sees out of improvement images, into `objects/` in the folder `out`.
+    """Cut a detector's detections out of improvement images, into `objects/` in the folder `out`.
 
     Parameters
     ----------
@@ -433,7 +433,7 @@ def _parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, l
 def _counts(test: DetectorTest, matching: Matching, cases: Cases, iou: float) -> Iterator[str]:
     """How the detector does, counted as by the evaluation of COCO, and by type."""
     n_objects = int((~test.objects.crowd).sum())
-    n_found, n_false = int((matching.found != NONE).sum()), int(matching.false.sum())
+    n_found, n_false = int((matching.object_of != NONE).sum()), int(matching.false.sum())
     yield (
         f"With a score from {test.least_score:g} and an overlap (IoU) from {iou:g}: {n_found:,} of "
         f"{count(n_objects, 'object')} found, {n_objects - n_found:,} missed; {count(n_false, 'false detection')}."
@@ -446,8 +446,8 @@ def _counts(test: DetectorTest, matching: Matching, cases: Cases, iou: float) ->
     yield "The test images are crops, of all objects and of false detections. The accuracy is the share that is found."
 
 
-def _not_cut(crops: Sequence[Crop], kept: Sequence[Crop]) -> Iterator[str]:
-    known = {crop.name for crop in kept}
+def _not_cut(crops: Sequence[Crop], cut: Sequence[Crop]) -> Iterator[str]:
+    known = {crop.name for crop in cut}
     left = [crop for crop in crops if crop.name not in known]
     if left:
         why = "Without a crop, since their images cannot be used or they lie outside of them"

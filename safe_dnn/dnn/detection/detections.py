@@ -39,20 +39,20 @@ class Matching(NamedTuple):
     ----------
     finder : ndarray of shape (n_objects,), int64
         The row of the detection that has found the object; `NONE` if none has, and for crowds.
-    found : ndarray of shape (n_detections,), int64
+    object_of : ndarray of shape (n_detections,), int64
         The row of the object that the detection has found; `NONE` if it has found none.
     ignored : ndarray of shape (n_detections,), bool
         Whether the detection lies in a crowd, and so is neither right nor wrong.
     """
 
     finder: np.ndarray
-    found: np.ndarray
+    object_of: np.ndarray
     ignored: np.ndarray
 
     @property
     def false(self) -> np.ndarray:
         """Which detections are false: bool of shape (n_detections,)."""
-        return (self.found == NONE) & ~self.ignored
+        return (self.object_of == NONE) & ~self.ignored
 
 
 class Cases(NamedTuple):
@@ -202,8 +202,8 @@ def _false_types(test: DetectorTest, matching: Matching, iou: float) -> tuple[np
     """
     from pycocotools.mask import iou as overlaps
 
-    types = np.full(len(matching.found), "", "U12")
-    about = np.full(len(matching.found), NONE, np.int64)
+    types = np.full(len(matching.object_of), "", "U12")
+    about = np.full(len(matching.object_of), NONE, np.int64)
     objects, detections = test.objects, test.detections
     at_objects = _by_image(objects.image, ~objects.crowd, len(test.images))
     at_false = _by_image(detections.image, matching.false, len(test.images))

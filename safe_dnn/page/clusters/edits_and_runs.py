@@ -15,7 +15,7 @@ from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
 from safe_dnn.page.forms import take_labels
 from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.pictures import oldest, served_folder
-from safe_dnn.page.results import Shown, check_links
+from safe_dnn.page.results import AnalysisState, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
 from safe_dnn.pipeline.exports import export_results
@@ -65,7 +65,7 @@ class RunsView:
         rows = [(edit.time.removesuffix("+00:00").replace("T", " "), edit.engineer or UNKNOWN, edit) for edit in edits]
         return {self.edits: [[*row, printable(describe_edit(edit, edits))] for *row, edit in reversed(rows)]}
 
-    def show(self, results: Shown) -> dict:
+    def show(self, results: AnalysisState) -> dict:
         """The state of edits and runs."""
         choices = [
             (f"{run.number} · {run.time[:16].replace('T', ' ')}", run.number)
@@ -93,7 +93,7 @@ class RunsView:
 
         def on_step(rcc: int, spot: object, *parts: object, edit: Callable) -> dict:
             updates = changed(rcc, parts, lambda maker: edit(settings.out, maker=maker), spot)
-            edits = all_edits(settings.out, settings.results.shown().review)
+            edits = all_edits(settings.out, settings.results.state().review)
             tell(printable(describe_edit(edits[-1], edits)))
             return updates
 
@@ -101,12 +101,12 @@ class RunsView:
             """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
             take_labels(settings.out)
             restore_run(settings.out, int(number or 0))
-            check_links(settings.results.shown().clusters, settings.root)
+            check_links(settings.results.state().clusters, settings.root)
             show_present(settings.out, within=settings.root)
 
         def on_edits(run: str) -> dict:
             try:
-                return self.show_edits(settings.results.shown(run).review)
+                return self.show_edits(settings.results.state(run).review)
             except SAFEError:
                 return gr.skip()  # another run by now, which is told otherwise
 
@@ -121,7 +121,7 @@ class RunsView:
 
     def _export(self, chosen: Any, run: str, *, is_spot: bool) -> gr.DownloadButton:
         """Export what is at hand; a button to download it, which says what it is."""
-        out, results = self._settings.out, self._settings.results.shown(run)  # refuses one that shows other clusters
+        out, results = self._settings.out, self._settings.results.state(run)  # refuses one that shows other clusters
         check_links(results.clusters, self._settings.root)
         rank = rank_of(chosen, results) if is_spot else 0
         name = f"weak_spot_{rank}" if is_spot else f"RCC_{chosen}" if chosen >= 0 else "no_cluster"
@@ -143,5 +143,5 @@ def _export_folder() -> Path:
 
 def refreshed(settings: PageSettings) -> None:
     """Draw and describe anew what an edit has changed."""
-    check_links(settings.results.shown().clusters, settings.root)
+    check_links(settings.results.state().clusters, settings.root)
     refresh_rccs(settings.out, within=settings.root)

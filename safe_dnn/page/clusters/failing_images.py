@@ -21,7 +21,7 @@ from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.grid_view import PER_PAGE, GridView
 from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.pictures import data_uri
-from safe_dnn.page.results import Shown
+from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news, as_text
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of, run_record
@@ -98,11 +98,11 @@ class ImagesView:
 
     def _file_of(self, index: object, run: str) -> Path:
         """An image of a run that a window shows."""
-        clusters = self._settings.results.shown(run).clusters
+        clusters = self._settings.results.state(run).clusters
         path = clusters.paths[range(len(clusters.paths))[int(index)]]  # type: ignore[call-overload]  # the caller expects what this raises
         return clusters.image_root / path
 
-    def show(self, results: Shown, rcc: int) -> dict:
+    def show(self, results: AnalysisState, rcc: int) -> dict:
         """The images of an RCC, those nearest to its core first."""
         clusters = results.clusters
         row_of = {path: row for row, path in enumerate(clusters.paths)}
@@ -116,13 +116,13 @@ class ImagesView:
             self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
         }
 
-    def rename(self, results: Shown) -> gr.HTML:
+    def rename(self, results: AnalysisState) -> gr.HTML:
         """What the map says of the RCCs; all else stays as it is."""
         rccs = results.clusters.groups
         return gr.HTML(named=as_news(results.run, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
     def show_map(
-        self, results: Shown, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
+        self, results: AnalysisState, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
         at_once: bool = False,
     ) -> dict:  # fmt: skip
         """The map; computed and stored if it is not yet, which takes seconds.
@@ -161,14 +161,14 @@ class ImagesView:
         return {self.map: gr.HTML(**props), self.colour: _colours(columns, **value)}
 
     def _list(
-        self, results: Shown, rows: list[int], heading: str, page: int = 0, picked: list[int] | None = None
+        self, results: AnalysisState, rows: list[int], heading: str, page: int = 0, picked: list[int] | None = None
     ) -> dict:
         clusters, picked = results.clusters, picked or []
         hidden = clusters.answers.columns if clusters.answers else {}  # they are told otherwise
         known = {name: column for name, column in self._settings.results.columns().items() if name not in hidden}
         return {
             **self.images.show(
-                heading, rows, page, lambda row: _told(clusters, row, known),
+                heading, rows, page, lambda row: _tile(clusters, row, known),
                 lambda row: clusters.image_root / clusters.paths[row], results.run, picked,
             ),
             self.heading: heading,
@@ -211,9 +211,9 @@ class ImagesView:
             button.click(partial(self._on_turn, by=by), listed, self.outputs, **VIEW, **IN_TURN)
         self.move.click(self._on_move, [rcc, images.grid, self.to, *window.parts], outputs, **VIEW, **EDITS)
 
-    def _listed(self, sent: object, run: str) -> tuple[Shown, list[int]]:
+    def _listed(self, sent: object, run: str) -> tuple[AnalysisState, list[int]]:
         """The clusters that a window shows, and those of their images that its script has sent."""
-        results = self._settings.results.shown(run)
+        results = self._settings.results.state(run)
         return results, _rows(sent, len(results.clusters.paths))
 
     def _on_map(self, sent: object, rcc: int, run: str, *, opens: bool) -> dict:
@@ -231,16 +231,16 @@ class ImagesView:
 
     def _on_range(self, sent: object, run: str) -> dict:
         """List the failing images in a range of the curve."""
-        results = self._settings.results.shown(run)
+        results = self._settings.results.state(run)
         rows = _in_range(self._settings.results.columns(), sent)
         if not rows:
             none = "No failing image is in this range"
             return {**self._list(results, [], none), self.map: gr.HTML(found=_found([], none))}
         tells = f"{count(len(rows), 'image')} in this range: marked here, and listed below the map"
-        return {**self.show_found(results, rows, "in this range"), self.map: gr.HTML(found=_found(rows, tells))}
+        return {**self.show_selection(results, rows, "in this range"), self.map: gr.HTML(found=_found(rows, tells))}
 
     def _on_colour(self, name: str | None, run: str) -> dict:
-        self._settings.results.shown(run)  # refuses a window that shows other clusters
+        self._settings.results.state(run)  # refuses a window that shows other clusters
         column = self._settings.results.columns().get(name or "")
         return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name or "", column)))}
 
@@ -248,7 +248,7 @@ class ImagesView:
         """Let the map know what was answered about words, and colour it by one of them if there is one."""
         if not run:  # a window that was just opened asks as well, perhaps before it shows anything
             return gr.skip()
-        self._settings.results.shown(run)  # refuses a window that shows other clusters
+        self._settings.results.state(run)  # refuses a window that shows other clusters
         columns, by = self._settings.results.columns(), word if isinstance(word, str) else ""
         props: dict[str, Any] = {"filters": as_text(map_filters(columns))}
         if by in columns:
@@ -280,7 +280,7 @@ class ImagesView:
         target = int(to)
 
         def edit(maker: Maker) -> None:
-            clusters = self._settings.results.shown(maker.run).clusters
+            clusters = self._settings.results.state(maker.run).clusters
             rows = _rows(sent, len(clusters.paths))
             paths = [clusters.paths[row] for row in rows if clusters.labels[row] != to]
             if target == A_NEW_RCC:
@@ -291,11 +291,11 @@ class ImagesView:
 
         return self._edited(rcc, parts, edit)
 
-    def show_found(self, results: Shown, rows: list[int], how: str) -> dict:
-        """Images that belong together for another reason than their RCC, in the grid and marked on the map."""
+    def show_selection(self, results: AnalysisState, rows: list[int], how: str) -> dict:
+        """Updates that show these images in the grid and mark them on the map."""
         return {**self._selected(results, rows, how), self.map: gr.HTML(found=_found(rows))}
 
-    def show_right(self, results: Shown, spot: int) -> dict:
+    def show_right(self, results: AnalysisState, spot: int) -> dict:
         """Some images that the network gets right under the condition of a weak spot, given as an index, −1 of none."""
         compared, run = results.reasons.comparison, self._settings.results.present(COMPARISON)
         # Neither before anything was compared, nor of words
@@ -312,7 +312,7 @@ class ImagesView:
         heading = f"{count(len(rows), 'image')} under this condition that the network gets right"
         return {self.right: Markup("<h3 class='safe-title'>{}</h3>{}").format(heading, tiles) if rows else ""}
 
-    def _selected(self, results: Shown, rows: list[int], how: str) -> dict:
+    def _selected(self, results: AnalysisState, rows: list[int], how: str) -> dict:
         """Images that were selected or found together, with how many of them each RCC has."""
         labels, counts = np.unique(results.clusters.labels[rows], return_counts=True)
         largest_first = sorted(zip(labels.tolist(), counts.tolist(), strict=True), key=lambda group: -group[1])
@@ -337,12 +337,12 @@ def _in_range(columns: Mapping[str, np.ndarray], sent: object) -> list[int]:
         return []
 
 
-def _told(clusters: RootCauseClusters, row: int, known: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """What the grid says of an image (see grid.js), with its parameters."""
+def _tile(clusters: RootCauseClusters, row: int, known: Mapping[str, np.ndarray]) -> dict[str, str]:
+    """The tile of an image in the grid (see grid.js), with its parameters."""
     near = near_rcc(clusters, row)
     return {
         "name": printable(clusters.paths[row]), "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
-        "told": clusters.told(row), "near": "" if near is None else f"near {title(near)}",
+        "caption": clusters.answer_text(row), "near": "" if near is None else f"near {title(near)}",
         "between": place_text(clusters, row), "known": _known_text(known, row),
     }  # fmt: skip
 

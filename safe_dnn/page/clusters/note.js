@@ -27,7 +27,7 @@ shows("value", () => {
   announce("safe-at-hand", at.key);
   if (coming === at.key || props.problem) rest();
   const draft = JSON.parse(localStorage.getItem(DRAFT) || "[]").slice(1);
-  if (opened ? !props.problem : `${draft}` === `${at.kept}`) localStorage.removeItem(DRAFT);
+  if (opened ? !props.problem : `${draft}` === `${at.saved}`) localStorage.removeItem(DRAFT);
   opened = false;
 });
 shows("problem", () => { $("p").textContent = props.problem || ""; });

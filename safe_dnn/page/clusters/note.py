@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.results import Shown
+from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import NAME_OF_WINDOW, visitor_of
@@ -37,17 +37,17 @@ class About(NamedTuple):
     key : int or str
         Of the reason, as of `reason_list.entry_key`.
     run : str
-        As of `Shown`.
-    seen : int
+        As of `AnalysisState`.
+    last_entry : int
         The number of the newest entry.
-    kept : list of str
+    saved : list of str
         What the fields held when they were filled in or kept.
     """
 
     key: int | str
     run: str
-    seen: int
-    kept: list[object]
+    last_entry: int
+    saved: list[object]
 
 
 class NoteView:
@@ -90,12 +90,12 @@ class NoteView:
         self.parts = [self.visitor, self.about, *fields]
         self.outputs = [self.run, self.about, *fields]
 
-    def show(self, shown: Shown, key: int | str, problem: str = "") -> dict:
+    def show(self, state: AnalysisState, key: int | str, problem: str = "") -> dict:
         """The note on a reason, and why something else was not kept."""
-        note = _note_on(shown, key)
-        about = About(key, shown.run, shown.number, [getattr(note, field) for field in TYPED])
+        note = _note_on(state, key)
+        about = About(key, state.run, state.number, [getattr(note, field) for field in TYPED])
         return {
-            self.run: shown.run,
+            self.run: state.run,
             self.about: self._about(about, problem),
             self.name: gr.Textbox(note.name, placeholder=EXAMPLES[type(key)]),
             self.verdict: note.verdict, self.note: note.note,
@@ -117,20 +117,20 @@ class NoteView:
             It cannot be kept, since something was changed elsewhere, or the clusters are others by now.
         """
         settings, where = self._settings, about_of(about)
-        maker = Maker(visitor_of(visitor), where.run, where.seen)
-        if [*typed] == where.kept:
+        maker = Maker(visitor_of(visitor), where.run, where.last_entry)
+        if [*typed] == where.saved:
             return maker, {}
         with writing(settings.out):
-            shown = settings.results.shown(where.run)
-            note, reason = _note_on(shown, where.key), shown.reason(where.key)
+            state = settings.results.state(where.run)
+            note, reason = _note_on(state, where.key), state.reason(where.key)
             mine = tidy_note(note._replace(**dict(zip(TYPED, map(str, typed), strict=True))))
             if mine == note:  # as where the answer did not reach a window that was closed
                 return maker, {}
             twin = reason.rcc if reason and reason.twin else None
-            review = shown.review
+            review = state.review
             set_note(settings.out, mine, maker=maker, run=review.run, original=review.original, twin=twin)
-            where = where._replace(seen=settings.results.shown(where.run).number, kept=[*typed])
-        return maker._replace(seen=where.seen), {self.about: self._about(where)}
+            where = where._replace(last_entry=settings.results.state(where.run).number, saved=[*typed])
+        return maker._replace(last_entry=where.last_entry), {self.about: self._about(where)}
 
     def refuse(self, error: SAFEError, about: object) -> dict:
         """Why what is typed is not kept; it stays in the fields, also if another reason was chosen.
@@ -162,15 +162,15 @@ def about_of(sent: object) -> About:
     try:
         about = json.loads(str(sent))
         at = About(*(about[field] for field in About._fields))
-        if isinstance(at.key, int | str) and isinstance(at.run, str) and isinstance(at.seen, int):
+        if isinstance(at.key, int | str) and isinstance(at.run, str) and isinstance(at.last_entry, int):
             return at
     except (ValueError, TypeError, KeyError):
         pass
     raise SAFEError("The page sent something other than a note. Reload it.")
 
 
-def _note_on(shown: Shown, key: int | str) -> Any:
-    reason = shown.reason(key)
+def _note_on(state: AnalysisState, key: int | str) -> Any:
+    reason = state.reason(key)
     if reason is None and key != NOISE:
         raise SAFEError(CHANGED)
-    return reason.note if reason else shown.notes.get(NOISE, Note(NOISE))
+    return reason.note if reason else state.notes.get(NOISE, Note(NOISE))

@@ -7,17 +7,17 @@ from urllib.parse import quote
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.clusters.asked import LooksView, ProbeView
 from safe_dnn.page.clusters.note import NoteView
+from safe_dnn.page.clusters.query_view import LooksView, ProbeView
 from safe_dnn.page.clusters.reason_list import named, words_of
 from safe_dnn.page.clusters.split import SplitView
 from safe_dnn.page.events import EDITS, VIEW
 from safe_dnn.page.messages import AWAY, warn
 from safe_dnn.page.pictures import thumbnails
-from safe_dnn.page.results import Shown
+from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.rccs.clusters import sample, told_of
+from safe_dnn.rccs.clusters import answer_texts, sample
 from safe_dnn.rccs.confidence import n_near, nearest_rccs
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.gifs import gif_path, gif_shows
@@ -56,43 +56,43 @@ class RccView:
         self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.five,
                         self.into, self.merge]  # fmt: skip
 
-    def show(self, shown: Shown, rcc: int) -> dict:
+    def show(self, state: AnalysisState, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
-        return {**self.show_words(shown, rcc), **self.show_pictures(shown, rcc)}
+        return {**self.show_words(state, rcc), **self.show_pictures(state, rcc)}
 
-    def show_words(self, shown: Shown, rcc: int) -> dict:
+    def show_words(self, state: AnalysisState, rcc: int) -> dict:
         """The heading, and what it may be merged into."""
-        others = [] if rcc == NOISE else nearest_rccs(shown.clusters, rcc, n=shown.clusters.n_rccs)
+        nearest = [] if rcc == NOISE else nearest_rccs(state.clusters, rcc, n=state.clusters.n_rccs)
         return {
-            self.owner: rcc, **self.show_heading(shown, rcc),
+            self.owner: rcc, **self.show_heading(state, rcc),
             self.into: gr.Dropdown(
-                choices=[(named(shown, other), other) for other, _ in others],
-                value=others[0][0] if others else None, interactive=bool(others),
+                choices=[(named(state, other), other) for other, _ in nearest],
+                value=nearest[0][0] if nearest else None, interactive=bool(nearest),
             ),
-            self.merge: gr.Button(interactive=bool(others)),
+            self.merge: gr.Button(interactive=bool(nearest)),
         }  # fmt: skip
 
-    def show_heading(self, shown: Shown, rcc: int) -> dict:
+    def show_heading(self, state: AnalysisState, rcc: int) -> dict:
         """The heading, and what probes say of the RCC."""
-        return {self.heading: _heading(shown, rcc), **self.probes.show(shown, self._subject(shown, rcc))}
+        return {self.heading: _heading(state, rcc), **self.probes.show(state, self._subject(state, rcc))}
 
-    def show_looks(self, shown: Shown, rcc: int) -> dict:
+    def show_looks(self, state: AnalysisState, rcc: int) -> dict:
         """Where the network looks in the RCC."""
-        return self.looks.show(shown, self._subject(shown, rcc))
+        return self.looks.show(state, self._subject(state, rcc))
 
-    def _subject(self, shown: Shown, rcc: int) -> str:
-        return "" if rcc == NOISE else shown.review.subjects[rcc]
+    def _subject(self, state: AnalysisState, rcc: int) -> str:
+        return "" if rcc == NOISE else state.review.subjects[rcc]
 
-    def show_pictures(self, shown: Shown, rcc: int) -> dict:
+    def show_pictures(self, state: AnalysisState, rcc: int) -> dict:
         """The rest of it."""
-        clusters = shown.clusters
+        clusters = state.clusters
         path = gif_path(self._settings.out, rcc, clusters.n_rccs)
         images = len(clusters.members(rcc)) if gif_shows(clusters, self._settings.out, rcc) else 0
         return {
             self.player: show_gif(path, title(rcc), images),
-            **self.show_looks(shown, rcc),
+            **self.show_looks(state, rcc),
             self.five: thumbnails(
-                clusters.image_root, sample(clusters, rcc), 240, self._settings.root, told_of(clusters, rcc)
+                clusters.image_root, sample(clusters, rcc), 240, self._settings.root, answer_texts(clusters, rcc)
             ),
         }
 
@@ -136,14 +136,14 @@ def show_gif(path: Path, name: str, images: int, *, ever: bool = True) -> gr.HTM
     return gr.HTML(source=source, name=name, count=images, elem_classes=[] if ever else AWAY)
 
 
-def _heading(results: Shown, rcc: int) -> str:
+def _heading(results: AnalysisState, rcc: int) -> str:
     meaning, like = NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS, _most_like(results, rcc)
-    values = {"rcc": rcc, "meaning": meaning, "like": like, "shown": results, "clusters": results.clusters}
+    values = {"rcc": rcc, "meaning": meaning, "like": like, "state": results, "clusters": results.clusters}
     values["huge"] = rcc != NOISE and results.clusters.sizes[rcc] > HUGE * len(results.clusters.paths)
     return filled("page/clusters/heading.html", words=words_of(results, rcc), **values)
 
 
-def _most_like(results: Shown, rcc: int) -> tuple[str, str]:
+def _most_like(results: AnalysisState, rcc: int) -> tuple[str, str]:
     """The RCCs that an RCC is most like, and the same with their distances, for the tooltip."""
     if rcc == NOISE:
         who = "Each of the others" if n_near(results.clusters, NOISE) else "Each"

@@ -9,7 +9,7 @@ import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.pictures import picture_file
-from safe_dnn.page.results import Shown
+from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news
 from safe_dnn.pipeline.reporting.markup import filled
@@ -43,13 +43,13 @@ class ReasonList:
             """By key, for a list of keys and a run that a script has sent; without those that the run does not have."""
             try:
                 keys, run = sent
-                shown = self._settings.results.shown(str(run))
+                state = self._settings.results.state(str(run))
                 wanted = {str(key) for key in list(keys)[:MOST_AT_ONCE]}
-                asked = {str(entry_key(one)): one for one in shown.listed if str(entry_key(one)) in wanted}
-                images = {key: _image_of(shown, one) for key, one in asked.items()}
-                if str(NOISE) in wanted and NOISE in shown.clusters.groups:
-                    images[str(NOISE)] = representative(shown.clusters, NOISE)
-                return {key: self._picture(shown, image) for key, image in images.items() if image}
+                asked = {str(entry_key(one)): one for one in state.listed if str(entry_key(one)) in wanted}
+                images = {key: _image_of(state, one) for key, one in asked.items()}
+                if str(NOISE) in wanted and NOISE in state.clusters.groups:
+                    images[str(NOISE)] = representative(state.clusters, NOISE)
+                return {key: self._picture(state, image) for key, image in images.items() if image}
             except (SAFEError, TypeError, ValueError, OverflowError, KeyError):
                 return {}
 
@@ -59,38 +59,38 @@ class ReasonList:
             serves={"card_pictures": card_pictures}, cards="", named="", told="", more="", elem_id="reason-list",
         )  # fmt: skip
 
-    def show(self, shown: Shown, chosen: int | str) -> dict:
+    def show(self, state: AnalysisState, chosen: int | str) -> dict:
         """All reasons. Of those that are first in sight with an image; the script asks for the others."""
-        folds = folded(shown.listed)
-        cards = [card(shown, reason, folds) | judgement(reason) for reason in shown.listed]
-        if NOISE in shown.clusters.groups:
-            cards.append(noise_card(shown))
+        folds = folded(state.listed)
+        cards = [card(state, reason, folds) | judgement(reason) for reason in state.listed]
+        if NOISE in state.clusters.groups:
+            cards.append(noise_card(state))
         for place, entry in enumerate(cards):
             image = entry.pop("image")
-            picture = self._picture(shown, image) if place < FIRST_PICTURES and image else ""
+            picture = self._picture(state, image) if place < FIRST_PICTURES and image else ""
             entry |= {"place": place, "picture": picture}
-        reasons = shown.reasons
+        reasons = state.reasons
         more = [*(reasons.comparison.notes if reasons.comparison else ())]
-        if elsewhere := notes_elsewhere(shown.spot_notes, (spot.conditions for spot in reasons.spots)):
+        if elsewhere := notes_elsewhere(state.spot_notes, (spot.conditions for spot in reasons.spots)):
             more.append(f"{count(elsewhere, 'note')} on other conditions will be shown when these are found again.")
         return {
             self.widget: gr.HTML(
-                chosen, cards=as_news(shown.run, cards), named="", more=" ".join(more),
-                told=looks_tell_nothing(shown),
+                chosen, cards=as_news(state.run, cards), named="", more=" ".join(more),
+                told=looks_tell_nothing(state),
             )
         }  # fmt: skip
 
-    def _picture(self, shown: Shown, image: str) -> str:
+    def _picture(self, state: AnalysisState, image: str) -> str:
         """Address of an image that represents a reason."""
-        path = shown.clusters.image_root / image
+        path = state.clusters.image_root / image
         return f"gradio_api/file={quote(picture_file(path, 160, self._settings.root))}"
 
-    def rename(self, shown: Shown) -> gr.HTML:
+    def rename(self, state: AnalysisState) -> gr.HTML:
         """What the engineer says of all reasons; all else, and what is clicked meanwhile, stays as it is."""
-        news = [judgement(reason) for reason in shown.listed]
-        if NOISE in shown.clusters.groups:
-            news.append({"key": NOISE, **said(shown.notes.get(NOISE, Note(NOISE)))})
-        return gr.HTML(named=as_news(shown.run, news))
+        news = [judgement(reason) for reason in state.listed]
+        if NOISE in state.clusters.groups:
+            news.append({"key": NOISE, **note_fields(state.notes.get(NOISE, Note(NOISE)))})
+        return gr.HTML(named=as_news(state.run, news))
 
 
 def entry_key(reason: Reason) -> int | str:
@@ -98,7 +98,7 @@ def entry_key(reason: Reason) -> int | str:
     return reason.subject if reason.spot or reason.rcc is None else reason.rcc
 
 
-def card(shown: Shown, reason: Reason, folds: Mapping[str, str]) -> dict[str, Any]:
+def card(state: AnalysisState, reason: Reason, folds: Mapping[str, str]) -> dict[str, Any]:
     """What the card of a reason says, as plain text and numbers, but for what the engineer says (see `judgement`).
 
     Returns
@@ -109,7 +109,7 @@ def card(shown: Shown, reason: Reason, folds: Mapping[str, str]) -> dict[str, An
         `facts`; `confusion`; `kind`; `fold`, what it is folded under (empty if it is not); `more`; `rate`, `low`,
         `high` and `other`, that with which it is compared (None where unknown); `loose`; `image`, which represents it.
     """
-    clusters, spot, rcc = shown.clusters, reason.spot, reason.rcc
+    clusters, spot, rcc = state.clusters, reason.spot, reason.rcc
     n = len(reason.images)
     of = reason.figures if reason.figures and reason.figures.tested else None
     facts = [reason.facts] if of else [reason.facts, f"{n / len(clusters.paths):.0%}"]
@@ -118,60 +118,61 @@ def card(shown: Shown, reason: Reason, folds: Mapping[str, str]) -> dict[str, An
     return {
         "key": entry_key(reason), "rcc": rcc, "number": reason.name, "images": n, "size": count(n, "image"),
         "share": n / len(clusters.paths), "title": printable(reason.where or reason.name),
-        "words": "" if spot else printable(words_of(shown, rcc)), "facts": " · ".join(facts),
+        "words": "" if spot else printable(words_of(state, rcc)), "facts": " · ".join(facts),
         "confusion": printable(clusters.confusion_of(rcc)) if rcc is not None and not spot else "",
-        "kind": reason.kind, "fold": folds.get(reason.name, ""), "more": reason.more,
+        "kind": reason.kind, "fold": folds.get(reason.name, ""), "more": reason.fails_more,
         "rate": of and of.rate, "low": of and of.low, "high": of and of.high,
         "other": None if of is None or math.isnan(of.like) else of.like,
-        "loose": rcc is not None and is_loose(clusters, rcc), "image": _image_of(shown, reason),
+        "loose": rcc is not None and is_loose(clusters, rcc), "image": _image_of(state, reason),
     }  # fmt: skip
 
 
-def _image_of(shown: Shown, reason: Reason) -> str:
+def _image_of(state: AnalysisState, reason: Reason) -> str:
     """Of an RCC alone the most typical image, unless another reason holds it as well."""
-    typical = representative(shown.clusters, reason.rcc) if reason.spot is None and reason.rcc is not None else ""
-    others = (one.images for one in shown.listed if one.kind == LISTED and one.name != reason.name)
-    return reason.picture if not typical or any(typical in images for images in others) else typical
+    typical = representative(state.clusters, reason.rcc) if reason.spot is None and reason.rcc is not None else ""
+    images_of_others = (one.images for one in state.listed if one.kind == LISTED and one.name != reason.name)
+    return reason.picture if not typical or any(typical in images for images in images_of_others) else typical
 
 
-def looks_tell_nothing(shown: Shown) -> str:
+def looks_tell_nothing(state: AnalysisState) -> str:
     """A sentence where clusters say nothing about why images fail; otherwise empty."""
-    told = shown.clusters.beyond_class
-    return told.text if told and told.is_nothing else ""
+    explained = state.clusters.beyond_class
+    return explained.text if explained and explained.is_nothing else ""
 
 
-def noise_card(shown: Shown) -> dict[str, Any]:
+def noise_card(state: AnalysisState) -> dict[str, Any]:
     """That of the images in no cluster, which are no reason."""
-    n, share = len(shown.clusters.members(NOISE)), shown.clusters.noise_share
+    n, share = len(state.clusters.members(NOISE)), state.clusters.noise_share
     blank = dict.fromkeys(("rate", "low", "high", "other"))
     return {
         "key": NOISE, "rcc": NOISE, "number": title(NOISE), "images": n, "size": count(n, "image"), "share": share,
         "title": title(NOISE), "words": "", "facts": f"{count(n, 'image')} · {share:.0%}", "confusion": "", "kind": "",
-        "fold": "", "more": False, "loose": False, "image": representative(shown.clusters, NOISE), **blank,
-        **said(shown.notes.get(NOISE, Note(NOISE))),
+        "fold": "", "more": False, "loose": False, "image": representative(state.clusters, NOISE), **blank,
+        **note_fields(state.notes.get(NOISE, Note(NOISE))),
     }  # fmt: skip
 
 
 def judgement(reason: Reason) -> dict[str, Any]:
-    """What the engineer says of a reason on its card: `key`, what `said` gives, `otherwise` if its halves differ."""
+    """What the engineer says of a reason on its card: `key`, its `note_fields`, `otherwise` if its halves differ."""
     other = reason.differing.get("verdict", "")
-    return {"key": entry_key(reason), **said(reason.note), "otherwise": f"RCC {reason.rcc}: {other}" if other else ""}
+    otherwise = f"RCC {reason.rcc}: {other}" if other else ""
+    return {"key": entry_key(reason), **note_fields(reason.note), "otherwise": otherwise}
 
 
-def said(note: Note) -> dict[str, str]:
+def note_fields(note: Note) -> dict[str, str]:
     """What lists show of a note: `name` (may be empty), `verdict`, and `mark`, the same in words."""
     mark = f"{VERDICTS[note.verdict].mark} {note.verdict}".strip()
     return {"name": printable(note.name), "verdict": note.verdict, "mark": mark}
 
 
-def named(shown: Shown, rcc: int) -> str:
+def named(state: AnalysisState, rcc: int) -> str:
     """An RCC by its number and, if it has one, its name."""
-    return title(rcc, shown.notes)
+    return title(rcc, state.notes)
 
 
-def words_of(shown: Shown, rcc: int | None) -> str:
+def words_of(state: AnalysisState, rcc: int | None) -> str:
     """What the images of an RCC have in common, a parameter or two measured attributes: no condition of failing."""
-    profile = None if rcc is None else shown.profiles.get(rcc)
+    profile = None if rcc is None else state.profiles.get(rcc)
     # Not what most other images have as well
     mentioned = [one for one in profile.mentioned if one.information >= LEAST_BITS] if profile else []
     # Several RCCs may be noisy, and one of them dark as well.

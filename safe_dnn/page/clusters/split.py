@@ -45,7 +45,7 @@ class SplitView:
 
     def _on_ask(self, rcc: int, run: str) -> dict:
         """Show the parts of an RCC."""
-        results = self._settings.results.shown(run)
+        results = self._settings.results.state(run)
         parts = parts_of(results.clusters, rcc) if rcc != NOISE else []
         if not parts:
             warn("Not split", "No two parts with enough images stand apart. Select images, and move them to a new RCC.")
@@ -58,10 +58,10 @@ class SplitView:
         asked = {"rcc": rcc, "seen": results.review.last_number, "title": title(rcc, results.notes), "parts": found}
         return {self.dialog: gr.HTML(parts=as_text({**asked, "at": time.monotonic()}))}
 
-    def _split(self, rcc: int, seen: object, maker: Maker) -> None:
-        results = self._settings.results.shown(maker.run)
+    def _split(self, rcc: int, last_entry: object, maker: Maker) -> None:
+        results = self._settings.results.state(maker.run)
         parts = parts_of(results.clusters, rcc)
-        if results.review.last_number != seen or not parts:
+        if results.review.last_number != last_entry or not parts:
             raise SAFEError("The RCCs were edited in the meantime. Look at the parts again.")
         _, made = new_rcc(self._settings.out, parts[1], maker=maker)
         tell(f"{title(made)} was made of {count(len(parts[1]), 'image')} of {title(rcc)}.")

@@ -3,9 +3,9 @@
 import gradio as gr
 from markupsafe import Markup
 
-from safe_dnn.page.clusters.asked import LooksView, ProbeView
+from safe_dnn.page.clusters.query_view import LooksView, ProbeView
 from safe_dnn.page.clusters.rcc import lay_out_player, show_gif
-from safe_dnn.page.results import Shown
+from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.rccs.gifs import spot_gif_path
@@ -29,34 +29,34 @@ class SpotView:
             self.asked = self.looks, self.probes
         self.outputs = [self.player, *self.looks.outputs, self.heading, *self.probes.outputs]
 
-    def show(self, shown: Shown, conditions: object) -> dict:
+    def show(self, state: AnalysisState, conditions: object) -> dict:
         """A weak spot's GIF and heading; nothing of one that is not there."""
-        rank = rank_of(conditions, shown)
-        reason = shown.reason(conditions) if rank else None
+        rank = rank_of(conditions, state)
+        reason = state.reason(conditions) if rank else None
         subject, images = (reason.subject, len(reason.images)) if reason else ("", 0)
         gif = spot_gif_path(self._settings.out, rank)
         by_answers = bool(reason and reason.figures and reason.figures.answers)
-        values = {"reason": reason, "overlaps": _overlaps(shown, rank) if rank else ""}
+        values = {"reason": reason, "overlaps": _overlaps(state, rank) if rank else ""}
         return {
             self.player: show_gif(gif, f"Weak spot {rank}", images if gif.is_file() else 0, ever=not by_answers),
-            **self.looks.show(shown, subject if images else ""), **self.probes.show(shown, subject),
+            **self.looks.show(state, subject if images else ""), **self.probes.show(state, subject),
             self.heading: filled("page/clusters/spot_heading.html", **values) if reason else "",
         }  # fmt: skip
 
 
-def rank_of(conditions: object, shown: Shown) -> int:
+def rank_of(conditions: object, state: AnalysisState) -> int:
     """The rank of the weak spot that a browser has named by its conditions; 0 if there is none."""
-    ranks = (rank for rank, spot in enumerate(shown.reasons.spots, start=1) if spot.conditions == conditions)
+    ranks = (rank for rank, spot in enumerate(state.reasons.spots, start=1) if spot.conditions == conditions)
     return next(ranks, 0)
 
 
-def _overlaps(shown: Shown, rank: int) -> Markup:
+def _overlaps(state: AnalysisState, rank: int) -> Markup:
     """The RCCs that have failing images in common with a weak spot, as HTML; their names are kept up in the list."""
-    found = shown.reasons.overlaps(rank - 1)
+    overlaps = state.reasons.overlaps(rank - 1)
     named = [
         f"{n:,} in <button type='button' class='safe-rcc-name' data-open-rcc='{rcc}' data-key='{rcc}'>"
-        f"{escaped(title(rcc, shown.notes))}</button>"
-        for rcc, n in found[:MOST_OVERLAPS]
+        f"{escaped(title(rcc, state.notes))}</button>"
+        for rcc, n in overlaps[:MOST_OVERLAPS]
     ]
-    more = len(found) - MOST_OVERLAPS
+    more = len(overlaps) - MOST_OVERLAPS
     return Markup(", ".join(named) + (f", others in {count(more, 'RCC')}" if more > 0 else ""))

@@ -10,11 +10,11 @@ import gradio as gr
 from markupsafe import Markup
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.clusters.asked import AskedView
 from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
 from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
+from safe_dnn.page.clusters.query_view import QueryView
 from safe_dnn.page.clusters.rcc import RccView
 from safe_dnn.page.clusters.reason_list import ReasonList, entry_key
 from safe_dnn.page.clusters.spot import SpotView, rank_of
@@ -23,7 +23,7 @@ from safe_dnn.page.forms import Fold, take_labels
 from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import OPENING, done, empty, failed, pane, reveal, warn
-from safe_dnn.page.results import Shown, check_links
+from safe_dnn.page.results import AnalysisState, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.visitors import visitor_of
@@ -33,8 +33,8 @@ from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.reporting.report import elbow_svg
-from safe_dnn.pipeline.run_record import left_behind, notes_of
-from safe_dnn.pipeline.summary_lines import cluster_summary, how_found
+from safe_dnn.pipeline.run_record import lost_notes, notes_of
+from safe_dnn.pipeline.summary_lines import algorithm_summary, cluster_summary
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import VERDICTS
@@ -74,7 +74,7 @@ class ClustersTab:
         self.job_view = JobView(
             settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
-            others=[view.button for view in (*self._rcc_view.asked, *self._spot_view.asked)],
+            other_buttons=[view.button for view in (*self._rcc_view.asked, *self._spot_view.asked)],
         )  # fmt: skip
         self.outputs = [*self.job_view.outputs, *self.fold.outputs, self._pane, *self._note.outputs,
                          *self._one_rcc, self._reasons.widget, *self._spot_view.outputs, self._compared, self._drawn,
@@ -116,7 +116,7 @@ class ClustersTab:
         gr.on(left, self._on_note, note.parts, outputs, **EACH, **EDITS)
         for view, reason in ((rcc_view, rcc_view.owner), (self._spot_view, reasons)):
             for asked in view.asked:
-                self._wire_asked(asked, reason, outputs)
+                self._wire_query(asked, reason, outputs)
         rcc_view.wire(reasons, note, outputs, self._edited)
         images_view.wire(rcc, note, outputs, self._edited, self._choose)
         self._runs_view.wire(rcc, reasons, note, outputs, self._edited)
@@ -129,16 +129,16 @@ class ClustersTab:
             event.then(self._draw, self._drawn, [*images_view.map_outputs, self._drawn], **VIEW)
         return loaded
 
-    def _wire_asked(self, asked: AskedView, reason: gr.Component, outputs: list) -> None:
+    def _wire_query(self, view: QueryView, reason: gr.Component, outputs: list) -> None:
         """Ask the network about an RCC or, by its conditions, a weak spot, and show its answer."""
-        shown = self._settings.results.shown
+        state = self._settings.results.state
 
         def on_ask(at_hand: object, run: str) -> dict:
-            reason = shown(run).reason(at_hand)  # refuses a window that shows other clusters
-            work = functools.partial(asked.work, reason=reason.name if reason else f"RCC {at_hand}")
+            reason = state(run).reason(at_hand)  # refuses a window that shows other clusters
+            work = functools.partial(view.work, reason=reason.name if reason else f"RCC {at_hand}")
             return self.job_view.start(work, dict)
 
-        asked.button.click(on_ask, [reason, self._note.run], outputs, **VIEW)
+        view.button.click(on_ask, [reason, self._note.run], outputs, **VIEW)
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 
@@ -155,16 +155,16 @@ class ClustersTab:
             Why something that was typed was not kept.
         """
         settings, images_view = self._settings, self.images_view
-        results = settings.results.shown()
+        results = settings.results.state()
         clusters, stays = results.clusters, rank_of(spot, results) > 0
         known = chosen if chosen in clusters.groups else None
         key = str(spot) if stays else _first(results) if known is None else known
         at_hand = results.reason(key)
         rcc = next(one for one in (at_hand and at_hand.rcc, known, results.groups[0]) if one is not None)
         skipped, drawn = clusters.skipped, images_view.show_map(results, chosen=rcc, at_once=True)
-        found = f"{cluster_summary(clusters)} · {how_found(clusters)}"
+        found = f"{cluster_summary(clusters)} · {algorithm_summary(clusters)}"
         how = filled(
-            "page/clusters/how_found.html", clusters=clusters, found=found, curve=elbow_svg(clusters),
+            "page/clusters/algorithm.html", clusters=clusters, found=found, curve=elbow_svg(clusters),
             consensus=consensus_text(clusters), missing=why_unknown(results.review.original),
         )  # fmt: skip
         return {
@@ -186,27 +186,27 @@ class ClustersTab:
             self._drawn: results.run if drawn else "",
         }
 
-    def _state(self, results: Shown) -> str:
+    def _state(self, results: AnalysisState) -> str:
         """What was found in a sentence or two; then in figures, with the folder: another window may have chosen it."""
         clusters, listed = results.clusters, results.listed
-        told = sentence(listed, results.reasons.base)
+        headline = sentence(listed, results.reasons.base)
         summary = f"{cluster_summary(clusters)} · folder {clusters.image_root.name}"
-        if any(one.to_judge for one in listed) and told:
+        if any(one.to_judge for one in listed) and headline:
             reasons = results.reasons
             summary = baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds)
         notes = [f"{note[0].upper()}{note[1:]}" for note in notes_of(self._settings.out)]
         # First the engineer's work that these clusters lack, since only its beginning is visible until opened
-        first = [left_behind(self._settings.out), results.problem]
-        more = " ".join(filter(None, [*first, *notes]))
-        return done(told, more, summary) if told else done(summary, more)
+        first = [lost_notes(self._settings.out), results.problem]
+        notice = " ".join(filter(None, [*first, *notes]))
+        return done(headline, notice, summary) if headline else done(summary, notice)
 
-    def _show_rcc(self, results: Shown, chosen: int) -> dict:
-        shown = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
-        return {self._rcc: chosen, **shown, **self._runs_view.no_export()}
+    def _show_rcc(self, results: AnalysisState, chosen: int) -> dict:
+        updates = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
+        return {self._rcc: chosen, **updates, **self._runs_view.no_export()}
 
-    def _choose(self, results: Shown, chosen: int) -> dict:
-        shown = {**self._show_rcc(results, chosen), **self._note.show(results, chosen)}
-        return {self._reasons.widget: gr.HTML(chosen), **shown}
+    def _choose(self, results: AnalysisState, chosen: int) -> dict:
+        updates = {**self._show_rcc(results, chosen), **self._note.show(results, chosen)}
+        return {self._reasons.widget: gr.HTML(chosen), **updates}
 
     def _show_last(self, problem: str) -> dict:
         """For a window that was just opened: from now on, the form can be edited."""
@@ -216,7 +216,7 @@ class ClustersTab:
             results.check_there()
             if not results.there:
                 return {**fields, self._status: self._nothing}
-            fields |= self.form.of(results.shown(), new=True)
+            fields |= self.form.of(results.state(), new=True)
             return {**fields, **self.show(problem=problem), **self.fold.show(folded=True)}
         except SAFEError as error:
             return {**fields, self._status: failed(error)}
@@ -231,10 +231,10 @@ class ClustersTab:
         The reason at hand stays or, if an RCC has no images any more, is the first one.
         """
         settings, (maker, _) = self._settings, self._note.keep(*parts)
-        before = settings.results.shown(maker.run)
+        before = settings.results.state(maker.run)
         check_links(before.clusters, settings.root)
         edit(maker)
-        results = settings.results.shown()
+        results = settings.results.state()
         if results.review.last_number == before.review.last_number:  # what is said was taken back
             key = str(spot) if rank_of(spot, results) else chosen
             edits = self._runs_view.show_edits(results.review)
@@ -251,7 +251,7 @@ class ClustersTab:
             return gr.skip()
         try:
             _, kept = self._note.keep(*parts)
-            return {**kept, **self._show_said(self._settings.results.shown())} if kept else gr.skip()
+            return {**kept, **self._show_said(self._settings.results.state())} if kept else gr.skip()
         except SAFEError as error:
             return self._note.refuse(error, parts[1])
 
@@ -283,8 +283,8 @@ class ClustersTab:
         """The map of clusters of which the window does not show it yet: to compute one takes seconds."""
         results = self._settings.results
         with contextlib.suppress(SAFEError):  # the status says what is damaged
-            if results.there and (shown := results.shown()).run != drawn:
-                return {**self.images_view.show_map(shown), self._drawn: shown.run}
+            if results.there and (state := results.state()).run != drawn:
+                return {**self.images_view.show_map(state), self._drawn: state.run}
         return gr.skip()
 
     def _on_select(self, chosen: object, *parts: object) -> dict:
@@ -293,38 +293,38 @@ class ClustersTab:
             maker, kept = self._note.keep(*parts)
         except SAFEError as error:
             return {self._reasons.widget: gr.HTML(about_of(parts[1]).key), **self._note.refuse(error, parts[1])}
-        results = self._settings.results.shown(maker.run)
+        results = self._settings.results.state(maker.run)
         is_spot = rank_of(chosen, results) > 0
         if not is_spot and not (isinstance(chosen, int) and chosen in results.clusters.groups):
             return gr.skip()  # other clients may send anything
-        if results.number != maker.seen:  # something was changed elsewhere
+        if results.number != maker.last_entry:  # something was changed elsewhere
             return self.show(None if is_spot else int(str(chosen)), chosen)
-        said = {**self._note.show(results, str(chosen) if is_spot else int(str(chosen)))}
-        said |= {**(self._show_said(results) if kept else {}), **self._runs_view.no_export()}
+        updates = {**self._note.show(results, str(chosen) if is_spot else int(str(chosen)))}
+        updates |= {**(self._show_said(results) if kept else {}), **self._runs_view.no_export()}
         if is_spot:
-            return {**said, **self._spot_view.show(results, chosen)}
-        return {**said, self._rcc: chosen, **self._rcc_view.show_words(results, int(str(chosen)))}
+            return {**updates, **self._spot_view.show(results, chosen)}
+        return {**updates, self._rcc: chosen, **self._rcc_view.show_words(results, int(str(chosen)))}
 
     def _on_pictures(self, about: object) -> dict:
         """The images of the reason at hand; they take longer than words."""
         key, run, *_ = about_of(about)
-        results = self._settings.results.shown(run)
+        results = self._settings.results.state(run)
         if rank := rank_of(key, results):
             where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
-            found = self.images_view.show_found(results, rows, f"with {where}")
+            selection = self.images_view.show_selection(results, rows, f"with {where}")
             right = self.images_view.show_right(results, rank - 1)
-            return {**found, **right, self.images_view.curve: _curve(results, rank)}
+            return {**selection, **right, self.images_view.curve: _curve(results, rank)}
         return {**self._rcc_view.show_pictures(results, int(key)), **self.images_view.show(results, int(key))}
 
     def _mended(self, chosen: int) -> dict:
         """Draw what a killed process did not."""
         settings = self._settings
         try:
-            check_links(settings.results.shown().clusters, settings.root)
+            check_links(settings.results.state().clusters, settings.root)
             with self._mending:  # two windows that open at once must not both draw it
                 if settings.jobs.running or not mend(settings.out, within=settings.root):
                     return gr.skip()
-            return self._rcc_view.show_pictures(settings.results.shown(), chosen)
+            return self._rcc_view.show_pictures(settings.results.state(), chosen)
         except SAFEError:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
@@ -333,19 +333,19 @@ class ClustersTab:
         updates, results = self.job_view.tick(followed), self._settings.results
         ended = self.job_view.followed in updates
         try:
-            shown = results.shown() if results.there else None
+            state = results.state() if results.there else None
         except SAFEError as error:
             return {**updates, self._status: failed(error)} if ended else updates
-        if shown is None or (not ended and (shown.run, shown.compared) == (run, compared)):
+        if state is None or (not ended and (state.run, state.compared) == (run, compared)):
             return updates
-        if shown.run != run:
-            return {**self.form.of(shown), **self.show(), **updates}
+        if state.run != run:
+            return {**self.form.of(state), **self.show(), **updates}
         found = self.show(rcc, key)
         for widget in (*self._note.outputs, *self.images_view.outputs):
             found.pop(widget, None)
         return {**found, **updates}
 
-    def _show_said(self, results: Shown) -> dict:
+    def _show_said(self, results: AnalysisState) -> dict:
         """The notes on all reasons; the one at hand stays."""
         renamed = {self.images_view.map: self.images_view.rename(results)}
         return {self._reasons.widget: self._reasons.rename(results), **renamed}
@@ -355,13 +355,13 @@ class ClustersTab:
         return {self._note.visitor: visitor_of(visitor), **self.job_view.first(lambda: self._show_last(problem))}
 
 
-def _curve(results: Shown, rank: int) -> gr.HTML:
+def _curve(results: AnalysisState, rank: int) -> gr.HTML:
     """How often the network is wrong over the range of what a weak spot is about; empty without one."""
     drawn = curves_of(results.reasons, results.reasons.spots[rank - 1 : rank], width=CURVE) if rank else {}
     return gr.HTML(curve=next(iter(drawn.values()), ""))
 
 
-def _first(results: Shown) -> int | str | None:
+def _first(results: AnalysisState) -> int | str | None:
     """The key of the first reason; None if all images are in no cluster."""
     return entry_key(results.listed[0]) if results.listed else None
 

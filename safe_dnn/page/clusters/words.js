@@ -94,7 +94,7 @@ async function rest() {
   told.replaceChildren(made("p", "", "Counting …"));
   $('[data-do="more"]').disabled = true;
   const { lost } = await send();
-  const now = lost ? { problem: UNHEARD } : await call("told_of_word", word);
+  const now = lost ? { problem: UNHEARD } : await call("rate_of_word", word);
   if (mine !== turn || images[at]) return;
   told.replaceChildren(...rated(now));
   count(now);

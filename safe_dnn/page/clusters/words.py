@@ -15,7 +15,7 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.pictures import data_uri
-from safe_dnn.page.results import Shown
+from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text, worded
 from safe_dnn.page.visitors import visitor_of
@@ -37,7 +37,7 @@ class _Search:
     """For images to ask about: the job, what it has found, and the digest of the answers whose features are cached."""
 
     job: Job | None = None
-    found: tuple[Tagging, tuple[str, ...]] | None = None
+    batch: tuple[Tagging, tuple[str, ...]] | None = None
     extracted: str = ""
 
 
@@ -47,25 +47,25 @@ class WordsView:
     def __init__(self, settings: PageSettings):
         self._settings, self._lock = settings, threading.Lock()
         self._searches: dict[Path, _Search] = {}  # by analysis
-        functions = (self.known_words, self.next_to_ask, self.keep_answers, self.told_of_word, self.undo_answer)
+        functions = (self.known_words, self.next_to_ask, self.keep_answers, self.rate_of_word, self.undo_answer)
         self.serves = {function.__name__: _in_sentences(function) for function in functions}
         self.widget = scripted(
             "clusters/words", "", html_template=filled("page/clusters/words.html", LONGEST_WORD=LONGEST_WORD),
             serves=self.serves, seen="", elem_id="words", elem_classes=AWAY,
         )  # fmt: skip
 
-    def show(self, shown: Shown, heading: str, rows: list[int]) -> gr.HTML:
+    def show(self, state: AnalysisState, heading: str, rows: list[int]) -> gr.HTML:
         """The field; what is listed are the images that somebody sees, by row of the clusters."""
-        seen = as_text({"run": shown.run, "heading": heading, "rows": rows[:MOST_SEEN]})
-        return gr.HTML(seen=seen, elem_classes=[] if shown.reasons.base else AWAY)
+        images = as_text({"run": state.run, "heading": heading, "rows": rows[:MOST_SEEN]})
+        return gr.HTML(seen=images, elem_classes=[] if state.reasons.base else AWAY)
 
     def known_words(self) -> dict[str, Any]:
         """All words, with their rates."""
         out = self._settings.out
         words = all_words(out, tested=self._settings.results.tested()) if load_words(out) else {}
-        return {"words": [_told(tagging) for tagging in words.values()]}
+        return {"words": [_word_record(tagging) for tagging in words.values()]}
 
-    def next_to_ask(self, name: str, rows: list[int], run: str, visitor: object, asked: str) -> dict[str, Any]:
+    def next_to_ask(self, name: str, rows: list[int], run: str, visitor: object, request: str) -> dict[str, Any]:
         """The images to ask next, or how far the work is that it takes to find them.
 
         Parameters
@@ -74,23 +74,23 @@ class WordsView:
             A new word is begun.
         rows, run
             As for `show`.
-        asked : str
+        request : str
             LOOK, STOP, or something else.
         """
         settings, search = self._settings, self._searches.setdefault(self._settings.out, _Search())
         job = search.job
         tested = settings.results.tested()
         if job is not None and not job.finished(0):
-            if asked == STOP:
+            if request == STOP:
                 job.cancel()
             return {"working": job.state}
         search.job = None
         if job is not None and job.outcome is not None:
             raise SAFEError(str(job.outcome))
-        if asked != LOOK:
+        if request != LOOK:
             return {}
         if " ".join(name.split()) not in load_words(settings.out):
-            clusters = settings.results.shown(run).clusters
+            clusters = settings.results.state(run).clusters
             listed = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST_SEEN]]
             seen = [tested.paths[row] for row in tested.rows_of(clusters.image_root, listed).tolist() if row >= 0]
             begin(settings.out, name, seen, within=settings.root, by=visitor_of(visitor))
@@ -98,19 +98,19 @@ class WordsView:
         if tagging.frame is None and tested.digest != search.extracted:
 
             def work(job: Job) -> None:
-                search.found = next_images(tagging, weights=settings.weights, progress=job.progress)
+                search.batch = next_images(tagging, weights=settings.weights, progress=job.progress)
                 search.extracted = tested.digest
 
             search.job = settings.jobs.start(TAB, work)
             if search.job is None:
                 raise SAFEError(f"{settings.jobs.busy} Ask again when it is done.")
             return {"working": search.job.state}
-        found, search.found = search.found, None
-        if found is None or (found[0].word, found[0].tags) != (tagging.word, tagging.tags):
+        batch, search.batch = search.batch, None
+        if batch is None or (batch[0].word, batch[0].tags) != (tagging.word, tagging.tags):
             with self._lock:
-                found = next_images(tagging, weights=settings.weights)
-        tagging, images = found
-        return {**_told(tagging, rated=False), "images": [self._image(tagging, image) for image in images]}
+                batch = next_images(tagging, weights=settings.weights)
+        tagging, images = batch
+        return {**_word_record(tagging, rated=False), "images": [self._image(tagging, image) for image in images]}
 
     def keep_answers(self, name: str, answers: list[list[str]], visitor: object) -> dict[str, Any]:
         """Keep answers, each of an image and what was answered."""
@@ -119,15 +119,15 @@ class WordsView:
             answer(self._open(name), pairs, by=visitor_of(visitor))
         return {}
 
-    def told_of_word(self, name: str) -> dict[str, Any]:
-        """What is known of a word by now."""
-        return _told(self._open(name))
+    def rate_of_word(self, name: str) -> dict[str, Any]:
+        """The current rate of a word, with the number of answers."""
+        return _word_record(self._open(name))
 
     def undo_answer(self, name: str, visitor: object) -> dict[str, Any]:
         """Take back the last answer of a visitor, which is given with its image."""
         with self._lock:
             tagging, tag = undo(self._open(name), by=visitor_of(visitor))
-        return {**_told(tagging, rated=False), "answer": tag.answer, **self._image(tagging, tag.image)}
+        return {**_word_record(tagging, rated=False), "answer": tag.answer, **self._image(tagging, tag.image)}
 
     def _open(self, name: str) -> Tagging:
         return open_tagging(self._settings.out, name, tested=self._settings.results.tested())
@@ -152,7 +152,7 @@ def _in_sentences(function: Callable[..., dict[str, Any]]) -> Callable[[object],
     return answering
 
 
-def _told(tagging: Tagging, *, rated: bool = True) -> dict[str, Any]:
+def _word_record(tagging: Tagging, *, rated: bool = True) -> dict[str, Any]:
     """What a script shows of a word: `word`, `answers` and, where it is wanted, `text` and `rates`, by class if these
     clearly differ."""
     known = {"word": tagging.word.name, "answers": len({tag.image for _, tag in tagging.counted})}

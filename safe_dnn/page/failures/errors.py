@@ -18,10 +18,10 @@ CELLS, SIDE = 56, 280  # cells of a drawing in each direction, and its pixels
 SHADES = 5  # of a cell, by the logarithm of its images
 
 
-def errors_shown(shown: AnsweredImages) -> dict[str, Any]:
-    """What the script shows: how many images have an error above each place of the slider, and in each bar."""
-    numbers = _numbers(shown)
-    errors = errors_of(numbers[0], numbers[1], shown.known_classes) if numbers else shown.answers.score
+def error_histogram(answered: AnsweredImages) -> dict[str, Any]:
+    """Properties of the histogram: how many images have an error above each place of the slider, and in each bar."""
+    numbers = _numbers(answered)
+    errors = errors_of(numbers[0], numbers[1], answered.known_classes) if numbers else answered.answers.score
     errors = np.sort(errors[np.isfinite(errors)])
     largest = float(errors.max(initial=0))
     step = nice(largest / STEPS)
@@ -29,43 +29,43 @@ def errors_shown(shown: AnsweredImages) -> dict[str, Any]:
     above = len(errors) - np.searchsorted(errors, places + 1e-9 * step, side="right")
     bars = np.histogram(errors, step * np.arange(0, len(places) + PER_BAR, PER_BAR))[0]
     return {
-        "above": above.tolist(), "bars": bars.tolist(), "step": step, "per": PER_BAR, "of": len(shown.paths),
-        "threshold": shown.threshold, "failing": len(shown.failing),
+        "above": above.tolist(), "bars": bars.tolist(), "step": step, "per": PER_BAR, "of": len(answered.paths),
+        "threshold": answered.threshold, "failing": len(answered.failing),
     }  # fmt: skip
 
 
-def fit_shown(shown: AnsweredImages) -> Markup:
+def fit_table(answered: AnsweredImages) -> Markup:
     """The mean absolute error and R² of each target as a table; empty if the numbers are not known.
 
     R² is the share of the variance of the target that the answers explain; an angle, which has no mean, has none.
     """
     rows = []
-    for name, output, target in _by_target(shown):
+    for name, output, target in _by_target(answered):
         off, variance = errors_of(output[:, None], target[:, None], [name]), ((target - target.mean()) ** 2).sum()
         known = variance > 0 and not name.endswith(ANGLE_SUFFIX)
         rows.append((name, f"{off.mean():.3g}", f"{1 - (off**2).sum() / variance:.3f}" if known else "–"))
     return filled("page/failures/fit.html", rows=rows) if rows else Markup("")
 
 
-def predicted_shown(shown: AnsweredImages) -> Markup:
+def predicted_plots(answered: AnsweredImages) -> Markup:
     """True against predicted values of the first `MOST_DRAWN` targets; empty if they are not known."""
-    threshold = (shown.threshold or 0.0) if len(shown.known_classes) == 1 else 0.0
-    drawn = [_drawing(*one, ~shown.right, threshold) for one in _by_target(shown)[:MOST_DRAWN]]
+    threshold = (answered.threshold or 0.0) if len(answered.known_classes) == 1 else 0.0
+    drawn = [_drawing(*one, ~answered.right, threshold) for one in _by_target(answered)[:MOST_DRAWN]]
     return filled("page/failures/predicted.html", drawn=drawn, side=SIDE, cell=SIDE / CELLS) if drawn else Markup("")
 
 
-def _by_target(shown: AnsweredImages) -> list[tuple[str, np.ndarray, np.ndarray]]:
+def _by_target(answered: AnsweredImages) -> list[tuple[str, np.ndarray, np.ndarray]]:
     """The name, outputs and true values of each target; empty as of `_numbers`."""
-    numbers = _numbers(shown)
-    return [*zip(shown.known_classes, *(values.T for values in numbers), strict=True)] if numbers else []
+    numbers = _numbers(answered)
+    return [*zip(answered.known_classes, *(values.T for values in numbers), strict=True)] if numbers else []
 
 
-def _numbers(shown: AnsweredImages) -> list[np.ndarray]:
+def _numbers(answered: AnsweredImages) -> list[np.ndarray]:
     """Outputs and targets of shape (n_images, n_targets), float64; empty if some are unknown."""
-    answers = shown.answers
+    answers = answered.answers
     columns = [[text.split() for text in column.tolist()] for column in (answers.predicted, answers.label)]
     widths = {len(numbers) for column in columns for numbers in column}
-    return [np.array(column, np.float64) for column in columns] if widths == {len(shown.known_classes)} else []
+    return [np.array(column, np.float64) for column in columns] if widths == {len(answered.known_classes)} else []
 
 
 def _drawing(name: str, output: np.ndarray, target: np.ndarray, wrong: np.ndarray, threshold: float) -> dict[str, Any]:

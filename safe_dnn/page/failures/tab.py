@@ -9,14 +9,21 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
-from safe_dnn.dnn.failures import check_given, checked, collect_failures, file_and_column, find_failures, load_failures
+from safe_dnn.dnn.failures import (
+    checked,
+    collect_failures,
+    file_and_column,
+    find_failures,
+    load_failures,
+    required_targets,
+)
 from safe_dnn.dnn.group_columns import hold_out_of
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.dnn.tested import number_columns, read_answer_table
 from safe_dnn.page.collected import CollectedFailures, are_earlier
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
-from safe_dnn.page.forms import FormTab, check_there, given, remember, remembered, typed
+from safe_dnn.page.forms import FormTab, check_there, remember, remembered, required_path, typed
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, doubted, empty
 from safe_dnn.page.results import Marks
@@ -135,7 +142,7 @@ class FailuresTab(FormTab):
 
     def _now(self) -> Marks:
         # Reasons are found after the failures, and again once images were compared with each other.
-        return Marks(self.collected.key, int(are_earlier(self._settings)), self._settings.results.found, 0)
+        return Marks(self.collected.key, int(are_earlier(self._settings)), self._settings.results.reasons_number, 0)
 
     def _result_of(self, marks: Marks) -> tuple:
         return (marks.run,)
@@ -148,7 +155,7 @@ class FailuresTab(FormTab):
         SAFEError
             There are none, they are damaged, or on images outside the page's root.
         """
-        shown = self.collected.shown()
+        shown = self.collected.load()
         written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
         groups = self.collected.groups(shown)
         summary = f"{failures_summary(shown)} · {interval_text(shown, groups)}"
@@ -189,7 +196,7 @@ class FailuresTab(FormTab):
         """What a regression lacks can be given where it is asked for."""
         job = self._settings.jobs.latest(FAILURES_TAB)
         if job and isinstance(job.outcome, SAFEError) and {"targets", "threshold"} & {*job.outcome.fields}:
-            return {self.form.more: gr.update(open=True), **self.fold.show(folded=False)}
+            return {self.form.fold: gr.update(open=True), **self.fold.show(folded=False)}
         return gr.skip()
 
     def on_model(self, model: str | None) -> Any:
@@ -208,7 +215,7 @@ class FailuresTab(FormTab):
 
     def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
         kind = fields["kind"] if fields["kind"] in NEEDED else "model"
-        paths = {name: given(fields[name], what, self._settings) for name, what in NEEDED[kind].items()}
+        paths = {name: required_path(fields[name], what, self._settings) for name, what in NEEDED[kind].items()}
         names = ("train", "targets", "threshold", "iou", "score", "hold_out", "after")
         options: dict[str, Any] = typed(**{name: fields[name] for name in names})
         group = [name.strip() for name in (fields["group"] or "").split(",") if name.strip()]
@@ -226,7 +233,7 @@ class FailuresTab(FormTab):
         if checked(
             regression := DnnOptions(targets=options.get("targets"), threshold=options.get("threshold"))
         ).targets:
-            check_given(regression)
+            required_targets(regression)
         if column:
             options["targets"] += f":{column}"
         return kind, paths, options
@@ -239,8 +246,8 @@ class FailuresTab(FormTab):
             more: dict[str, Any] = {"train": options.get("train"), "hold_out": options["hold_out"]}
             if kind in ("coco", "yolo"):
                 least: dict[str, Any] = {name: options[name] for name in ("iou", "score") if name in options}
-                given = DetectorFiles(paths["truth"], paths["results"], test, kind == "yolo", **least)
-                find_detection_failures(given, out, progress=job.progress)
+                detector_files = DetectorFiles(paths["truth"], paths["results"], test, kind == "yolo", **least)
+                find_detection_failures(detector_files, out, progress=job.progress)
             elif kind == "answers":
                 job.progress("Reading the answers", 0, 0)
                 answers = DnnOptions(None, False, *regression)
@@ -282,11 +289,11 @@ class FailuresTab(FormTab):
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
-        inputs, outputs = [*form.widgets, self.trust, self.partial], [*self.outputs, form.more]
+        inputs, outputs = [*form.widgets, self.trust, self.partial], [*self.outputs, form.fold]
         gr.on(sent, self.on_collect, inputs, outputs, **VIEW)
         taken = self.view.errors.select(lambda threshold: threshold, self.view.errors, form["threshold"], **VIEW)
         taken.then(self.on_collect, inputs, outputs, **VIEW)
-        form["model"].change(self.on_model, form["model"], form.more, **LATEST)
+        form["model"].change(self.on_model, form["model"], form.fold, **LATEST)
         form["targets"].change(self.on_targets, form["targets"], form["target"], **LATEST)
         # An error was about what the other kind needs.
         status = self.status

@@ -13,7 +13,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.collected import CollectedFailures
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.failures.errors import errors_shown, fit_shown, predicted_shown
+from safe_dnn.page.failures.errors import error_histogram, fit_table, predicted_plots
 from safe_dnn.page.failures.reasons import cards_of, images_with, ungrouped_reasons
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
@@ -79,14 +79,14 @@ class FailuresView:
                         *self.images.outputs]  # fmt: skip
 
     def _images_of(self, key: str, chosen: str) -> Listed:
-        shown, (of, _, place) = self._collected.shown(key), chosen.partition(":")
-        known = ungrouped_reasons(shown, self._settings.out) if of == REASON and place.isdecimal() else None
+        answered, (of, _, place) = self._collected.load(key), chosen.partition(":")
+        known = ungrouped_reasons(answered, self._settings.out) if of == REASON and place.isdecimal() else None
         if known is None or int(place) >= len(known.listed):
-            return images_of(shown, chosen)
+            return images_of(answered, chosen)
         reason = known.listed[int(place)]
-        return images_with(shown, reason, known.under.images.get(reason.subject, ()))
+        return images_with(answered, reason, known.under.images.get(reason.subject, ()))
 
-    def show(self, shown: AnsweredImages, groups: KnownGroups | None, assumed: Sequence[str]) -> dict:
+    def show(self, answered: AnsweredImages, groups: KnownGroups | None, assumed: Sequence[str]) -> dict:
         """What the widgets show of failures: all failing images in the grid, and no cell at hand.
 
         Parameters
@@ -96,8 +96,8 @@ class FailuresView:
         assumed : sequence of str
             What was assumed, and where it was written to.
         """
-        failing = bool(shown.failing)
-        skipped = shown.skipped
+        failing = bool(answered.failing)
+        skipped = answered.skipped
         updates = {
             self.pane: reveal(),
             self.find: gr.Button(interactive=failing),
@@ -108,48 +108,48 @@ class FailuresView:
             self.assumptions: filled("page/widgets/list.html", lines=assumed),
             self.skipped_pane: gr.update(label=f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
             self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
-            **self._show_all(shown),
+            **self._show_all(answered),
         }
-        if shown.task == "regression":
-            predicted = predicted_shown(shown)
+        if answered.task == "regression":
+            predicted = predicted_plots(answered)
             panes = {self.errors_pane: reveal(), self.predicted_pane: reveal() if predicted else put_away()}
-            return {**updates, **panes, self.fit: fit_shown(shown), self.predicted: predicted}
-        wide = "safe-wide" if len(shown.known_classes) > WIDE else ""
+            return {**updates, **panes, self.fit: fit_table(answered), self.predicted: predicted}
+        wide = "safe-wide" if len(answered.known_classes) > WIDE else ""
         return {
             **updates,
-            self.confused: most_confused(shown),
+            self.confused: most_confused(answered),
             self.matrix_pane: gr.update(elem_classes=wide),
             self.rates_pane: reveal(),
-            self.rates: _rates(shown, groups),
+            self.rates: _rates(answered, groups),
         }
 
     def wire(self) -> None:
         """Connect reasons and matrix with the grid."""
         # Gradio loses what is sent to widgets with scripts before their tab is first opened: the script asks for it.
-        shown = [self.reasons, self.matrix, self.errors, *self.images.outputs]
+        outputs = [self.reasons, self.matrix, self.errors, *self.images.outputs]
         for widget in (self.reasons, self.matrix, self.errors):
-            widget.opened(self._on_opened, self.images.key, shown, **VIEW)
+            widget.opened(self._on_opened, self.images.key, outputs, **VIEW)
         self.images.wire({self.matrix: "", self.reasons: f"{REASON}:"})
 
     def _on_opened(self, key: str) -> dict:
-        return if_there(lambda: self._show_all(self._collected.shown(key)))
+        return if_there(lambda: self._show_all(self._collected.load(key)))
 
-    def _show_all(self, shown: AnsweredImages) -> dict:
+    def _show_all(self, answered: AnsweredImages) -> dict:
         """All failing images in the grid and, with none at hand, reasons and matrix; of a regression, the errors."""
-        known = ungrouped_reasons(shown, self._settings.out)
-        cards = gr.HTML("", reasons=cards_of(shown, known, self._settings.root) if known else "")
-        images = {self.reasons: cards, **self.images.show(shown.digest, images_of(shown))}
-        if shown.task == "regression":
-            return {**images, self.errors: gr.HTML("", **errors_shown(shown))}
-        return {**images, self.matrix: gr.HTML("", **matrix_shown(_matrix_of(shown)))}
+        known = ungrouped_reasons(answered, self._settings.out)
+        cards = gr.HTML("", reasons=cards_of(answered, known, self._settings.root) if known else "")
+        images = {self.reasons: cards, **self.images.show(answered.digest, images_of(answered))}
+        if answered.task == "regression":
+            return {**images, self.errors: gr.HTML("", **error_histogram(answered))}
+        return {**images, self.matrix: gr.HTML("", **matrix_props(_matrix_of(answered)))}
 
 
-def _matrix_of(shown: AnsweredImages) -> ConfusionMatrix:
-    return confusion_matrix(shown.answers.label, shown.answers.predicted)
+def _matrix_of(answered: AnsweredImages) -> ConfusionMatrix:
+    return confusion_matrix(answered.answers.label, answered.answers.predicted)
 
 
-def matrix_shown(matrix: ConfusionMatrix) -> dict[str, Any]:
-    """What the script shows: names, and for each row and column the images and how many of them are wrong."""
+def matrix_props(matrix: ConfusionMatrix) -> dict[str, Any]:
+    """The properties of the matrix: names, and for each row and column the images and how many of them are wrong."""
     return {
         "rows": matrix.names,
         "columns": matrix.names,
@@ -157,14 +157,14 @@ def matrix_shown(matrix: ConfusionMatrix) -> dict[str, Any]:
     }
 
 
-def images_of(shown: AnsweredImages, cell: str = "") -> Listed:
+def images_of(answered: AnsweredImages, cell: str = "") -> Listed:
     """The images of a cell that a browser has sent as "row,column", or all that fail.
 
     Wrong ones first, those of which the network is surest, or of a regression the largest errors.
     """
-    answers = shown.answers
-    rows, heading = np.flatnonzero(~shown.right), ""
-    matrix = None if shown.task == "regression" else _matrix_of(shown)
+    answers = answered.answers
+    rows, heading = np.flatnonzero(~answered.right), ""
+    matrix = None if answered.task == "regression" else _matrix_of(answered)
     if matrix and (at := cell_in(matrix, cell)):
         names = matrix.names
         rows = matrix.images_in(*at)
@@ -174,16 +174,16 @@ def images_of(shown: AnsweredImages, cell: str = "") -> Listed:
         heading = f"{count(len(rows), 'image')}: {what}"
     elif len(rows):
         known = bool(np.isfinite(answers.score[rows]).any())
-        order = ", largest error first" if shown.task == "regression" else ", the surest answer first"
+        order = ", largest error first" if answered.task == "regression" else ", the surest answer first"
         heading = f"{count(len(rows), 'failing image')}{order if known else ''}"
     score = np.nan_to_num(answers.score[rows], nan=-1.0)
-    ordered = rows[np.lexsort((rows, -score, shown.right[rows]))].tolist()
-    paths = [shown.paths[row] for row in ordered]
+    ordered = rows[np.lexsort((rows, -score, answered.right[rows]))].tolist()
+    paths = [answered.paths[row] for row in ordered]
 
-    def told(place: int) -> str:
+    def caption(place: int) -> str:
         return answers.text(ordered[place]).removesuffix(" (100%)")  # as nearly all of the surest
 
-    return Listed(heading or "No failing images", shown.root, paths, told)
+    return Listed(heading or "No failing images", answered.root, paths, caption)
 
 
 def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
@@ -192,16 +192,16 @@ def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
     return (at[0], at[1]) if len(at) == 2 and max(at) < len(matrix.names) else None
 
 
-def interval_text(shown: AnsweredImages, known: KnownGroups | None) -> str:
+def interval_text(answered: AnsweredImages, known: KnownGroups | None) -> str:
     """The interval of the accuracy and, of a regression, what counts as a failure."""
-    low, high = accuracy_interval(shown.right, known)
-    text, threshold = f"95% interval {low:.1%} to {high:.1%}", shown.threshold
+    low, high = accuracy_interval(answered.right, known)
+    text, threshold = f"95% interval {low:.1%} to {high:.1%}", answered.threshold
     return text if threshold is None else f"{text} · a failure is an error above {threshold:g}"
 
 
-def most_confused(shown: AnsweredImages) -> str:
+def most_confused(answered: AnsweredImages) -> str:
     """What is most often taken for what, as a sentence; empty if nothing is."""
-    matrix = _matrix_of(shown)
+    matrix = _matrix_of(answered)
     cells = sorted(np.argwhere(matrix.wrong).tolist(), key=lambda at: (-matrix.wrong[*at], *at))[:MOST_CONFUSED]
     names = matrix.names
     texts = [
@@ -211,10 +211,10 @@ def most_confused(shown: AnsweredImages) -> str:
     return escaped(f"Most often: {in_series(texts)}.") if texts else ""
 
 
-def _rates(shown: AnsweredImages, known: KnownGroups | None) -> Markup:
+def _rates(answered: AnsweredImages, known: KnownGroups | None) -> Markup:
     """A table of all classes: the failure rate as a bar with its interval and the rate of all images, and in words."""
-    answers = shown.answers
-    groups = known.groups if known and known.given else None
+    answers = answered.answers
+    groups = known.groups if known and known.named else None
     rates = class_rates(answers.label, answers.predicted, groups)
     of = in_words(len(np.unique(groups.of)), groups.name) if groups else ""
-    return filled("page/failures/rates.html", rates=rates, base=1 - shown.accuracy, of=of)
+    return filled("page/failures/rates.html", rates=rates, base=1 - answered.accuracy, of=of)

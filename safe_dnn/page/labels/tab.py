@@ -94,7 +94,7 @@ class LabelsTab:
     def _told(self, clusters: str, classes: tuple[str, ...]) -> str:
         """What should be known of the set before it is labelled; empty if nothing. It is counted where it changes."""
         results = self._settings.results
-        changed = results.there and fingerprint(results.shown().clusters) != clusters
+        changed = results.there and fingerprint(results.state().clusters) != clusters
         since = "The RCCs were changed after the unsafe set was selected; its labels are kept." if changed else ""
         if not classes:
             return done(NO_CLASSES, since)
@@ -117,7 +117,7 @@ class LabelsTab:
                 wanted = "the training folder, with a folder for each class"
                 raise SAFEError(f"Expected {wanted}. Received: {given}") from error
         with contextlib.suppress(SAFEError):
-            failures = failures_of(self._settings.results.shown().review.original, self._settings.out)
+            failures = failures_of(self._settings.results.state().review.original, self._settings.out)
             if failures and failures.known_classes:
                 return tuple(name for name in failures.known_classes if name and name == printable(name).strip())
         with contextlib.suppress(OSError):
@@ -145,7 +145,7 @@ class LabelsTab:
         marks = self._settings.results.marks()
         return {**self.form.first_look(marks.run), self.marks: marks}
 
-    def on_given(self, train: str | None, before: dict) -> dict:
+    def on_train_folder(self, train: str | None, before: dict) -> dict:
         """Show the set with the classes of a folder. One that serves is as good as sent: it belongs to the run."""
         updates = self.show(train)
         serves = self.view.widget in updates and self._settings.results.holds_unsafe_set()
@@ -178,7 +178,7 @@ class LabelsTab:
 
     @property
     def _shown(self) -> tuple:
-        return self.on_given, [self.train, self.form.filled], [*self.outputs, self.form.filled]
+        return self.on_train_folder, [self.train, self.form.filled], [*self.outputs, self.form.filled]
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""

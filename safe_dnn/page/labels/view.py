@@ -74,7 +74,7 @@ class LabelView:
         """
         stamp, clusters = self._settings.results.labels_stamp, ""
         with contextlib.suppress(SAFEError):
-            clusters = fingerprint(self._settings.results.shown().clusters)
+            clusters = fingerprint(self._settings.results.state().clusters)
         return gr.HTML(version=f"{stamp} {clusters}", classes=classes, train=train)
 
     def _picture(self, index: Any, key: object) -> str:
@@ -87,7 +87,7 @@ class LabelView:
         return data_uri(unsafe.improvement_root / image.image, 480, self._settings.root)
 
     def _give(
-        self, rcc: object, index: Any, label: object, classes: object, key: object, visitor: object, seen: object
+        self, rcc: object, index: Any, label: object, classes: object, key: object, visitor: object, labels_sent: object
     ) -> dict:
         """Give an image a label or, without an index, all images of the RCC."""
         problem = ""
@@ -98,7 +98,7 @@ class LabelView:
                     images = [image for image in unsafe.images if image.rcc == rcc]
                 else:
                     images = [_image_at(unsafe, index)]
-                _check_seen(images, seen)
+                _check_labels(images, labels_sent)
                 after = {image.image: str(label) for image in images}
                 labelled = label_images(unsafe, after.keys(), str(label), _texts(classes))
                 save_labels(labelled, self._settings.out, by=visitor_of(visitor))
@@ -155,7 +155,7 @@ class LabelView:
             unsafe = load_unsafe_set(self._settings.out)
             if not self._settings.results.holds_unsafe_set():
                 raise SAFEError("The unsafe set in the folder belongs to other root cause clusters.")
-            current = self._settings.results.shown()
+            current = self._settings.results.state()
         except SAFEError as error:
             return {"problem": problem or printable(str(error))}
         # After a merge the set can still be labelled, but the names now belong to other RCCs.
@@ -190,7 +190,7 @@ def _image_at(unsafe: UnsafeSet, index: Any) -> UnsafeImage:
     return unsafe.images[range(len(unsafe.images))[int(index)]]
 
 
-def _check_seen(images: list[UnsafeImage], seen: object) -> None:
+def _check_labels(images: list[UnsafeImage], labels_sent: object) -> None:
     """Check that images still have the labels that a window shows, in the same order; not if it sends none.
 
     Raises
@@ -198,9 +198,9 @@ def _check_seen(images: list[UnsafeImage], seen: object) -> None:
     SAFEError
         An image was labelled in another window in the meantime.
     """
-    if not isinstance(seen, list):
+    if not isinstance(labels_sent, list):
         return
-    changed = [image for image, label in zip(images, seen, strict=True) if printable(image.label) != label]
+    changed = [image for image, label in zip(images, labels_sent, strict=True) if printable(image.label) != label]
     if changed:
         raise SAFEError(f"{_changed_since(changed)} Give your label again to replace it.")
 

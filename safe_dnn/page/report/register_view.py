@@ -67,32 +67,34 @@ class RegisterView:
         )
         self._download.click(self._on_download, None, self._download, **VIEW)
 
-    def _on_scope(self, window: object, seen: int, *texts: str) -> int:
+    def _on_scope(self, window: object, last_entry: int, *texts: str) -> int:
         """Keep what is said of the analysis as a whole; it stays in the fields if it cannot be kept."""
         out, scope = self._settings.out, Scope(*map(str, texts))
         if scope != load_scope(out)[0]:
-            run = self._settings.results.shown().review.run
-            set_note(out, scope, maker=Maker(visitor_of(window), None, seen), run=run)
-        return self._newest(seen)
+            run = self._settings.results.state().review.run
+            set_note(out, scope, maker=Maker(visitor_of(window), None, last_entry), run=run)
+        return self._newest(last_entry)
 
-    def _on_register(self, window: object, seen: int, shown: list[list[str]], table: list[list[object]]) -> dict:
+    def _on_register(
+        self, window: object, last_entry: int, rows_before: list[list[str]], table: list[list[object]]
+    ) -> dict:
         """Keep the cells that were filled in; they stay in the table if they cannot be kept."""
-        before = {row[0]: row for row in shown}
+        before = {row[0]: row for row in rows_before}
         entries = {printable(entry.reason): entry for entry in load_register(self._settings.out)}
-        changes, rows = [], [*map(list, shown)]
+        changes, rows = [], [*map(list, rows_before)]
         for reason, *cells in table:
             named = zip(REGISTER, cells[len(FIXED) - 1 :], before.get(str(reason), [])[len(FIXED) :], strict=False)
             texts = ((field, REGISTER[field].tidy(str(text or "")), was) for field, text, was in named)
             changes += [register.Change(entries[str(reason)], field, text) for field, text, was in texts if text != was]
-        register.take_over(self._settings.out, changes, maker=Maker(visitor_of(window), None, seen))
+        register.take_over(self._settings.out, changes, maker=Maker(visitor_of(window), None, last_entry))
         for change in changes:
             row = next(row for row in rows if row[0] == printable(change.entry.reason))
             row[len(FIXED) + list(REGISTER).index(change.field)] = change.now
-        return {self._seen: self._newest(seen), self._shown: rows}
+        return {self._seen: self._newest(last_entry), self._shown: rows}
 
-    def _newest(self, seen: int) -> int:
+    def _newest(self, last_entry: int) -> int:
         """The number of the newest entry, after a change that was not refused."""
-        return max(seen, newest(self._settings.out))
+        return max(last_entry, newest(self._settings.out))
 
     def _on_download(self) -> gr.DownloadButton:
         entries = load_register(self._settings.out)

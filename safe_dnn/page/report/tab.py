@@ -9,12 +9,12 @@ from functools import partial
 import gradio as gr
 
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.forms import FormView, check_there, given, remember, remembered
+from safe_dnn.page.forms import FormView, check_there, remember, remembered, required_path
 from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, failed, pane, reveal
 from safe_dnn.page.report.register_view import RegisterView
-from safe_dnn.page.results import Shown, check_links
+from safe_dnn.page.results import AnalysisState, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.pipeline.confirmation import confirm
@@ -62,7 +62,7 @@ class FreshTestSet:
     def show(self) -> dict:
         """The answers that a fresh test set has given, if any."""
         run = self._settings.results.present(CONFIRMATION)
-        edits = self._settings.results.shown().review.last_number
+        edits = self._settings.results.state().review.last_number
         return {self.answers: confirmation_html(run.facts, changed=edits != run.facts["edits"]) if run else ""}
 
     @property
@@ -80,8 +80,8 @@ class FreshTestSet:
             A field is empty or leads out of the page's root, or nothing is there.
         """
         settings = self._settings
-        table = given(predictions, "table of predictions", settings)
-        folder = given(tested, "folder of fresh test images", settings)
+        table = required_path(predictions, "table of predictions", settings)
+        folder = required_path(tested, "folder of fresh test images", settings)
         remember(settings.out, FORM, {"predictions": predictions, "tested": tested, "after": after})
         later = settings.accept(after) or None
         check_there({"predictions": table, "fresh test images": folder, "later predictions": later or table})
@@ -117,15 +117,16 @@ class ReportTab:
             self.register = RegisterView(settings)
             self.fresh = FreshTestSet(settings)
         self.run = gr.State("")  # the clusters that the window shows
-        self.seen = gr.State("")  # and the state of the folder
+        self.stamp = gr.State("")  # and the state of the folder
         self.job_view = JobView(
             settings, REPORT_TAB, self.status, self.report, self.cancel,
             guide=lambda: "" if settings.results.there else EMPTY, result=self.pane,
-            stopped="Stopped. Nothing was changed.", others=[self.export, self.evidence, self.verify, self.fresh.ask],
+            stopped="Stopped. Nothing was changed.",
+            other_buttons=[self.export, self.evidence, self.verify, self.fresh.ask],
         )  # fmt: skip
         self.outputs = [
             *self.job_view.outputs, self.pane, self.report_state, self.export_state, self.evidence_state, self.verified,
-            self.run, self.seen, *self.register.outputs, *self.fresh.outputs,
+            self.run, self.stamp, *self.register.outputs, *self.fresh.outputs,
         ]  # fmt: skip
 
     def show(self) -> dict:
@@ -136,7 +137,7 @@ class ReportTab:
         SAFEError
             The clusters are damaged.
         """
-        results = self._settings.results.shown()
+        results = self._settings.results.state()
         clusters = results.clusters
         subject = f"{count(len(rccs_of(clusters)), 'RCC')} of {len(clusters.paths):,} failures"
         return {
@@ -145,7 +146,7 @@ class ReportTab:
             self.report_state: state_of(REPORT_FILE, "written", self._settings),
             self.export_state: state_of(EXPORT_ZIP, "packed", self._settings),
             self.evidence_state: state_of(SUMS_FILE, "written", self._settings),
-            self.run: results.run, self.seen: self._stamp(),
+            self.run: results.run, self.stamp: self._stamp(),
             **self.register.show(), **self.fresh.show(),
         }  # fmt: skip
 
@@ -159,7 +160,7 @@ class ReportTab:
     ) -> dict:
         def checked(job: Job) -> None:
             # Refuses a window that shows other clusters, and images that lead out of the page's root by now.
-            check_links(self._settings.results.shown(run or None).clusters, self._settings.root)
+            check_links(self._settings.results.state(run or None).clusters, self._settings.root)
             work(job)
 
         return self.job_view.start(checked, show or self.show, *check)
@@ -174,8 +175,8 @@ class ReportTab:
             found.append(verify(self._settings.out, within=self._settings.root, progress=job.progress))
 
         def show() -> dict:
-            told = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in found]
-            return {**self.show(), self.verified: "".join(told)}
+            texts = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in found]
+            return {**self.show(), self.verified: "".join(texts)}
 
         return self._make(work, run, show)
 
@@ -185,9 +186,9 @@ class ReportTab:
     def _first_look(self) -> dict:
         return {**self.job_view.look(self.show), **self.fresh.form.first_look("")}
 
-    def on_look(self, seen: str) -> dict:
+    def on_look(self, stamp: str) -> dict:
         """Look again if anything has changed since."""
-        return gr.skip() if self._stamp() == seen else self.job_view.look(self.show)
+        return gr.skip() if self._stamp() == stamp else self.job_view.look(self.show)
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
@@ -198,7 +199,7 @@ class ReportTab:
         self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **VIEW)
         filled_in = [*self.outputs, *self.fresh.form.widgets, self.fresh.form.filled]
         loaded.then(lambda: self.job_view.first(self._first_look), None, filled_in, **VIEW)
-        tab.select(self.on_look, self.seen, self.outputs, **VIEW)
+        tab.select(self.on_look, self.stamp, self.outputs, **VIEW)
         self.job_view.wire(self.outputs)
         self.register.wire(loaded)
 
@@ -219,7 +220,7 @@ def state_of(file: str, verb: str, settings: PageSettings) -> str:
     return filled("page/report/made.html", file=file, verb=verb, when=when, opens=file == REPORT_FILE, missing=missing)
 
 
-def _not_judged(shown: Shown) -> str:
+def _not_judged(state: AnalysisState) -> str:
     """How many reasons are yet to be judged, before the report says so."""
-    verdicts = [reason.note.verdict for reason in shown.listed if reason.to_judge]
+    verdicts = [reason.note.verdict for reason in state.listed if reason.to_judge]
     return f"Not judged yet: {verdicts.count(''):,} of {count(len(verdicts), 'reason')}." if "" in verdicts else ""

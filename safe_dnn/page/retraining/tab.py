@@ -12,7 +12,7 @@ from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
 from safe_dnn.page.collected import failures_of, network_of
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
-from safe_dnn.page.forms import FormTab, check_there, given, remember, remembered, take_labels, typed
+from safe_dnn.page.forms import FormTab, check_there, remember, remembered, required_path, take_labels, typed
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty
 from safe_dnn.page.results import Marks
@@ -113,8 +113,8 @@ class RetrainingTab(FormTab):
             There is none, it is damaged, or it was for other clusters.
         """
         settings = self._settings
-        shown = settings.results.shown() if settings.results.there else None
-        result = retraining_of(settings.out, shown.review if shown else None)
+        state = settings.results.state() if settings.results.there else None
+        result = retraining_of(settings.out, state.review if state else None)
         answers = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model"
         claim, lines = "" if result.final else claim_text(result), []
         if result.after is None:
@@ -122,7 +122,7 @@ class RetrainingTab(FormTab):
         notices = (claim, of_choosing_images(result), answers)
         return {
             self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
-            **self.view.show(result, settings.results.retraining_stamp, shown.listed if shown else (), lines),
+            **self.view.show(result, settings.results.retraining_stamp, state.listed if state else (), lines),
         }
 
     def _result(self, key: str) -> Retraining:
@@ -143,7 +143,7 @@ class RetrainingTab(FormTab):
         fields: dict[str, Any] = dict(remembered(settings.out, RETRAINING_TAB))
         if not fields:
             with contextlib.suppress(SAFEError):
-                review = settings.results.shown().review
+                review = settings.results.state().review
                 failures = failures_of(review.original, settings.out)
                 fields = dict(network_of(failures, settings) if failures else {})
                 result = retraining_of(settings.out, review)
@@ -168,7 +168,7 @@ class RetrainingTab(FormTab):
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
         needed = {"model": "model", "train": "training folder", "test": "test folder"}
-        paths = {what: given(fields[name], what, settings) for name, what in needed.items()}
+        paths = {what: required_path(fields[name], what, settings) for name, what in needed.items()}
         final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
         remember(settings.out, RETRAINING_TAB, fields)
         check_there({**paths, **({"final test folder": final} if final else {})})

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from safe_dnn.dnn.confusion import ONE_ANOTHER
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.failures.view import WIDE, cell_in, matrix_shown
+from safe_dnn.page.failures.view import WIDE, cell_in, matrix_props
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves
@@ -116,7 +116,7 @@ class RetrainingView:
         chosen = IMPROVED if result.improved or not result.worsened else WORSENED
         matrices = zip((self.before, self.after), matrices_of(result), strict=True) if result.answers else ()
         return {
-            **{widget: gr.HTML("", **matrix_shown(matrix)) for widget, matrix in matrices},
+            **{widget: gr.HTML("", **matrix_props(matrix)) for widget, matrix in matrices},
             **self.images.show(key, listed_images(result, chosen), chosen),
             self.figures: gr.HTML(chosen, tiles=_tiles(result)),
         }
@@ -131,7 +131,7 @@ class RetrainingView:
         self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, IMPROVED)
 
     def _on_before(self, key: str) -> dict:
-        return if_there(lambda: {self.before: gr.HTML("", **matrix_shown(matrices_of(self._load(key))[0]))})
+        return if_there(lambda: {self.before: gr.HTML("", **matrix_props(matrices_of(self._load(key))[0]))})
 
     def _on_opened(self, key: str) -> dict:
         return if_there(lambda: self._show_all(self._load(key), key))

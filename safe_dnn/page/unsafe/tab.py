@@ -15,7 +15,7 @@ from safe_dnn.page.forms import FormTab, check_there, remember, remembered, take
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, if_there, pane, reveal
-from safe_dnn.page.results import Marks, Shown
+from safe_dnn.page.results import AnalysisState, Marks
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
 from safe_dnn.pipeline.generation import Likely, select_images
@@ -99,7 +99,7 @@ class UnsafeTab(FormTab):
             steps = STEPS[1:] if settings.results.there else STEPS
             return OUTDATED if runs_of(settings.out, SELECTION) else empty("No unsafe set yet.", steps)
         try:
-            unsafe, current = load_unsafe_set(settings.out), settings.results.shown()
+            unsafe, current = load_unsafe_set(settings.out), settings.results.state()
         except SAFEError:
             return ""  # `show` reports the error
         if fingerprint(current.clusters) == unsafe.clusters:
@@ -114,7 +114,7 @@ class UnsafeTab(FormTab):
         SAFEError
             There is none, it is damaged, or it was selected for other clusters.
         """
-        unsafe, current = load_unsafe_set(self._settings.out), self._settings.results.shown()
+        unsafe, current = load_unsafe_set(self._settings.out), self._settings.results.state()
         if fingerprint(current.clusters) != unsafe.clusters:
             raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
         images = self.images.show(set_key(unsafe), _listed(unsafe, ALL), ALL)
@@ -138,7 +138,7 @@ class UnsafeTab(FormTab):
         """What the number of images would be if it is left empty."""
         n = ""
         with contextlib.suppress(SAFEError):
-            failing = len(self._settings.results.shown().clusters.paths)
+            failing = len(self._settings.results.state().clusters.paths)
             n = f"{unsafe_set_size(accuracy, failing, test_size=test_size or None, factor=factor)[0]:,}, by the formula"
         return gr.Textbox(placeholder=n)
 
@@ -154,9 +154,9 @@ class UnsafeTab(FormTab):
             if settings.results.holds_unsafe_set():
                 fields["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
         with contextlib.suppress(SAFEError):
-            shown = settings.results.shown()
-            sent = fields.get(RUN) == shown.run and fields.get("accuracy")
-            if not sent and (failures := failures_of(shown.review.original, settings.out)):
+            state = settings.results.state()
+            sent = fields.get(RUN) == state.run and fields.get("accuracy")
+            if not sent and (failures := failures_of(state.review.original, settings.out)):
                 fields["accuracy"] = f"{failures.accuracy:.6g}"
                 # With it, images are chosen that it is likely to get wrong as well, which teach it more than the
                 # nearest alone (docs/decisions/020-quotas-by-size.md).
@@ -180,7 +180,7 @@ class UnsafeTab(FormTab):
         )
         check_there({"improvement folder": improvement, **paths})
         if {"test_accuracy", "size"} & numbers.keys():
-            wanted_images(chosen, len(settings.results.shown().clusters.paths))
+            wanted_images(chosen, len(settings.results.state().clusters.paths))
         return improvement, chosen, Likely(paths.get("model"), paths.get("test"))
 
     def on_select(self, *values: Any) -> dict:
@@ -219,19 +219,19 @@ def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:
     whose = f"for {title(images[0].rcc)}" if of_rcc else "by RCC"
     heading = f"{count(len(images), 'image')} to label {whose}, the nearest first"
 
-    def told(place: int) -> str:
+    def caption(place: int) -> str:
         return images[place].why if of_rcc else title(images[place].rcc)
 
     why = [image.why for image in images]
-    return Listed(heading, unsafe.improvement_root, [image.image for image in images], told, [] if of_rcc else why)
+    return Listed(heading, unsafe.improvement_root, [image.image for image in images], caption, [] if of_rcc else why)
 
 
-def _tiles(unsafe: UnsafeSet, current: Shown) -> list[dict[str, str]]:
+def _tiles(unsafe: UnsafeSet, current: AnalysisState) -> list[dict[str, str]]:
     """All images, and those of each RCC with its name, the largest RCC first (see figures.js)."""
     sizes, selected = current.clusters.sizes, Counter(image.rcc for image in unsafe.images)
     rows = [("All RCCs", len(unsafe.images), "to label", ALL, "")]
     for rcc in rccs_of(current.clusters):
-        out = "left out, " if rcc in unsafe.left_out else ""
+        out = "left out, " if rcc in unsafe.excluded else ""
         more = f"{out}of {unsafe.candidates[rcc]:,}"
         opens, hint = str(rcc) if selected[rcc] else "", f"nearest to it; {count(sizes[rcc], 'failing image')}"
         rows.append((title(rcc, current.notes), selected[rcc], more, opens, hint))

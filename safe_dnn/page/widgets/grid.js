@@ -1,5 +1,5 @@
 // A grid of images to select from, or only to look at. Props: value (indices of those selected), tiles (index, name, picture,
-// mark, told, hint, near, between, known, is: "wrong" or "right" where both are shown), seen, looks (whether a click enlarges an image instead of selecting it).
+// mark, caption, hint, near, between, known, is: "wrong" or "right" where both are shown), seen, looks (whether a click enlarges an image instead of selecting it).
 let picked = new Set();
 let large = null;  // the index of the image that is enlarged
 
@@ -11,11 +11,11 @@ function build() {
   if (!grid) return;
   picked = new Set(props.value || []);
   grid.replaceChildren(...(props.tiles || []).map((tile, i, all) => {
-    const title = [tile.name, tile.told, tile.hint, tile.between].filter(Boolean).join(" · ") + (tile.mark ? ` (${tile.mark})` : "");
-    const again = props.looks && tile.told && tile.told === all[i - 1]?.told;  // a ditto mark; in words in the tooltip
+    const title = [tile.name, tile.caption, tile.hint, tile.between].filter(Boolean).join(" · ") + (tile.mark ? ` (${tile.mark})` : "");
+    const again = props.looks && tile.caption && tile.caption === all[i - 1]?.caption;  // a ditto mark; in words in the tooltip
     const pressed = props.looks ? {} : { ariaPressed: picked.has(tile.index) };
     return made("button", { type: "button", title, "data-index": tile.index, "data-is": tile.is ?? "", ...pressed }, made("img", { src: tile.picture, alt: tile.name }),
-      ...(again ? [made("span", "safe-ditto")] : []), ...[!again && caption(tile.told), tile.near].filter(Boolean).map((text) => made("span", "", text)));
+      ...(again ? [made("span", "safe-ditto")] : []), ...[!again && caption(tile.caption), tile.near].filter(Boolean).map((text) => made("span", "", text)));
   }));
 }
 

@@ -40,7 +40,7 @@ from safe_dnn.rccs.review.review import Review, all_edits, load_review, load_sco
 from safe_dnn.rccs.spots.rates import Rate, by_excess
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
 from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.reasons.listed import Reason, asked, baseline, reasons_of, sentence
+from safe_dnn.reasons.listed import Reason, baseline, fresh_verdicts, reasons_of, sentence
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
 from safe_dnn.store.database import Entry as Statement
@@ -120,7 +120,7 @@ class Material(NamedTuple):
         Why there are none of `profiles`, `reasons`, `unsafe` or `retraining`, or they could not be read.
     run : dict
         `run.json`.
-    found : str
+    clustered_at : str
         When the clusters were found; ISO 8601.
     images : dict of str to str
         Data URIs by path, without images left out to keep the report small.
@@ -146,7 +146,7 @@ class Material(NamedTuple):
     retraining: Retraining | None
     missing: dict[str, str]
     run: dict
-    found: str
+    clustered_at: str
     images: dict[str, str]
     rests_on: str
     earlier: Mapping[str, Any]
@@ -208,7 +208,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
             return otherwise
 
     reasons = read("reasons", lambda: present_reasons(folder, review), Reasons())
-    fresh = read("fresh", lambda: asked(runs.get(CONFIRMATION), review), dict[str, str]())
+    fresh = read("fresh", lambda: fresh_verdicts(runs.get(CONFIRMATION), review), dict[str, str]())
     register = register_of(folder, review, reasons, fresh)
     words = read("words", lambda: [word.text for word in all_words(folder).values()], list[str]())
     run, spot_notes = run_record(folder), notes_of_run(folder, reasons.spots)
@@ -222,7 +222,8 @@ def _gather(folder: Path, progress: Progress) -> Material:
         register=register, scope=load_scope(folder),
         unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
         retraining=read("retraining", lambda: _retraining(folder, review), None),
-        run=run, found=runs[CLUSTERS].time, earlier=since_earlier(folder, run.get("predictions", {}).get("digest", "")),
+        run=run, clustered_at=runs[CLUSTERS].time,
+        earlier=since_earlier(folder, run.get("predictions", {}).get("digest", "")),
         rests_on=", ".join(f"{run.number} ({kind})" for kind, run in runs.items()),
         images=_images(review.clusters, carded(review.clusters, reasons.rates), progress),
         words=tuple(words or filter(None, [missing.get("words")])),
@@ -440,7 +441,7 @@ def _probes(known: Material) -> list[tuple[str, Markup]]:
     return [(names[subject], probes_html(list(own))) for subject, own in by_subject if subject in names]
 
 
-def confirmation_html(found: Mapping[str, Any], *, changed: bool) -> Markup:
+def confirmation_html(facts: Mapping[str, Any], *, changed: bool) -> Markup:
     """The facts of a confirmation (see `pipeline.confirmation`); without any, that no fresh test set was asked.
 
     Parameters
@@ -448,7 +449,7 @@ def confirmation_html(found: Mapping[str, Any], *, changed: bool) -> Markup:
     changed : bool
         RCCs were edited since.
     """
-    return filled("confirmation.html", found=found, changed=changed)
+    return filled("confirmation.html", facts=facts, changed=changed)
 
 
 def probes_html(probes: Sequence[Probe]) -> Markup:
@@ -626,7 +627,7 @@ def report_html(folder: Path, *, progress: Progress = no_progress) -> str:
     now = datetime.datetime.now().astimezone()
     page = filled(
         "report.html", known=known, subject=subject(known), now=now,
-        found=datetime.datetime.fromisoformat(known.found).astimezone(now.tzinfo),
+        found=datetime.datetime.fromisoformat(known.clustered_at).astimezone(now.tzinfo),
         first_page=first_page(known), network=failing_model(known.clusters.image_root),
         sections=[
             (key, name, write(known) if write else filled(f"{key}.html", known=known)) for key, name, write in SECTIONS

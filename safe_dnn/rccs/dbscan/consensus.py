@@ -82,9 +82,9 @@ class Votes(NamedTuple):
         rows = slice(*(place * len(self.labels) // self.n_samples for place in (first, stop)))
         return Votes(self.labels[rows], self.is_core[rows], self.weights[rows], stop - first)
 
-    def joined(self, others: "Votes") -> "Votes":
+    def joined(self, votes: "Votes") -> "Votes":
         """These votes and those of other clusterings of the same samples."""
-        labels, is_core, weights = map(np.concatenate, zip(self[:3], others[:3], strict=True))
+        labels, is_core, weights = map(np.concatenate, zip(self[:3], votes[:3], strict=True))
         return self._replace(labels=labels, is_core=is_core, weights=weights)
 
 
@@ -166,7 +166,7 @@ def cluster_samples(
     return votes
 
 
-def placed(points: Points, others: Callable[[slice], np.ndarray], n: int) -> np.ndarray:
+def placed(points: Points, queries: Callable[[slice], np.ndarray], n: int) -> np.ndarray:
     """The nearest of some points to each of n others; −1 for those that stand apart.
 
     They do if they are farther from it than any of the points is from the last one of its `neighbourhood`.
@@ -174,7 +174,7 @@ def placed(points: Points, others: Callable[[slice], np.ndarray], n: int) -> np.
     Parameters
     ----------
     points : Points
-    others : callable
+    queries : callable
         The other points of a slice of the n, an ndarray of shape (any, n_components).
     n : int
 
@@ -186,7 +186,7 @@ def placed(points: Points, others: Callable[[slice], np.ndarray], n: int) -> np.
     places = np.empty(n, dtype=int)
     for start in range(0, n, ROWS):
         rows = slice(start, min(start + ROWS, n))
-        nearest, distances = points.nearest_to(others(rows))
+        nearest, distances = points.nearest_to(queries(rows))
         places[rows] = np.where(distances <= reach, nearest, -1)
     return places
 

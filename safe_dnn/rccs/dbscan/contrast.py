@@ -10,10 +10,10 @@ gets right differ in the latter only. So images are compared
 The axis is learnt from right and wrong, so that it would prove itself. Hence each image is placed by the axis that is
 learnt from all others, without those of its group where groups are known.
 
-What RCCs tell of right and wrong that the class does not (`told_beyond_class`) is measured on unseen halves of the test
-set: rates of the RCCs' regions and of classes are counted in one half, and what they tell of right and wrong in the
-other one, as a share of the entropy there. Rates of few images are drawn to that of their class, or of all. Below zero,
-what is seen in one half misleads in the other.
+The uncertainty that RCCs explain beyond the class (`explained_beyond_class`) is measured on held-out halves of the test
+set: rates of the RCCs' regions and of classes are counted in one half, and what they explain of right and wrong in the
+other one, as a share of the entropy there (Theil's U). Rates of few images are drawn to that of their class, or of all.
+Below zero, what is counted in one half misleads in the other.
 
 What was tried: docs/decisions/057-what-sets-failing-images-apart.md.
 
@@ -41,7 +41,7 @@ LEAST_IMAGES = 50  # failing ones, and right ones, for an axis: fewer are told a
 ROUNDING = 1e-9  # of places along the axis: less is none
 HALVINGS = 10  # in both directions
 ENOUGH = 0.75  # of what the others tell: RCCs by looks that tell as much are taken, since anybody sees what they are
-NOTHING_TOLD = 0.01  # of the entropy: less is chance
+NOTHING_EXPLAINED = 0.01  # of the entropy: less is chance
 DRAWN = 4  # images of the rate that a cell's rate is drawn to
 
 
@@ -66,9 +66,9 @@ class RightImages(NamedTuple):
 
     def beside(self, rows: np.ndarray, n_failing: int) -> "RightImages":
         """The same beside some of the failing images."""
-        kept = np.concatenate([rows, np.arange(n_failing, len(self.names))])
-        names = tuple(self.names[row] for row in kept.tolist())
-        return self._replace(classes=self.classes[kept], names=names, units=self.units[kept])
+        remaining = np.concatenate([rows, np.arange(n_failing, len(self.names))])
+        names = tuple(self.names[row] for row in remaining.tolist())
+        return self._replace(classes=self.classes[remaining], names=names, units=self.units[remaining])
 
 
 class Axis(NamedTuple):
@@ -84,9 +84,9 @@ class Axis(NamedTuple):
         Where the middle of each class lies.
     into : ndarray of shape (n_components,), float64
         What a step along the axis is in the space of points.
-    seen : ndarray of shape (n_images,), uint64
+    digests : ndarray of shape (n_images,), uint64
         Digests of the names of the images that it was learnt from, sorted.
-    left_out : ndarray of shape (n_images,), float64
+    held_out : ndarray of shape (n_images,), float64
         The place of each of them along the axis that is learnt without its unit.
     """
 
@@ -94,8 +94,8 @@ class Axis(NamedTuple):
     directions: np.ndarray
     offsets: np.ndarray
     into: np.ndarray
-    seen: np.ndarray
-    left_out: np.ndarray
+    digests: np.ndarray
+    held_out: np.ndarray
 
     def places(self, centred: np.ndarray, classes: np.ndarray, names: Sequence[str]) -> np.ndarray:
         """How far images lie along the axis: float64 of shape (n_images,).
@@ -110,8 +110,8 @@ class Axis(NamedTuple):
         number = numbers_of(classes, self.classes)
         along = centred @ self.directions.T.astype(np.float64) - self.offsets
         digests = digests_of(names)
-        at = np.minimum(np.searchsorted(self.seen, digests), len(self.seen) - 1)
-        return np.where(self.seen[at] == digests, self.left_out[at], along[np.arange(len(along)), number])
+        at = np.minimum(np.searchsorted(self.digests, digests), len(self.digests) - 1)
+        return np.where(self.digests[at] == digests, self.held_out[at], along[np.arange(len(along)), number])
 
 
 class SetApart(NamedTuple):
@@ -170,20 +170,20 @@ def set_apart(failing: np.ndarray, right: np.ndarray, of: RightImages, *, seed: 
             for _ in range(SHUFFLES)
         )
         differences, directions = eigh(_difference(points, n))
-        kept = directions.T[::-1][: np.count_nonzero(differences > max(by_chance, 0.0))]
-        if len(kept) < LEAST_DIRECTIONS:
+        chosen = directions.T[::-1][: np.count_nonzero(differences > max(by_chance, 0.0))]
+        if len(chosen) < LEAST_DIRECTIONS:
             return None
         axis = None
         if min(len(failing), len(right)) >= LEAST_IMAGES:
             axis = _axis(np.concatenate([failing, right]).astype(np.float64) @ components.T, components, of)
-            axis = axis if axis.left_out.any() else None
-    return SetApart(kept @ components, axis)
+            axis = axis if axis.held_out.any() else None
+    return SetApart(chosen @ components, axis)
 
 
 def _difference(points: np.ndarray, n: int) -> np.ndarray:
     """The covariance of the first `n` points, less `TIMES` that of the others."""
-    first, others = points[:n] - points[:n].mean(axis=0), points[n:] - points[n:].mean(axis=0)
-    return first.T @ first / len(first) - TIMES * (others.T @ others) / len(others)
+    first, rest = points[:n] - points[:n].mean(axis=0), points[n:] - points[n:].mean(axis=0)
+    return first.T @ first / len(first) - TIMES * (rest.T @ rest) / len(rest)
 
 
 def _axis(points: np.ndarray, components: np.ndarray, of: RightImages) -> Axis:
@@ -198,12 +198,12 @@ def _axis(points: np.ndarray, components: np.ndarray, of: RightImages) -> Axis:
     np.add.at(sums, number, points)
     middles = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], points.mean(axis=0))
     aim = wrong - (np.bincount(number, wrong, len(sizes)) / np.maximum(sizes, 1))[number]
-    directions, left_out = learnt(points - middles[number], aim, number, len(sizes), of.units)
-    seen = digests_of(of.names)
-    order = np.argsort(seen, kind="stable")
+    directions, held_out = learnt(points - middles[number], aim, number, len(sizes), of.units)
+    digests = digests_of(of.names)
+    order = np.argsort(digests, kind="stable")
     offsets = np.einsum("cd,cd->c", directions, middles)
     directions = (directions @ components).astype(np.float32)
-    return Axis(own, directions, offsets, np.zeros(0), seen[order], left_out[order])
+    return Axis(own, directions, offsets, np.zeros(0), digests[order], held_out[order])
 
 
 def learnt(
@@ -218,7 +218,7 @@ def learnt(
     Returns
     -------
     directions : ndarray of shape (n_classes, n_components), float64
-    left_out : ndarray of shape (n_images,), float64
+    held_out : ndarray of shape (n_images,), float64
     """
     p = x.shape[1]
     ridge = RIDGE * float(np.einsum("ij,ij->", x, x)) / p or 1.0  # all may be equal
@@ -235,17 +235,17 @@ def learnt(
     common = np.linalg.solve(together, sums)
     rest = y - x @ common
     directions = common + np.stack([u[number == one].T @ rest[number == one] for one in range(n_classes)])
-    given = np.einsum("ij,ij->i", x, directions[number])
+    fitted = np.einsum("ij,ij->i", x, directions[number])
     shared = ridge * np.linalg.solve(together, u.T).T
     weights = np.einsum("ij,ij->i", shared, u) + np.einsum("ij,ij->i", x, u)
-    left_out = y - (y - given) / (1 - weights)
+    held_out = y - (y - fitted) / (1 - weights)
     for unit in np.flatnonzero(np.bincount(units) > 1).tolist():
         rows = np.flatnonzero(units == unit)
         inside = number[rows][:, None] == number[rows]
         weight = shared[rows] @ u[rows].T + np.where(inside, x[rows] @ u[rows].T, 0)
-        left_out[rows] = y[rows] - np.linalg.solve(np.eye(len(rows)) - weight, y[rows] - given[rows])
-    left_out[np.abs(left_out) < ROUNDING] = 0.0  # as of images that are all of one unit
-    return directions, left_out
+        held_out[rows] = y[rows] - np.linalg.solve(np.eye(len(rows)) - weight, y[rows] - fitted[rows])
+    held_out[np.abs(held_out) < ROUNDING] = 0.0  # as of images that are all of one unit
+    return directions, held_out
 
 
 def numbers_of(classes: np.ndarray, known: np.ndarray) -> np.ndarray:
@@ -262,8 +262,8 @@ def digests_of(names: Sequence[str]) -> np.ndarray:
     return np.frombuffer(b"".join(parts), np.uint64)
 
 
-class Told(NamedTuple):
-    """What RCCs tell of right and wrong beyond the class, as a share of the entropy.
+class ExplainedUncertainty(NamedTuple):
+    """Explained uncertainty about right and wrong beyond the class, as a share of the entropy.
 
     Attributes
     ----------
@@ -280,18 +280,18 @@ class Told(NamedTuple):
     is_apart: bool
 
     @classmethod
-    def chosen(cls, apart: float, looks: float) -> "Told":
-        """What is taken: looks, unless they tell much less."""
-        return cls(apart, looks, looks < ENOUGH * apart and apart >= NOTHING_TOLD)
+    def chosen(cls, apart: float, looks: float) -> "ExplainedUncertainty":
+        """The grouping to use: by looks, unless these explain much less."""
+        return cls(apart, looks, looks < ENOUGH * apart and apart >= NOTHING_EXPLAINED)
 
     @property
     def is_nothing(self) -> bool:
-        """Whether neither tells anything."""
-        return max(self.apart, self.looks) < NOTHING_TOLD
+        """Whether neither explains anything."""
+        return max(self.apart, self.looks) < NOTHING_EXPLAINED
 
     @property
     def text(self) -> str:
-        """A sentence on what was taken, and what it tells."""
+        """A sentence on which grouping was used, and how much both explain."""
         if self.is_nothing:
             return (
                 "Looks tell nothing of right and wrong beyond the class: these RCCs are what failing images look like, "
@@ -311,10 +311,10 @@ class Told(NamedTuple):
         )
 
 
-def told_beyond_class(
+def explained_beyond_class(
     of_region: np.ndarray, classes: np.ndarray, wrong: np.ndarray, units: np.ndarray | None = None
 ) -> float:
-    """The share of the entropy of right and wrong that RCCs tell beyond the class.
+    """The uncertainty about right and wrong that RCCs explain beyond the class, as a share of the entropy.
 
     Parameters
     ----------
@@ -323,17 +323,20 @@ def told_beyond_class(
     classes : ndarray of shape (n_images,)
     wrong : ndarray of shape (n_images,), bool
     units : ndarray of shape (n_images,), int, optional
-        As of `share_told`.
+        As of `uncertainty_coefficient`.
     """
     of_class = np.unique(classes, return_inverse=True)[1]
     both = np.unique(np.column_stack([of_region, of_class]), axis=0, return_inverse=True)[1].ravel()
-    return share_told(both, wrong, units, of_class) - share_told(of_class, wrong, units)
+    return uncertainty_coefficient(both, wrong, units, of_class) - uncertainty_coefficient(of_class, wrong, units)
 
 
-def share_told(
+def uncertainty_coefficient(
     cells: np.ndarray, wrong: np.ndarray, units: np.ndarray | None = None, within: np.ndarray | None = None
 ) -> float:
-    """The share of the entropy of right and wrong in one half that rates of cells in the other half tell.
+    """The uncertainty coefficient (Theil's U) of cells on held-out images, from −∞ to 1.
+
+    This is the share of the entropy of right and wrong in one half of the images that the rates of the cells, counted
+    in the other half, explain; averaged over `HALVINGS` random halvings, each used both ways.
 
     Parameters
     ----------

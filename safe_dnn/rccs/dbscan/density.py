@@ -213,7 +213,7 @@ class Branches:
         np.maximum.at(last, branch[before], joins_at[before])
         return (last + self._ends) / 2, 1 - mean / np.maximum(self._ends, SAME_POINT)
 
-    def kept(self, neighbours: np.ndarray) -> np.ndarray:
+    def shares_inside(self, neighbours: np.ndarray) -> np.ndarray:
         """For each branch, the share of its points' neighbours that are in the branch as well, shape (n_branches,).
 
         Parameters
@@ -222,11 +222,11 @@ class Branches:
             The neighbours of each point.
         """
         of_each = self._position[neighbours[self._order]]  # positions in the order
-        kept = np.zeros(len(self._ends))
+        inside = np.zeros(len(self._ends))
         for branch, (first, stop) in enumerate(zip(self._first, self._stop, strict=True)):
             there = of_each[first:stop]
-            kept[branch] = np.count_nonzero((there >= first) & (there < stop))
-        return kept / (self.sizes * neighbours.shape[1])
+            inside[branch] = np.count_nonzero((there >= first) & (there < stop))
+        return inside / (self.sizes * neighbours.shape[1])
 
     def apart(self, elsewhere: Density) -> np.ndarray:
         """For each branch, how well its points are separated from all others in another space, shape (n_branches,).

@@ -127,21 +127,22 @@ class Points:
         self._found = others, lengths
         return self._found
 
-    def nearest_to(self, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def nearest_to(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The nearest point to each of some other points. Ties are broken by index.
 
         Parameters
         ----------
-        others : ndarray of shape (n_others, n_components), float
+        queries : ndarray of shape (n_queries, n_components), float
 
         Returns
         -------
-        nearest : ndarray of shape (n_others,), int
-        distances : ndarray of shape (n_others,), float32
+        nearest : ndarray of shape (n_queries,), int
+        distances : ndarray of shape (n_queries,), float32
         """
-        others = np.asarray(others, dtype=np.float64)
-        found = self._per_block(np.arange(len(others)), lambda block: self._nearest_to(others[block]))
-        nearest, distances = zip(*found, strict=True) if found else ((np.zeros(0, int),), (np.zeros(0, np.float32),))
+        queries = np.asarray(queries, dtype=np.float64)
+        results = self._per_block(np.arange(len(queries)), lambda block: self._nearest_to(queries[block]))
+        nothing = (np.zeros(0, int),), (np.zeros(0, np.float32),)
+        nearest, distances = zip(*results, strict=True) if results else nothing
         return np.concatenate(nearest), np.concatenate(distances)
 
     @cached_property
@@ -150,18 +151,18 @@ class Points:
         centred, squares = self._centred
         return np.column_stack([centred, np.ones(len(self)), squares]).astype(np.float32)
 
-    def _nearest_to(self, others: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        centred, squares = _without(others, self._centre)
-        left = np.column_stack([-2 * centred, squares, np.ones(len(others))]).astype(np.float32)
+    def _nearest_to(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        centred, squares = _without(queries, self._centre)
+        left = np.column_stack([-2 * centred, squares, np.ones(len(queries))]).astype(np.float32)
         squared = left @ self._right.T  # (others, n)
         # A bound on the rounding error, for any order of summation.
         error = (self.exact.shape[1] + 16) * np.finfo(np.float32).eps
         norms = np.sqrt(squares) + np.sqrt(self._centred[1].max(initial=0))
         limit = squared.min(axis=1) + 2 * (error * norms**2).astype(np.float32)
         row, point = np.divmod(np.flatnonzero(squared <= limit[:, None]), len(self))
-        distances = _lengths(others, row, self.exact, point)
+        distances = _lengths(queries, row, self.exact, point)
         order = np.lexsort((point, distances, row))
-        first = order[np.searchsorted(row, np.arange(len(others)))]
+        first = order[np.searchsorted(row, np.arange(len(queries)))]
         return point[first], distances[first].astype(np.float32)
 
     def per_block(self, rows: np.ndarray, work: Callable[[np.ndarray, np.ndarray], _Found]) -> list[_Found]:
@@ -214,13 +215,13 @@ def _least(rows: np.ndarray, distances: np.ndarray, k: int) -> tuple[np.ndarray,
     return np.take_along_axis(others, order, axis=1), np.take_along_axis(lengths, order, axis=1).astype(np.float32)
 
 
-def _lengths(points: np.ndarray, rows: np.ndarray, others: np.ndarray, of_others: np.ndarray) -> np.ndarray:
+def _lengths(points: np.ndarray, rows: np.ndarray, targets: np.ndarray, target_rows: np.ndarray) -> np.ndarray:
     """Distances between pairs of rows of two arrays, float64, computed in blocks."""
     lengths = np.empty(len(rows))
     step = max(1, PAIRS_BLOCK // max(points.shape[1], 1))
     for start in range(0, len(rows), step):
         pairs = slice(start, start + step)
         apart = points[rows[pairs]]
-        apart -= others[of_others[pairs]]
+        apart -= targets[target_rows[pairs]]
         lengths[pairs] = np.sqrt(np.einsum("ij,ij->i", apart, apart))
     return lengths

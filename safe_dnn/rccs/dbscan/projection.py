@@ -371,12 +371,12 @@ def fit_apart(features: np.ndarray, right: RightImages, extractor: str) -> tuple
     of_right = _Centred(right.features, extractor, mean)
     of_right.joining = centred.joining
     failing = centred.all()
-    found = set_apart(failing, of_right.all(), right)
-    if found is None:
+    contrast = set_apart(failing, of_right.all(), right)
+    if contrast is None:
         return None
     joining = 1.0 if centred.joining is None else centred.joining
     failing = failing.astype(np.float64)
-    directions, axis = found.directions[:N_COMPONENTS], found.axis
+    directions, axis = contrast.directions[:N_COMPONENTS], contrast.axis
     directions = directions / (np.sqrt(((failing @ directions.T) ** 2).sum(axis=1).mean()) or 1.0)
     coordinates = failing @ directions.T
     if axis is None:
@@ -388,7 +388,7 @@ def fit_apart(features: np.ndarray, right: RightImages, extractor: str) -> tuple
         turned = relevant_directions(coordinates)
         axis = axis._replace(
             directions=(axis.directions * joining).astype(np.float32), offsets=axis.offsets + places.mean(),
-            left_out=axis.left_out - places.mean(),
+            held_out=axis.held_out - places.mean(),
             into=scale * turned[:, -1],
         )  # fmt: skip
     components = turned[:, : len(directions)] @ directions * joining

@@ -339,7 +339,7 @@ def _worth(branches: Branches, images: _Images) -> np.ndarray:
         apart = branches.apart(Density(images.averaged, branches.density.min_samples)) ** APART_BEFORE_UMAP_POWER
     shares = branches.sizes / len(images.neighbours)
     large_and_apart = 1 + APART_WEIGHT * shares**LARGE_POWER * apart
-    worth = _explained(shares, branches.kept(images.neighbours)) * large_and_apart * gap**GAP_POWER
+    worth = _explained(shares, branches.shares_inside(images.neighbours)) * large_and_apart * gap**GAP_POWER
     if images.known is None:
         return worth
     sizes = np.bincount(images.known[images.known != NOISE])
@@ -347,9 +347,9 @@ def _worth(branches: Branches, images: _Images) -> np.ndarray:
     return worth * np.array(agreed) ** AGREEMENT_POWER
 
 
-def _explained(share: _Number, kept: _Number) -> _Number:
+def _explained(share: _Number, inside: _Number) -> _Number:
     """The factors of the worth that depend on which images are in an RCC, but not on distances."""
-    return (share - share**2) * kept**KEPT_POWER
+    return (share - share**2) * inside**KEPT_POWER
 
 
 def _reconciled(
@@ -379,12 +379,12 @@ def _setting(labels: np.ndarray, eps: float, min_samples: int, *, at_knee: bool 
     return Setting(eps, min_samples, at_knee, len(shares), noise, largest, 0.0, worth)
 
 
-def _scored(points: Points, found: Sequence[Clustering]) -> list[Clustering]:
+def _scored(points: Points, clusterings: Sequence[Clustering]) -> list[Clustering]:
     """The clusterings with their silhouettes, and √silhouette · worth as their scores."""
-    silhouettes = balanced_silhouettes(points, [clustering.labels for clustering in found])
+    silhouettes = balanced_silhouettes(points, [clustering.labels for clustering in clusterings])
     return [
         one._replace(setting=one.setting._replace(silhouette=of, score=float(np.sqrt(max(of, 0)) * one.setting.score)))
-        for one, of in zip(found, silhouettes, strict=True)
+        for one, of in zip(clusterings, silhouettes, strict=True)
     ]
 
 

@@ -13,9 +13,19 @@ from typing import Any
 
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, labels_text, load_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.journal import NOBODY, SAYING, Edit, Maker, add_edit, check_seen, edits_in, reviewed, standing
+from safe_dnn.rccs.review.journal import (
+    NOBODY,
+    SAYING,
+    Edit,
+    Maker,
+    add_edit,
+    check_up_to_date,
+    edits_in,
+    reviewed,
+    standing,
+)
 from safe_dnn.rccs.review.notes import AnyNote, Note, combined, merged_note, row_of, tidy_note, title
-from safe_dnn.rccs.review.review import CHANGED, Review, read_review, said_now
+from safe_dnn.rccs.review.review import CHANGED, Review, current_note, read_review
 from safe_dnn.store.database import append, changing, present
 from safe_dnn.store.output_folder import save_files, writing
 from safe_dnn.support.errors import SAFEError
@@ -140,13 +150,13 @@ class _Editing:
         number = add_edit(self.db, self.review.run, turned)
         for notes in filter(None, (edit.notes, edit.part)):
             seen, mine = reversed(notes) if kind == "undo" else notes
-            now = said_now(self.db, mine, self.review)[2]
+            now = current_note(self.db, mine, self.review)[2]
             self.say(now, combined(seen, mine, now), part_of=number)
         return self.read()
 
     def say(self, before: AnyNote, after: AnyNote, *, part_of: int) -> None:
         """Add an entry on what is said from now on, as part of an edit."""
-        kind, subject, _ = said_now(self.db, after, self.review)
+        kind, subject, _ = current_note(self.db, after, self.review)
         value = {"before": row_of(before), "after": row_of(after)}
         append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
 
@@ -174,7 +184,7 @@ def _editing(folder: Path, maker: Maker) -> Iterator[_Editing]:
         if maker.run not in (None, fingerprint(original)):
             raise SAFEError(CHANGED)
         with changing(folder) as db:
-            check_seen(db, maker)
+            check_up_to_date(db, maker)
             editing = _Editing(db, folder, maker, read_review(db, folder, original))
             yield editing
         with contextlib.suppress(SAFEError):

@@ -42,13 +42,13 @@ class Maker(NamedTuple):
         The window; empty if unknown.
     run : str or None
         Fingerprint of the unedited clusters.
-    seen : int or None
+    last_entry : int or None
         Number of the newest entry that they have seen; None for all.
     """
 
     by: str = ""
     run: str | None = None
-    seen: int | None = None
+    last_entry: int | None = None
 
 
 NOBODY = Maker()
@@ -60,9 +60,10 @@ def newest(folder: Path) -> int:
         return last_number(db, *KINDS)
 
 
-def check_seen(db: sqlite3.Connection, maker: Maker) -> None:
+def check_up_to_date(db: sqlite3.Connection, maker: Maker) -> None:
     """Refuse a change by somebody who looks at an older state; a SAFEError if something was done or said elsewhere."""
-    unseen = () if maker.seen is None else entries(db, f"kind IN {marks(KINDS)} AND number > ?", *KINDS, maker.seen)
+    last, later = maker.last_entry, f"kind IN {marks(KINDS)} AND number > ?"
+    unseen = () if last is None else entries(db, later, *KINDS, last)
     if any(entry.window != maker.by or not maker.by for entry in unseen):
         raise SAFEError(ELSEWHERE)
 

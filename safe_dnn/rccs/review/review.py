@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, run_of, run_record, subjects_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.journal import MAKING, NOBODY, Edit, Maker, check_seen, edits_in, reviewed
+from safe_dnn.rccs.review.journal import MAKING, NOBODY, Edit, Maker, check_up_to_date, edits_in, reviewed
 from safe_dnn.rccs.review.notes import SAFE, AnyNote, Note, Scope, fields_of, note_of, row_of, tidy_note
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, read_conditions
 from safe_dnn.store.database import Entry, append, changing, present, present_entries, reading
@@ -146,13 +146,13 @@ def set_note(
     original = (original or load_clusters(folder)) if on_rcc else None
     note = tidy_note(note)
     with changing(folder) as db:
-        check_seen(db, maker)
+        check_up_to_date(db, maker)
         if original and isinstance(note, Note):
             review, rcc = read_review(db, folder, original), note.about if twin is None else twin
             if rcc not in review.subjects:
                 raise SAFEError(f"There is no RCC {rcc} to write a note on. Choose one that is displayed.")
             run = review.run
-        kind, subject, alone = said_now(db, note, review)
+        kind, subject, alone = current_note(db, note, review)
         on_twin = Note(0) if review is None or twin is None else review.notes.get(twin, Note(twin))
         now = alone if twin is None else both(alone, on_twin)
         changed: dict[str, Any] = {field: getattr(note, field) for field in fields_of(note)}
@@ -172,8 +172,8 @@ def both(on_spot: AnyNote, on_rcc: AnyNote) -> AnyNote:
     return on_spot._replace(**filled)
 
 
-def said_now(db: sqlite3.Connection, note: Note | Scope, review: Review | None) -> tuple[str, str, Any]:
-    """The kind and the subject of the entries on what a note is about, and what is said of it (of an RCC: `review`)."""
+def current_note(db: sqlite3.Connection, note: Note | Scope, review: Review | None) -> tuple[str, str, Any]:
+    """The kind and subject of the entries on what a note is about, and its current note (of an RCC, by `review`)."""
     if isinstance(note, Scope):
         return "scope", "", read_scope(db)[0]
     if review and note.rcc is not None:

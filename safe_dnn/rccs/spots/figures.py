@@ -114,7 +114,7 @@ def grouping(groups: Groups | None, wrong: np.ndarray) -> tuple[np.ndarray, floa
     return of, tally(of, wrong).correlation if groups else 0.0
 
 
-def chance_of_more(held: np.ndarray, wrong: np.ndarray, of: Tally, *, correlation: float) -> np.ndarray:
+def chance_of_excess(held: np.ndarray, wrong: np.ndarray, of: Tally, *, correlation: float) -> np.ndarray:
     """How likely as many images are wrong where a condition holds, if it does not matter.
 
     Parameters
@@ -141,7 +141,7 @@ def design_effect(held: np.ndarray, of: Tally, correlation: float) -> np.ndarray
     Parameters
     ----------
     held, of, correlation
-        As for `chance_of_more`.
+        As for `chance_of_excess`.
     """
     n, images = held.sum(axis=1), of.sizes.sum()
     with np.errstate(divide="ignore", invalid="ignore"):
@@ -171,7 +171,7 @@ def chance_within(held: np.ndarray, wrong: np.ndarray, of: Tally, effect: float 
     Parameters
     ----------
     held, wrong, of
-        As for `chance_of_more`.
+        As for `chance_of_excess`.
     effect : float or ndarray of shape (n_conditions,)
         By which the images are fewer that are independent (see `design_effect`).
     """
@@ -246,8 +246,8 @@ def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float, times
     return _share(told, correlation, times)
 
 
-def _share(told: Tally, correlation: float, times: float = 1) -> float:
-    return float(effective_share(told.sizes[None, :], told.wrong[None, :], correlation, times)[0])
+def _share(counts: Tally, correlation: float, times: float = 1) -> float:
+    return float(effective_share(counts.sizes[None, :], counts.wrong[None, :], correlation, times)[0])
 
 
 def in_words(groups: int, name: str) -> str:
@@ -320,27 +320,27 @@ def chance_given_class(
         As for `given_class`.
     holds : ndarray of shape (n_conditions, n_images), bool
     groups : ndarray of shape (n_images,), int, optional
-        Of images that are not independent. As in `chance_of_more`, the better counts of two comparisons at half
+        Of images that are not independent. As in `chance_of_excess`, the better counts of two comparisons at half
         the error rate: one within groups, and one of so many images as the difference is worth.
 
     Returns
     -------
     ndarray of shape (n_conditions,), float64
     """
-    seen = np.count_nonzero(holds & wrong, axis=1)
+    n_wrong = np.count_nonzero(holds & wrong, axis=1)
     if groups is None:
-        return _chance(classes, wrong, holds, seen)
-    told = tally(groups, wrong)
-    effect = design_effect(_counted(groups, holds), told, told.correlation)
+        return _chance(classes, wrong, holds, n_wrong)
+    counts = tally(groups, wrong)
+    effect = design_effect(_counted(groups, holds), counts, counts.correlation)
     cells = classes * (int(groups.max()) + 1) + groups
-    chance = np.minimum(_chance(classes, wrong, holds, seen, effect), _chance(cells, wrong, holds, seen))
+    chance = np.minimum(_chance(classes, wrong, holds, n_wrong, effect), _chance(cells, wrong, holds, n_wrong))
     return np.minimum(2 * chance, 1.0)
 
 
 def _chance(
-    of: np.ndarray, wrong: np.ndarray, holds: np.ndarray, seen: np.ndarray, effect: float | np.ndarray = 1.0
+    of: np.ndarray, wrong: np.ndarray, holds: np.ndarray, n_wrong: np.ndarray, effect: float | np.ndarray = 1.0
 ) -> np.ndarray:
-    return chance_within(_counted(of, holds), seen, tally(of, wrong), effect)
+    return chance_within(_counted(of, holds), n_wrong, tally(of, wrong), effect)
 
 
 def _counted(of: np.ndarray, holds: np.ndarray) -> np.ndarray:

@@ -30,7 +30,7 @@ def is_other(condition: Conditions, than: Conditions, label: str) -> bool:
 
 def alike(
     conditions: Sequence[Conditions], holds: np.ndarray, label: str, classes: np.ndarray | None, *, groups: str = "",
-    others: np.ndarray | None = None, within: Mapping[int, np.ndarray] = MappingProxyType({}),
+    distinct: np.ndarray | None = None, within: Mapping[int, np.ndarray] = MappingProxyType({}),
 ) -> list[Alike]:  # fmt: skip
     """What each condition is compared with: images of which no other one holds, within classes.
 
@@ -43,14 +43,14 @@ def alike(
     classes : ndarray of shape (n_images,), int, optional
     groups : str
         The column of groups, a value of which is itself a group.
-    others : ndarray of shape (n, n), bool, optional
-        Which are others than each; by default as of `others_of`.
+    distinct : ndarray of shape (n, n), bool, optional
+        Which conditions are other reasons than each; by default as in `distinct_reasons`.
     within : mapping of int to ndarray of shape (n_images,), bool
         Images that some are compared within, by their rows.
     """
-    others, compared = others_of(conditions, label) if others is None else others, list[Alike]()
+    distinct, compared = distinct_reasons(conditions, label) if distinct is None else distinct, list[Alike]()
     for row, (condition, inside) in enumerate(zip(conditions, holds, strict=True)):
-        free = ~holds[others[row]].any(axis=0)
+        free = ~holds[distinct[row]].any(axis=0)
         if row in within:
             free &= within[row]
         strata = None if of_classes(condition, label) else classes
@@ -64,7 +64,7 @@ def of_classes(condition: Conditions, label: str) -> bool:
     return bool(condition) and all(literal.column == label for literal in condition)
 
 
-def others_of(conditions: Sequence[Conditions], label: str) -> np.ndarray:
+def distinct_reasons(conditions: Sequence[Conditions], label: str) -> np.ndarray:
     """Which conditions are other reasons than each: bool of shape (n, n)."""
     of = [[is_other(each, than, label) for each in conditions] for than in conditions]
     return np.array(of, bool).reshape(len(conditions), len(conditions))
@@ -79,7 +79,7 @@ def without_mixtures(
     these are enough to say anything, and fail more often than images like these, beyond chance.
     """
     kept = list[int]()
-    others = others_of(conditions, label)
+    others = distinct_reasons(conditions, label)
     for row in by_gain(holds & wrong, others)[0]:
         above = [other for other in kept if others[row, other]]
         taken = holds[above].any(axis=0) if above else np.zeros(len(wrong), bool)
@@ -93,14 +93,14 @@ def without_mixtures(
     return kept
 
 
-def by_gain(failing: np.ndarray, others: np.ndarray, last: np.ndarray | None = None) -> tuple[list[int], list[int]]:
+def by_gain(failing: np.ndarray, distinct: np.ndarray, last: np.ndarray | None = None) -> tuple[list[int], list[int]]:
     """The order of reasons: each time the one that holds most failing images of no other reason above it.
 
     Parameters
     ----------
     failing : ndarray of shape (n, n_images), bool
         The failing images of each.
-    others : ndarray of shape (n, n), bool
+    distinct : ndarray of shape (n, n), bool
         Which are other reasons than each (see `is_other`).
     last : ndarray of shape (n,), bool, optional
         Those that come after all that are not.
@@ -120,5 +120,5 @@ def by_gain(failing: np.ndarray, others: np.ndarray, last: np.ndarray | None = N
         remaining.remove(best)
         order.append(best)
         gains.append(int(gain[best]))
-        left[others[:, best]] &= ~failing[best]
+        left[distinct[:, best]] &= ~failing[best]
     return order, gains

@@ -85,7 +85,7 @@ class _Crossed(NamedTuple):
     ----------
     images : int
         Of this half.
-    found : int
+    n_spots : int
         Weak spots.
     losses : ndarray of shape (n, 3)
         What they lose in the other half, in standard errors; what is usual; and the weight: the other half's error is
@@ -93,7 +93,7 @@ class _Crossed(NamedTuple):
     """
 
     images: int
-    found: int
+    n_spots: int
     losses: np.ndarray
 
 
@@ -117,7 +117,7 @@ def _crossed(
     return _Crossed(len(here), len(spots), np.array(losses).reshape(-1, 3))
 
 
-def _factor(found: int, images: int, crossed: _Crossed | None) -> float:
+def _factor(n_spots: int, images: int, crossed: _Crossed | None) -> float:
     """By what factor losses differ from the usual ones: weighted least squares, drawn to what the numbers say.
 
     Of a very large test set only a part is halved, which finds less than half of all would: as a power of the number of
@@ -125,10 +125,10 @@ def _factor(found: int, images: int, crossed: _Crossed | None) -> float:
     """
     if crossed is None:
         return 1.0
-    more = (found + 0.5) / (crossed.found + 0.5)
-    more **= math.log(2) / math.log(images / crossed.images)
+    ratio = (n_spots + 0.5) / (crossed.n_spots + 0.5)
+    ratio **= math.log(2) / math.log(images / crossed.images)
     loss, usual, weight = crossed.losses.T
-    drawn = MEASURED * min(max(more, 1.0), MOST_FACTOR) + float((weight * usual * loss).sum())
+    drawn = MEASURED * min(max(ratio, 1.0), MOST_FACTOR) + float((weight * usual * loss).sum())
     return max(drawn / (MEASURED + float((weight * usual**2).sum())), 0.0)
 
 

@@ -25,7 +25,7 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Cut, Literal, cut, fails_equally, literals_of, parts_of
-from safe_dnn.rccs.spots.figures import Groups, Tally, assess, chance_given_class, chance_of_more, given_class
+from safe_dnn.rccs.spots.figures import Groups, Tally, assess, chance_given_class, chance_of_excess, given_class
 
 MOST_SPOTS = 15
 ERROR_RATE = 0.05  # chance to find anything where right and wrong are independent of everything
@@ -152,7 +152,7 @@ class Search:
             part[:] = each.part + first
         ends, parts = np.arange(len(self.wrong) + 1) * len(cuts), self.part.T.ravel()
         self.of_part = csr_array((np.ones(len(parts), np.float32), parts, ends), (len(self.wrong), held.shape[1])).T
-        self.kept = dict[int, np.ndarray]()
+        self.cached = dict[int, np.ndarray]()
         self.may = self.column[:, None] != self.column[None, self.plain]
         rows = np.flatnonzero(open_to)
         self.one, self.two = self._sums(rows * 0, 1, rows), self._sums_of_pairs(rows)
@@ -167,11 +167,11 @@ class Search:
         return functools.reduce(np.logical_and, map(self._holds_alone, places))
 
     def _holds_alone(self, place: int) -> np.ndarray:
-        if place in self.kept:
-            return self.kept[place]
-        if len(self.kept) == MOST_KEPT:
-            self.kept.clear()
-        return self.kept.setdefault(place, self.in_part[place][self.part[self.column[place]]])
+        if place in self.cached:
+            return self.cached[place]
+        if len(self.cached) == MOST_KEPT:
+            self.cached.clear()
+        return self.cached.setdefault(place, self.in_part[place][self.part[self.column[place]]])
 
     def _count(self, of: np.ndarray, n: int, rows: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Images, or sums of their weights, in each of n sets and in each part: ndarray of shape (n, n_parts).
@@ -364,7 +364,7 @@ class Search:
         for part in (asked[i : i + step] for i in range(0, len(asked), step)):
             holds = np.array([self._holds(each)[among] for each in places[part]])
             held = np.add.reduceat(holds, starts, axis=1, dtype=np.int32)
-            chance = chance_of_more(held, wrong[part], counted, correlation=counted.correlation)
+            chance = chance_of_excess(held, wrong[part], counted, correlation=counted.correlation)
             kept[part] = chance <= level
         return kept
 

@@ -31,7 +31,7 @@ import numpy as np
 
 from safe_dnn.rccs.spots.conditions import Conditions, Literal, hold, joined
 from safe_dnn.rccs.spots.figures import Figures, GivenClass, Groups, assess, figures_in, given_class
-from safe_dnn.rccs.spots.like import alike, by_gain, of_classes, others_of, without_mixtures
+from safe_dnn.rccs.spots.like import alike, by_gain, distinct_reasons, of_classes, without_mixtures
 from safe_dnn.rccs.spots.search import (
     ERROR_RATE,
     MOST_SPOTS,
@@ -195,7 +195,7 @@ def find_weak_spots(
         overall = 0.0 if names == recorded and set(recorded) - {label} else float(failing.mean())
         search = Search(searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, apart=apart)
         while len(found) < MOST_SPOTS and (literals := search.next()):
-            found = _said_once(found, literals)
+            found = _merged_with(found, literals)
         open_to, apart = search.open_to, search.apart
     if searched.classes is not None:
         inside = [literals for literals in found if not of_classes(literals, label)]
@@ -204,7 +204,7 @@ def find_weak_spots(
         for names, share in zip(rounds, WITHIN_CLASSES, strict=False):
             within = SearchWithinClasses(searched.among(names), open_to, level=ERROR_RATE * share)
             while len(found) < most and (literals := within.next()):
-                found = _said_once(found, literals)
+                found = _merged_with(found, literals)
             open_to = within.open_to
     level = ERROR_RATE * NARROWER / max(1, len(found))
     own = ~_hold_any((each for each in found if _is_sure(each, searched)), known, len(wrong))
@@ -233,7 +233,7 @@ def _narrower(literals: Conditions, searched: Searched, level: float, own: np.nd
     inside = searched.inside(holds).among([name for name in searched.cuts if name not in named])
     search, found = Search(inside, np.ones(len(inside.wrong), bool), level=level / 2), list[Conditions]()
     while len(found) < MOST_SPOTS and (more := search.next()):
-        found = _said_once(found, more)
+        found = _merged_with(found, more)
     left = inside.wrong & search.open_to & own[holds]
     if not found or left.sum() > LEFT_OVER * np.count_nonzero(searched.wrong & holds & own):
         return [literals]
@@ -246,7 +246,7 @@ def _is_sure(literals: Conditions, searched: Searched) -> bool:
 
 
 def _hidden(
-    found: Sequence[Conditions], searched: Searched, recorded: Sequence[str], level: float
+    conditions: Sequence[Conditions], searched: Searched, recorded: Sequence[str], level: float
 ) -> Conditions | None:
     """A condition on columns that none found given the class is about: a broad one may have taken its images.
 
@@ -255,21 +255,22 @@ def _hidden(
     """
     classes = searched.classes
     assert classes is not None
-    found = [each for each in found if not of_classes(each, searched.label)]
-    named = {literal.column for each in found for literal in each} | {searched.label}
-    held = sorted((_holds(each, searched.columns) for each in found), key=lambda holds: -searched.wrong[holds].mean())
+    conditions = [each for each in conditions if not of_classes(each, searched.label)]
+    named = {literal.column for each in conditions for literal in each} | {searched.label}
+    held = [_holds(each, searched.columns) for each in conditions]
+    held.sort(key=lambda holds: -searched.wrong[holds].mean())
     same = np.argmax([*held, np.ones(len(classes), bool)], axis=0)
     cells = np.unique(classes * (len(held) + 1) + same, return_inverse=True)[1]
     others = searched._replace(classes=cells).among([name for name in recorded if name not in named])
     return SearchWithinClasses(others, np.ones(len(classes), bool), level=level).next()
 
 
-def _said_once(found: Sequence[Conditions], literals: Conditions) -> list[Conditions]:
-    """The conditions found, and another one: two that touch, as of dark and rather dark images, are one."""
-    for place, earlier in enumerate(found):
+def _merged_with(conditions: Sequence[Conditions], literals: Conditions) -> list[Conditions]:
+    """The conditions with another one added: two that touch, as of dark and rather dark images, are one."""
+    for place, earlier in enumerate(conditions):
         if both := joined(earlier, literals):
-            return _said_once([*found[:place], *found[place + 1 :]], both)
-    return [*found, literals]
+            return _merged_with([*conditions[:place], *conditions[place + 1 :]], both)
+    return [*conditions, literals]
 
 
 def _holds(literals: Conditions, columns: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -281,7 +282,7 @@ def _hold_any(conditions: Iterable[Conditions], columns: Mapping[str, np.ndarray
 
 
 def _described(
-    found: Sequence[tuple[Literal, ...]],
+    conditions: Sequence[tuple[Literal, ...]],
     columns: Mapping[str, np.ndarray],
     wrong: np.ndarray,
     groups: Groups | None,
@@ -289,10 +290,10 @@ def _described(
     classes: np.ndarray | None,
 ) -> list[WeakSpot]:
     """The weak spots with their figures over all images, ranked; two that are one now need not be above all others."""
-    holds = np.array([_holds(literals, columns) for literals in found], bool).reshape(len(found), len(wrong))
-    every = assess(holds, wrong, groups, like=alike(found, holds, label, classes), for_new=False)
+    holds = np.array([_holds(literals, columns) for literals in conditions], bool).reshape(len(conditions), len(wrong))
+    every = assess(holds, wrong, groups, like=alike(conditions, holds, label, classes), for_new=False)
     spots = []
-    for literals, here, figures in zip(found, holds, every, strict=True):
+    for literals, here, figures in zip(conditions, holds, every, strict=True):
         given = GivenClass() if classes is None or of_classes(literals, label) else given_class(classes, wrong, here)
         elsewhere = float(wrong[~here].mean()) if not here.all() else math.nan
         # Of chosen conditions neither says anything.
@@ -306,7 +307,7 @@ def ranked(
     """Weak spots in the order of the list (see `like.by_gain`); what may be chance comes last."""
     failing = np.array([wrong & spot.holds(columns) for spot in spots], bool).reshape(len(spots), len(wrong))
     last = np.array([spot.may_be_chance for spot in spots], bool)
-    return [spots[row] for row in by_gain(failing, others_of([spot.literals for spot in spots], label), last)[0]]
+    return [spots[row] for row in by_gain(failing, distinct_reasons([spot.literals for spot in spots], label), last)[0]]
 
 
 def spots_text(spots: Sequence[WeakSpot]) -> str:

@@ -42,7 +42,7 @@ def compared(tmp_path):
 def counted(test: DetectorTest, iou: float = 0.5) -> tuple[int, int, int]:
     matching = match(test, iou=iou)
     found = int((matching.finder != NONE).sum())
-    assert found == int((matching.found != NONE).sum())
+    assert found == int((matching.object_of != NONE).sum())
     return found, int((~test.objects.crowd).sum()) - found, int(matching.false.sum())
 
 

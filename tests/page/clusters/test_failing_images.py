@@ -16,7 +16,7 @@ def test_right_images_under_a_condition_stand_beside_those_that_fail(explained):
         view.lay_out_grid()
         return view
 
-    view, shown = laid_out(lay_out), settings.results.shown()
+    view, shown = laid_out(lay_out), settings.results.state()
     assert view.show_right(shown, 0) == {view.right: ""}, "all nights are wrong"
     assert view.show_right(shown, -1) == {view.right: ""}, "an RCC alone"
     compared = shown.reasons.comparison

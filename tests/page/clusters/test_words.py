@@ -152,7 +152,7 @@ def served_by(view: WordsView, name: str, *sent: object) -> dict:
 
 
 def next_images(view: WordsView, name: str, rows=(0, 1)) -> dict:
-    run = view._settings.results.shown().run
+    run = view._settings.results.state().run
     found = served_by(view, "next_to_ask", name, [*rows], run, "me", "look")
     while found.get("working"):
         time.sleep(0.05)
@@ -164,8 +164,8 @@ def test_what_is_listed_is_what_somebody_saw_and_images_come_without_their_answe
     found = next_images(view, " dark ")
     assert (found["word"], found["answers"], len(found["images"])) == ("dark", 0, 20)
     assert {*found["images"][0]} == {"image", "picture"}
-    shown = view._settings.results.shown()
-    seen = load_words(explained.out)["dark"].seen
+    shown = view._settings.results.state()
+    seen = load_words(explained.out)["dark"].examples
     assert [Path(image).name for image in seen] == [Path(path).name for path in shown.clusters.paths[:2]]
     assert {*seen} <= {one["image"] for one in found["images"]}
 
@@ -178,11 +178,11 @@ def test_answers_are_kept_undone_and_told_and_the_map_knows_them(view, explained
     undone = served_by(view, "undo_answer", "dark", "me")
     assert (undone["image"], undone["answer"], undone["answers"]) == (*answers[-1], 19)
     assert served_by(view, "undo_answer", "dark", "you")["problem"].startswith("There is no answer")
-    assert "19 answers teach" in served_by(view, "told_of_word", "dark")["text"]
+    assert "19 answers teach" in served_by(view, "rate_of_word", "dark")["text"]
     (told,) = served_by(view, "known_words")["words"]
     assert (told["word"], told["rates"]) == ("dark", [])
     results = view._settings.results
-    column = dict(zip(results.shown().clusters.paths, results.columns()["dark"].tolist(), strict=True))
+    column = dict(zip(results.state().clusters.paths, results.columns()["dark"].tolist(), strict=True))
     assert {value for path, value in column.items() if "night" in path} <= {"yes", ""}
     assert "yes" in column.values()
     assert "dark" not in results.parameters(), "which may be set aside"
@@ -196,7 +196,7 @@ def test_a_word_whose_rate_differs_by_class_is_told_by_class_with_a_bar_for_each
         tagging, images = asked_next(tagging)
         has_it = ((image, image.startswith("snow") == wrong[image]) for image in images)
         tagging = answer(tagging, [(image, "yes" if yes else "no") for image, yes in has_it])
-    told = served_by(view, "told_of_word", "wet")
+    told = served_by(view, "rate_of_word", "wet")
     assert [(one["of"], one["rate"]) for one in told["rates"]] == [("snow", 1.0), ("wood", 0.0)]
     assert "wet: how many are wrong differs by class: snow 100%, wood 0%" in told["text"]
 
@@ -208,7 +208,7 @@ def test_what_other_scripts_send_is_refused_in_a_sentence(view, explained):
     }.items():  # fmt: skip
         assert "Reload it" in served_by(view, name, *sent)["problem"]
     assert "nowhere.png" in served_by(view, "keep_answers", "dark", [["nowhere.png", "yes"]], "me")["problem"]
-    assert "Received: bald" in served_by(view, "told_of_word", "bald")["problem"]
+    assert "Received: bald" in served_by(view, "rate_of_word", "bald")["problem"]
     assert all_words(explained.out)["dark"].tags == ()
 
 

@@ -9,7 +9,7 @@ from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.collected import CollectedFailures
-from safe_dnn.page.failures.errors import errors_shown, fit_shown
+from safe_dnn.page.failures.errors import error_histogram, fit_table
 from tests.helpers.laid_out import settings_of
 from tests.helpers.small_models import draw_set
 
@@ -26,12 +26,12 @@ def shown(tmp_path: Path, threshold: float, name: str = "steering") -> AnsweredI
         (tmp_path / file).write_text("\n".join([f"image,{name}", *rows]))
     options = DnnOptions(targets=tmp_path / "targets.csv", threshold=threshold)
     collect_failures(tmp_path / "answers.csv", test, tmp_path / "out", options=options)
-    return CollectedFailures(settings_of(tmp_path / "out")).shown()
+    return CollectedFailures(settings_of(tmp_path / "out")).load()
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.05, 0.5])
 def test_the_slider_says_how_many_images_fail_when_they_are_collected_with_its_threshold(tmp_path, threshold):
-    drawn = errors_shown(shown(tmp_path, threshold=0.2))
+    drawn = error_histogram(shown(tmp_path, threshold=0.2))
     assert (drawn["threshold"], drawn["failing"], drawn["of"]) == (0.2, 3, 9)
     place = round(threshold / drawn["step"])
     failing = len(shown(tmp_path, threshold).failing)
@@ -44,6 +44,6 @@ def test_the_slider_says_how_many_images_fail_when_they_are_collected_with_its_t
 
 def test_mean_absolute_error_and_r2_are_of_the_target_and_an_angle_has_no_r2(tmp_path):
     off = np.array(ANSWERS) - TARGETS
-    table = fit_shown(shown(tmp_path, 0.2))
+    table = fit_table(shown(tmp_path, 0.2))
     assert f"steering</th><td>{np.abs(off).mean():.3g}</td><td>{1 - (off**2).sum() / 6:.3f}</td>" in table
-    assert "</td><td>–</td>" in fit_shown(shown(tmp_path, 0.2, "yaw_deg"))
+    assert "</td><td>–</td>" in fit_table(shown(tmp_path, 0.2, "yaw_deg"))

@@ -20,7 +20,7 @@ def collected(case):
     record_light(case.test / "parameters.csv")
     collect_failures(case.table, case.test, case.out)
     explain_collected(case.out)
-    return CollectedFailures(settings_of(case.out)).shown(), case.out
+    return CollectedFailures(settings_of(case.out)).load(), case.out
 
 
 def test_the_list_has_headline_rates_and_the_curve_of_the_first_reason(collected):

@@ -233,7 +233,7 @@ def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     case = draw_detected(tmp_path)
     tab = tab_of(case.out)
     assert run(tab, kind="coco", truth=str(case.truth), results=str(case.results), test=str(case.images)) is None
-    shown = tab.collected.shown()
+    shown = tab.collected.load()
     values = values_of(tab)
     matrix = values["matrix"].props
     assert MISSED in matrix["columns"]
@@ -264,7 +264,7 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_whe
     assert [tile["name"] for tile in values["failing-grid"].props["tiles"]] == names[:-4:-1]
     now = case.test.rename(tmp_path / "now")
     take_new_place(case.out, case.test, now)
-    assert tab.collected.shown().root == now
+    assert tab.collected.load().root == now
     assert values["matrix-pane"]["elem_classes"] == "safe-away"
     assert "% within 70.5" in values["failures-status"]
     assert "a failure is an error above 70.5" in values["failures-status"]
@@ -295,7 +295,7 @@ def test_what_a_window_sends_that_shows_no_cell_shows_all_failures(tmp_path):
     assert run(tab, kind="answers", answers=str(case.table), test=str(case.test)) is None
     key = tab.collected.key
     for cell in ("", "9,9", "-1,0", "1", "a,b", "0,0,0", "٣,0"):
-        assert "26 failing images" in images_of(tab.collected.shown(), cell).heading, cell
+        assert "26 failing images" in images_of(tab.collected.load(), cell).heading, cell
     for sent in ([0, "other"], [10**9, f"{key} "], ["x", f"{key} "], None, [None, None], [0, None, 1]):
         assert tab.view.images.grid.picture(sent, 720) == ""
     assert tab.view.images.grid.picture([0, f"{key} "], 720).startswith("data:image/webp")

@@ -160,7 +160,7 @@ def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_train
     assert "blue" in shown["classes-changed"]
     assert "2 images, wrong before and right now" in shown["changed-title"]
     tiles = shown["changed-grid"].props["tiles"]
-    assert [(tile["told"], tile["hint"]) for tile in tiles] == [("blue → red", "now blue")] * 2
+    assert [(tile["caption"], tile["hint"]) for tile in tiles] == [("blue → red", "now blue")] * 2
 
 
 def retrain(out: Path, job: Job, **sent: object) -> None:

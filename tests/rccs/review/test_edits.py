@@ -57,7 +57,7 @@ def test_what_was_done_last_is_taken_back_first_whoever_did_it(out):
     merge_rccs(out, 0, 1, maker=B)
     set_note(out, Note(1, "dark"))
     for left in (2, 1, 0):
-        undo_edit(out, maker=A._replace(seen=newest(out)))
+        undo_edit(out, maker=A._replace(last_entry=newest(out)))
         assert len(standing(all_edits(out, load_review(out)))[0]) == left
     with pytest.raises(SAFEError, match="nothing to undo"):
         undo_edit(out)
@@ -85,9 +85,9 @@ def test_a_change_by_somebody_who_looks_at_an_older_state_is_refused(out, change
     before = said_in(out)
     for maker in (B, B._replace(by="")):
         with pytest.raises(SAFEError, match="Changed elsewhere: reload the page"):
-            change(out, maker._replace(seen=seen))
+            change(out, maker._replace(last_entry=seen))
     assert said_in(out) == before
-    change(out, A._replace(seen=seen))  # what it has changed itself, it knows
+    change(out, A._replace(last_entry=seen))  # what it has changed itself, it knows
 
 
 @pytest.mark.parametrize(

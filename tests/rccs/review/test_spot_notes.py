@@ -36,7 +36,7 @@ def key(literals) -> str:
 
 def find(clusters, folder, *conditions, tested: str = TEST) -> None:
     """Clusters, and the weak spots that were found with them."""
-    run = save_clusters(clusters, folder, more={"predictions": {"tested": tested}})
+    run = save_clusters(clusters, folder, extra={"predictions": {"tested": tested}})
     spots = tuple(spot(each) for each in conditions)
     save_reasons(Reasons(spots, tuple(np.arange(2) for _ in spots), None, 0.3), clusters, folder, run)
 

@@ -13,7 +13,7 @@ from safe_dnn.rccs.dbscan.tuning import tune
 from safe_dnn.rccs.spots.figures import (
     Groups,
     Tally,
-    chance_of_more,
+    chance_of_excess,
     chance_within,
     design_effect,
     effective_share,
@@ -53,14 +53,14 @@ def test_the_design_effect_is_that_of_a_difference_of_two_rates():
 def test_independent_images_are_compared_as_ever_at_half_the_error_rate():
     told = Tally(np.ones(100, int), np.r_[np.ones(30, int), np.zeros(70, int)])
     held = np.r_[np.ones(12, int), np.zeros(88, int)][None, :]
-    assert chance_of_more(held, np.array([12]), told, correlation=0.0) == pytest.approx(
+    assert chance_of_excess(held, np.array([12]), told, correlation=0.0) == pytest.approx(
         [2 * hypergeom.sf(11, 100, 30, 12)]
     )
 
 
 def test_within_a_single_group_the_comparison_is_exact():
     told = Tally(np.array([40, 10]), np.array([20, 10]))  # all of the second group are wrong, which says nothing
-    (chance,) = chance_of_more(np.array([[15, 10]]), np.array([14 + 10]), told, correlation=1.0)
+    (chance,) = chance_of_excess(np.array([[15, 10]]), np.array([14 + 10]), told, correlation=1.0)
     assert chance == pytest.approx(2 * hypergeom.sf(13, 40, 20, 15))
 
 
@@ -83,7 +83,7 @@ def test_the_sum_over_groups_is_as_likely_as_its_convolution(seed):
     tail = np.cumsum(exact[::-1])[::-1]
     for level in (1e-2, 1e-4, 1e-6):
         seen = int(np.argmax(tail <= level))
-        (chance,) = chance_of_more(held[None, :], np.array([seen]), told, correlation=0.999)
+        (chance,) = chance_of_excess(held[None, :], np.array([seen]), told, correlation=0.999)
         assert math.log10(chance / (2 * tail[seen])) == pytest.approx(0, abs=0.3)
 
 

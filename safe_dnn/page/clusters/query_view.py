@@ -1,4 +1,4 @@
-"""What the network says of the reason at hand when it is asked again: a button to ask it, and what is kept."""
+"""Queries about the current reason that run the network again: a button that starts one, and the stored answer."""
 
 from collections.abc import Callable
 
@@ -6,13 +6,13 @@ import gradio as gr
 
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import AWAY
-from safe_dnn.page.results import Shown
+from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of, look, model_at_hand, probe_reasons
 from safe_dnn.pipeline.reporting.report import probes_html
 
 
-class AskedView:
+class QueryView:
     """Lay out the button and the answer; `outputs` are both, `show` gives what they show.
 
     Parameters
@@ -25,7 +25,7 @@ class AskedView:
     question: str
     again: str
     ask: Callable
-    _kept: Callable[..., str]
+    _stored_answer: Callable[..., str]
 
     def __init__(self, settings: PageSettings, elem_id: str):
         self._settings = settings
@@ -33,10 +33,10 @@ class AskedView:
         self.answer = gr.HTML(elem_id=f"{elem_id}-answer", elem_classes=AWAY)
         self.outputs = [self.button, self.answer]
 
-    def show(self, shown: Shown, subject: str) -> dict:
-        """What is kept of a reason, as of `reasons.listed.Reason`; nothing if it is empty."""
-        answer = self._kept(shown, subject) if subject else ""
-        there = subject and shown.reasons.base and model_at_hand(shown.clusters.image_root, self._settings.root)
+    def show(self, state: AnalysisState, subject: str) -> dict:
+        """Updates that show the stored answer about a reason, by its `subject`; empty without a reason."""
+        answer = self._stored_answer(state, subject) if subject else ""
+        there = subject and state.reasons.base and model_at_hand(state.clusters.image_root, self._settings.root)
         return {
             self.button: gr.Button(self.again if answer else self.question, elem_classes=[] if there else AWAY),
             self.answer: gr.HTML(answer, elem_classes=[] if answer else AWAY),
@@ -47,20 +47,20 @@ class AskedView:
         self.ask(self._settings.out, [reason], within=self._settings.root, progress=job.progress)
 
 
-class LooksView(AskedView):
+class LooksView(QueryView):
     """Where the network looks, below a GIF."""
 
     question, again, ask = "Where it looks", "Look again", staticmethod(look)
 
-    def _kept(self, shown: Shown, subject: str) -> str:
-        kept = heatmaps_of(self._settings.out, shown.review.run, [subject])
-        return heatmap_html(kept[subject]) if kept else ""
+    def _stored_answer(self, state: AnalysisState, subject: str) -> str:
+        heatmaps = heatmaps_of(self._settings.out, state.review.run, [subject])
+        return heatmap_html(heatmaps[subject]) if heatmaps else ""
 
 
-class ProbeView(AskedView):
+class ProbeView(QueryView):
     """Whether the condition of a reason is the cause, below its heading."""
 
     question, again, ask = "Is it the cause?", "Ask again", staticmethod(probe_reasons)
 
-    def _kept(self, shown: Shown, subject: str) -> str:
-        return probes_html([probe for probe in shown.probes if probe.subject == subject])
+    def _stored_answer(self, state: AnalysisState, subject: str) -> str:
+        return probes_html([probe for probe in state.probes if probe.subject == subject])

@@ -1,12 +1,12 @@
 import numpy as np
 import pytest
 
+from lab.benchmarks.explained_uncertainty import Compared, placed_unseen, set_for_rivals
 from lab.benchmarks.reasons.cases import ReasonsCase, failing_images, images_beside
-from lab.benchmarks.told import Compared, placed_unseen, set_for_rivals
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.extractor import DIMENSIONS, Extractor
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
-from safe_dnn.rccs.dbscan.contrast import share_told
+from safe_dnn.rccs.dbscan.contrast import uncertainty_coefficient
 from safe_dnn.reasons.comparison import Known
 
 
@@ -36,5 +36,5 @@ def test_rivals_get_failing_images_first_with_their_labels_and_answers(tmp_path,
 
 def test_domino_tells_failures_by_looks_of_unseen_images_and_nothing_of_random_ones(tmp_path):
     by_looks, by_chance = (compared(tmp_path, by_looks=of_looks) for of_looks in (True, False))
-    assert share_told(placed_unseen("Domino", by_looks), by_looks.wrong) > 0.5
-    assert share_told(placed_unseen("Domino", by_chance), by_chance.wrong) < 0.05
+    assert uncertainty_coefficient(placed_unseen("Domino", by_looks), by_looks.wrong) > 0.5
+    assert uncertainty_coefficient(placed_unseen("Domino", by_chance), by_chance.wrong) < 0.05

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.dnn.detection.converter import cut_seen_objects, find_detection_failures
+from safe_dnn.dnn.detection.converter import cut_detections, find_detection_failures
 from safe_dnn.pipeline.generation import generate_clusters, select_images
 from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.unsafe_set import UnsafeImage, full_images_text
@@ -26,7 +26,7 @@ def improvement(tmp_path) -> DetectedCase:
 
 
 def cut(case: DetectedCase, **options):
-    return cut_seen_objects(case.truth, case.results, case.images, case.out, **options)
+    return cut_detections(case.truth, case.results, case.images, case.out, **options)
 
 
 def test_every_detection_is_cut_out_and_traced_to_its_image(improvement):

@@ -1,14 +1,14 @@
-"""What do RCCs tell of right and wrong that the class does not tell, are they steady, and are they causes?
+"""How much uncertainty do RCCs explain beyond the class, are they steady, and are they causes?
 
-    python -m lab.benchmarks.told --data NAME=DIR ... [--model NAME=FILE ...] [--group NAME=COLUMN ...]
+    python -m lab.benchmarks.explained_uncertainty --data NAME=DIR ... [--model NAME=FILE ...] [--group NAME=COLUMN ...]
         --work DIR [--write]
 
-A case is as of `lab.benchmarks.reasons`. Told is the share of the entropy of right and wrong in one half of the test
-set that rates of the other half tell, by the region in which an image lies, its class, or both
+A case is as of `lab.benchmarks.reasons`. Explained is the share of the entropy of right and wrong in one half of the
+test set that rates of the other half explain, by the region in which an image lies, its class, or both
 (`safe_dnn/rccs/dbscan/contrast.py`); with a group, no group is in both halves. Compared are
 
 - RCCs by looks alone, as in the paper, and as SAFE chooses: by what sets failing images apart from right ones, if that
-  tells much more (`looks` are in brackets if they were kept);
+  explains much more (`looks` are in brackets if they were kept);
 - K-means of the same looks;
 - PlaneSpot and Domino (`lab/benchmarks/rivals/slices.py`), which learn from all images and their answers, and so are
   fitted to one half of them, and place the other half without its answers; both ways;
@@ -17,7 +17,7 @@ set that rates of the other half tell, by the region in which an image lies, its
 *Steady* is the adjusted Rand index of the RCCs of all failing images and of nine tenths of them (mean of `LEFT_OUT`
 parts). *More* are RCCs that are said to fail more often. *Causes* make up nine tenths of one of these, or more than
 half of any RCC; *held* is the share of a cause's failing images that its best RCC of the latter kind has, averaged.
-With --write, lab/results/told.md is written. The rows of a case are kept in the work folder.
+With --write, lab/results/explained_uncertainty.md is written. The rows of a case are kept in the work folder.
 """
 
 import argparse
@@ -46,7 +46,7 @@ from safe_dnn.features.extractor import comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.rccs.dbscan.contrast import HALVINGS, RightImages, share_told
+from safe_dnn.rccs.dbscan.contrast import HALVINGS, RightImages, uncertainty_coefficient
 from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import failure_rates, nearest_failing, regions
@@ -58,7 +58,7 @@ WAYS = {"looks": "pca", "as SAFE chooses": "auto"}
 K_MEANS = 12
 SOURCES = (
     "clustering.py", "safe_dnn/rccs/dbscan/contrast.py", "safe_dnn/rccs/dbscan/projection.py",
-    "lab/benchmarks/rivals/slices.py", "lab/benchmarks/told.py",
+    "lab/benchmarks/rivals/slices.py", "lab/benchmarks/explained_uncertainty.py",
 )  # fmt: skip
 LEFT_OUT = 3
 COMPONENTS = 64
@@ -88,8 +88,8 @@ def rows_of(compared: Compared) -> list[list[str]]:
     rows = []
     for way, reducer in WAYS.items():
         clusters = find_root_cause_clusters(compared.images, right=compared.right, reducer=reducer)
-        told = clusters.beyond_class
-        way += " (looks)" if reducer == "auto" and not (told and told.is_apart) else ""
+        explained = clusters.beyond_class
+        way += " (looks)" if reducer == "auto" and not (explained and explained.is_apart) else ""
         points = _points(compared, clusters)
         placed = _near(clusters.labels, *points)
         rows.append(_row(compared, way, clusters.labels, *placed, _steady(compared, reducer)))
@@ -166,9 +166,9 @@ def _row(
     of_class = np.unique(compared.right.classes, return_inverse=True)[1]
     of_region = np.concatenate([of_failing, of_right]) + 1
     both = np.unique(np.column_stack([of_region, of_class]), axis=0, return_inverse=True)[1].ravel()
-    by_region = share_told(of_region, compared.wrong, compared.units)
-    by_class = share_told(of_class, compared.wrong, compared.units)
-    by_both = share_told(both, compared.wrong, compared.units, of_class)
+    by_region = uncertainty_coefficient(of_region, compared.wrong, compared.units)
+    by_class = uncertainty_coefficient(of_class, compared.wrong, compared.units)
+    by_both = uncertainty_coefficient(both, compared.wrong, compared.units, of_class)
     groups = None if compared.units is None else Groups("group", compared.units)
     n_rccs = int(labels.max(initial=-1)) + 1
     rates = failure_rates(of_failing, of_right, n_rccs, labels=labels, groups=groups, classes=of_class)
@@ -196,7 +196,7 @@ def _row(
 
 
 def _ceiling(compared: Compared) -> list[str]:
-    """What a logistic regression tells, by halves like those of `share_told`."""
+    """The row of a logistic regression, by halves like those of `uncertainty_coefficient`."""
     features = np.concatenate([compared.images.features, compared.right.features])
     points = PCA(min(COMPONENTS, *features.shape), random_state=0).fit_transform(
         comparable(features, compared.images.extractor.name)
@@ -217,36 +217,38 @@ def _ceiling(compared: Compared) -> list[str]:
             base = np.full(len(chance), wrong[here].mean())
             losses = [-np.log(np.where(wrong[there], one, 1 - one)).mean() for one in (chance, base)]
             shares.append(1 - losses[0] / losses[1])
-    by_class = share_told(of_class, wrong, compared.units)
+    by_class = uncertainty_coefficient(of_class, wrong, compared.units)
     both = float(np.mean(shares))
     figures = [f"{100 * share:.1f}" for share in (by_class, both, both - by_class)]
     return [compared.name, "", "ceiling", *["–"] * 4, *figures, *["–"] * 5]
 
 
-def told_section(cases: Sequence[Compared], work: Path, progress: Callable[[str, int, int], None]) -> str:
+def section_of(cases: Sequence[Compared], work: Path, progress: Callable[[str, int, int], None]) -> str:
     """The section as Markdown; the rows of each case are kept in the folder `work`."""
     rows = []
     for place, compared in enumerate(cases):
         progress(f"Measuring {compared.name}", place, len(cases))
         key = key_of(compared.name, compared.case.tested.digest, *SOURCES)
-        rows += kept(work / compared.name / "told.json", key, partial(rows_of, compared))
+        rows += kept(work / compared.name / "explained_uncertainty.json", key, partial(rows_of, compared))
     return (
-        "## What RCCs tell of right and wrong\n\nWritten by `python -m lab.benchmarks.told`, which has the "
-        "definitions: per cent of the entropy of right and wrong that regions and classes tell of unseen halves of the "
-        "test set.\n\n"
+        "## Explained uncertainty\n\nWritten by `python -m lab.benchmarks.explained_uncertainty`, which has the "
+        "definitions: per cent of the entropy of right and wrong that regions and classes explain on held-out halves "
+        "of the test set.\n\n"
         f"{table(HEADER, rows, texts=3)}\n"
     )
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
-    parser = argparse.ArgumentParser(prog="told", description=(__doc__ or "").split("\n")[0])
+    parser = argparse.ArgumentParser(prog="explained_uncertainty", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--data", nargs="+", metavar="NAME=DIR", required=True, help="folders of the cases")
     parser.add_argument("--model", nargs="+", metavar="NAME=FILE", default=[], help="DNNs; default: model.keras in DIR")
     parser.add_argument("--group", nargs="+", metavar="NAME=COLUMN", default=[], help="parameters that name groups")
     parser.add_argument("--work", metavar="DIR", required=True, help="folder for the DNNs' answers")
     parser.add_argument("--precision", metavar="NAME", default="auto", help="default: auto")
-    parser.add_argument("--write", action="store_true", help="write lab/results/told.md instead of printing")
+    parser.add_argument(
+        "--write", action="store_true", help="write lab/results/explained_uncertainty.md instead of printing"
+    )
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     groups = dict(one.split("=", 1) for one in options.group)
@@ -259,9 +261,9 @@ def main(arguments: list[str] | None = None) -> int:
             units = _units(case, groups[name]) if name in groups else None
             right = images_beside(case, units)
             cases.append(Compared(name, case, failing_images(case), right, None if units is None else right.units))
-        tell("told", told_section(cases, Path(options.work), print_progress), write=options.write)
+        tell("explained_uncertainty", section_of(cases, Path(options.work), print_progress), write=options.write)
     except SAFEError as error:
-        print(f"told: {error}", file=sys.stderr)
+        print(f"explained_uncertainty: {error}", file=sys.stderr)
         return 2
     return 0
 

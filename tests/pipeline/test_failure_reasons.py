@@ -5,7 +5,7 @@ import shutil
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.pipeline.explaining import Under, explain_collected, explain_failures, found_reasons, images_under
+from safe_dnn.pipeline.explaining import Under, explain_collected, explain_failures, failure_reasons, images_under
 from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.review.review import load_review
@@ -35,7 +35,7 @@ def rewrite(table, old, new):
 def test_clusters_have_the_reasons_that_were_found_before_without_another_search(collected, monkeypatch):
     first = explain_collected(collected.out)
     assert [spot.where for spot in first.spots] == ["light < 0.8065"]
-    assert found_reasons(collected.out) == first
+    assert failure_reasons(collected.out) == first
     written = (collected.out / WEAK_SPOTS_FILE).read_bytes()
     monkeypatch.setattr("safe_dnn.pipeline.explaining.weak_spots_of", None)  # fails if it is called
     generate_clusters(collected.out / FAILURES, collected.out, SETTINGS)
@@ -66,13 +66,13 @@ def test_what_has_changed_since_is_searched_again(collected, change, monkeypatch
         rewrite(
             collected.out / "predictions.csv", "wood/wood_07.png,wood,wood,0.9,true", "wood/wood_07.png,wood,snow,,"
         )
-        assert found_reasons(collected.out) is None
+        assert failure_reasons(collected.out) is None
     elif change == "parameters":
         rewrite(collected.test / "parameters.csv", "night/night_00.png,0.1", "night/night_00.png,0.9")
     elif change == "images":
         shutil.copy(collected.test / "snow" / "snow_00.png", collected.test / "wood" / "wood_39.png")
     else:
-        settings = SETTINGS._replace(given=GivenAnswers(group=("light",)))
+        settings = SETTINGS._replace(answers=GivenAnswers(group=("light",)))
     generate_clusters(collected.out / FAILURES, collected.out, settings)
     monkeypatch.setattr("safe_dnn.pipeline.explaining.weak_spots_of", None)
     with pytest.raises(TypeError):
@@ -84,7 +84,7 @@ def test_a_table_that_cannot_be_read_is_a_note_and_other_reasons_are_found(colle
     reasons = explain_collected(collected.out)
     assert "3 cells under 2 column names" in reasons.notes[0]
     assert [spot.where for spot in reasons.spots] == ["label = night"]
-    assert found_reasons(collected.out) == reasons
+    assert failure_reasons(collected.out) == reasons
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -106,6 +106,6 @@ def test_where_all_answers_are_wrong_there_are_no_reasons_and_none_of_earlier_fa
     rows = [[image, label, "snow" if label != "snow" else "wood"] for image, label, *_ in lines[1:]]
     collected.table.write_text("\n".join(map(",".join, [lines[0][:3], *rows])))
     collect_failures(collected.table, collected.test, collected.out)
-    assert found_reasons(collected.out) is None
+    assert failure_reasons(collected.out) is None
     assert explain_collected(collected.out) == (None, ())
     assert not (collected.out / WEAK_SPOTS_FILE).exists()
