@@ -239,7 +239,7 @@ def test_keys_go_through_the_reasons_and_judge_the_one_at_hand_and_what_is_typed
         change(page, value=json.dumps({"key": key, "saved": kept}), problem=problem)
 
     answer(0)
-    for key in "jus":
+    for key in ("j", "u", "s"):
         page.keyboard.press(key)
     expect(page.locator("[data-rcc][aria-pressed='true']")).to_have_attribute("data-rcc", "1")
     expect(page.locator("#note")).to_have_attribute("inert", "")
