@@ -44,16 +44,16 @@ def key_for(source: str) -> str:
     return "y" if red > blue else "n"
 
 
-def give(page: Page, times: int) -> float:
-    """Answer so many images; the longest time that one took, in seconds."""
-    image, slowest = page.locator(".safe-word-asked img"), 0.0
+def give(page: Page, times: int) -> list[float]:
+    """Answer so many images; how long each took, in seconds."""
+    image, seconds = page.locator(".safe-word-asked img"), []
     for _ in range(times):
         key, before = key_for(image.get_attribute("src")), page.locator(".safe-word-count").inner_text()
         start = time.monotonic()
         page.keyboard.press(key)
         expect(page.locator(".safe-word-count")).not_to_have_text(before)
-        slowest = max(slowest, time.monotonic() - start)
-    return slowest
+        seconds.append(time.monotonic() - start)
+    return seconds
 
 
 def ask(page: Page, word: str) -> None:
@@ -70,29 +70,31 @@ def test_a_hundred_answers_at_the_keyboard_are_kept_in_order_also_over_a_reload_
     with opened(browser, served) as page, opened(browser, served) as other:
         ask(page, "dark")
         assert serious(page) == []
-        slowest = [give(page, 20)]
+        seconds = give(page, 20)
         more = page.get_by_role("button", name="20 more")
         expect(more).to_be_focused()
         expect(page.locator(".safe-word-rate")).to_contain_text("no rate yet. 20 answers teach")
         for _ in range(2):
             page.keyboard.press("Enter")
             expect(more).to_be_hidden()
-            slowest.append(give(page, 20))
+            seconds += give(page, 20)
             expect(more).to_be_focused()
         expect(page.locator(".safe-word-rate")).to_contain_text("20 more would make the interval")
         page.keyboard.press("Enter")
         expect(more).to_be_hidden()
-        slowest.append(give(page, 7))
+        seconds += give(page, 7)
         page.reload()  # at once: answers may be on their way
         expect(page.locator(".safe-word-asked img")).to_be_visible()
         kept = load_tags(served.out, load_words(served.out)["dark"])
         assert len(kept) == 67
-        slowest += [give(page, 20)]
+        seconds += give(page, 20)
         expect(more).to_be_focused()
         page.keyboard.press("Enter")
         expect(more).to_be_hidden()
-        slowest.append(give(page, 13))
-        assert max(slowest) < SECONDS / 2, slowest
+        seconds += give(page, 13)
+        assert len(seconds) == 100
+        assert max(seconds) < SECONDS, seconds
+        assert np.quantile(seconds, 0.95) < SECONDS / 2, seconds
 
         page.keyboard.press("z")
         expect(page.locator(".safe-word-news")).to_contain_text("Undone: ")
