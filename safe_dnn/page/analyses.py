@@ -14,7 +14,6 @@ from typing import NamedTuple
 from urllib.parse import quote
 
 from safe_dnn.pipeline.exports import EXPORT_FOLDER
-from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.output_folder import claim, writing
 from safe_dnn.support.errors import SAFEError, quoted
@@ -81,13 +80,6 @@ class Where(NamedTuple):
     up: str = "."
     address: str = "/"
     title: str = ""
-
-    def link(self, other: "Where") -> str:
-        """From this page to another, as HTML."""
-        return f"<a href='{self.up}{escaped(other.address)}'>{escaped(other.title)}</a>"
-
-
-NOWHERE = Where()
 
 
 # --- Finding them -----------------------------------------------------------------------------------------------

@@ -2,13 +2,11 @@
 
 Ground truth, results and images in; the folder `objects/` out. It has a crop of every object and of every false
 detection, in folders by class, with `predictions.csv`, as of a classifier, and `parameters.csv`, what is known of each.
-Every later step takes it as a test set that the engineer has brought.
+A crop has some context, and is an image to every later step: it is clustered, shown and compared as the images of a
+classifier are.
 
 Likewise the detections in improvement images are cut out, to select from. What is missed has no crop, but is often seen
 with a low score, so that lower scores count here than for failures.
-
-Objects that a detector finds and misses, and its false detections, are cut out of their images with some context. A
-crop is an image to every later step: it is clustered, shown and compared as the images of a classifier are.
 """
 
 import itertools

@@ -22,7 +22,7 @@ class Page(gr.Blocks):
     """Blocks whose every event ends in an answer that can be sent, or in a sentence that the window shows."""
 
     async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
-        """The one function of Gradio through which all events go, and each part of an answer that comes in several."""
+        """The one function of Gradio through which all events go."""
         scope = named["request"].request.scope
         try:
             with showing(scope[SETTINGS], scope[ENGINEER]):  # Gradio's queue answers in a context of its own
@@ -35,21 +35,6 @@ class Page(gr.Blocks):
         except Exception as error:  # noqa: BLE001, the door: Gradio would show a toast without a word
             sentence = report_defect(error)
         raise gr.Error(escaped(sentence), title="Not done", print_exception=False)
-
-    def handle_streaming_diffs(
-        self, block_fn: Any, data: list, session_hash: str | None, run: Any, final: bool, simple_format: bool = False
-    ) -> list:
-        """Each part of an answer once, and whole.
-
-        Gradio sends of a later part what differs, and its page changes the earlier part in place, also where it has not
-        shown that yet: what the later part leaves alone is then never shown. And it sends the last part again when the
-        handler is done, also where another answer has come meanwhile: the window then shows the older of the two.
-        """
-        later = not simple_format and run in self.pending_diff_streams.get(session_hash or "", {})
-        sent = super().handle_streaming_diffs(block_fn, data, session_hash, run, final, simple_format=True)
-        if not later:
-            return sent
-        return [gr.skip()] * len(sent) if final else [[["replace", [], part]] for part in sent]
 
     async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> list[Any]:
         """What a browser has sent becomes what handlers take: what no widget can have sent goes no further."""
