@@ -110,14 +110,14 @@ def _ui(ui: Command) -> None:
     ui.path("--password-file", "FILE", "read USER:PASSWORD from a file, which no list of processes shows")
     address = "where the page is reached: a path, as /safe, or all of the address, as https://example.org/safe"
     ui.text("--root-path", "PATH", address, default="")
-    proxy = "believe a proxy at this address who a visitor is (default: the variable FORWARDED_ALLOW_IPS)"
+    proxy = "trust the user name that the proxy at this address sends (default: the variable FORWARDED_ALLOW_IPS)"
     ui.text("--proxy", "ADDRESS", proxy)
     ui.add_argument("--uploads", action="store_true", help="let images be brought with the browser, into the analysis")
     ui.path("--service", "DIR", "serve strangers: a workspace in this folder for each visitor, and --uploads")
     ui.text("--days", "N", "of a service: delete a workspace that nobody used for so long (default: 7)", type=float)
     ui.text("--gigabytes", "N", "of a service: what each visitor may bring and keep (default: 2)", type=float)
     ui.text("--minutes", "N", "of a service: the longest that work may take (default: 60)", type=float)
-    models = "of a service: take networks, too, which run in a process of their own"
+    models = "of a service: accept networks, which run in a separate process"
     ui.add_argument("--models", action="store_true", help=models)
     header = "of a service: the header with the user name that the proxy's login gives, as Remote-User"
     ui.text("--user-header", "NAME", header)
@@ -132,9 +132,9 @@ def _cluster(cluster: Command) -> None:
     formats = "number format: auto (default), which is bfloat16 where that is fast, else float32"
     cluster.choice("--precision", ("auto", "bfloat16", "float32"), formats)
     reducers = (
-        "pca: by looks alone, as in the paper; umap: PCA, then UMAP, as the authors' study of 2024 recommends; auto "
-        "(default): by what sets failing images apart from right ones, where these are known and that tells more, else "
-        "pca"
+        "pca: by appearance alone, as in the paper; umap: PCA, then UMAP, as the authors' study of 2024 recommends; "
+        "auto (default): by contrast with correctly classified images, if these are known and it explains more; "
+        "otherwise pca"
     )
     cluster.choice("--reducer", ("auto", "pca", "umap"), reducers)
     cluster.path(
@@ -149,8 +149,8 @@ def _cluster(cluster: Command) -> None:
     )  # fmt: skip
     cluster.path("--tested", "DIR", "the folder of test images that --predictions is about")
     aside = (
-        "a recorded parameter that does not matter, such as person: the mean of each of its values is subtracted from "
-        "the features (may be given several times)"
+        "a nuisance variable, such as person: the mean of each of its values is subtracted from the features (may be "
+        "given several times)"
     )
     cluster.names("--set-aside", aside)
     groups = (
@@ -194,7 +194,7 @@ def _word(word: Command) -> None:
     word.path(
         "--tags", "CSV", "take answers: columns image, in the test folder, and answer, which is yes, no or unsure"
     )
-    more = "print images of this folder, or .txt list, the likeliest to have it first, by the probe alone"
+    more = "print the images of this folder or .txt list, sorted by predicted probability"
     word.path("--likely", "IMAGES", more)
 
 
@@ -239,7 +239,7 @@ def _failures(failures: Command) -> None:
     failures.text("--hold-out", "SHARE", share)
     failures.names("--group", "hold out whole groups, by a column as for cluster --group (may be given several times)")
     failures.path("--train", "DIR", "the training folder, needed if the test folder lacks some of the classes")
-    after = "output folder of the analysis before: take over what is known, and compare both networks"
+    after = "output folder of the earlier analysis: take over its notes and labels, and compare both networks"
     failures.path("--after", "OUT", after)
     coco = "of a detector, instead of MODEL and TEST: ground truth and results in COCO's format, and the images"
     failures.add_argument("--coco", nargs=3, metavar=("TRUTH", "RESULTS", "IMAGES"), help=coco)
@@ -265,8 +265,9 @@ def _retrain(retrain: Command) -> None:
     retrain.path("--final-test", "DIR", proof)
     retrain.switch("--only-labelled", "leave out unlabelled images of the unsafe set")
     aims = (
-        "what matters more: balance (default); accuracy, although more images that were right get wrong; or keep, that "
-        "fewer do, by unlabelled improvement images, although fewer failures are corrected (as balance without them)"
+        "what matters more: balance (default); accuracy, at the cost of more correct images that become wrong; or keep, to "
+        "keep them, by unlabelled improvement images, at the cost of fewer corrected failures (as balance without "
+        "them)"
     )
     retrain.choice("--aim", ("balance", "accuracy", "keep"), aims)
     retrain.text("--learning-rate", "R", "default: 0.7 times the rate that the model was compiled with, or 7e-4")

@@ -165,7 +165,7 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
 
 def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Cut out what a detector sees in improvement images, to select from."""
+    """Cut a detector's detections out of improvement images, for `select`."""
     from safe_dnn.dnn.detection.converter import cut_detections
 
     given = options.info, options.results, options.images
@@ -202,7 +202,7 @@ def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> N
 
 
 def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Change the pixels of images to what a reason says, to tell whether it is the cause of failing."""
+    """Test whether a reason causes failures, by changing the pixels of images."""
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.asking import probe_reasons
 
@@ -213,7 +213,7 @@ def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> Non
 
 
 def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> int:
-    """Write tables of what is said of reasons for a safety case (register.csv, scope.csv), or read them back."""
+    """Write the register and the scope for a safety case (register.csv, scope.csv), or read edited ones back."""
     from safe_dnn.pipeline.exports import load_register, write_register
     from safe_dnn.rccs.review.journal import Maker, newest
     from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry, take_over
@@ -252,7 +252,7 @@ def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
 
 def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Ask of some test images whether they have what one sees, a word, and say how often the network fails on those."""
+    """Tag a sample of test images with a word, and estimate the error rate on images that have it."""
     from safe_dnn.pipeline.tagging import all_words, answer, answers_in, begin, likely, next_images, open_tagging
     from safe_dnn.support.tables import table_text
     from safe_dnn.words.tags import load_words
