@@ -265,9 +265,9 @@ def _retrain(retrain: Command) -> None:
     retrain.path("--final-test", "DIR", proof)
     retrain.switch("--only-labelled", "leave out unlabelled images of the unsafe set")
     aims = (
-        "what matters more: balance (default); accuracy, at the cost of more correct images that become wrong; or keep, to "
-        "keep them, by unlabelled improvement images, at the cost of fewer corrected failures (as balance without "
-        "them)"
+        "what matters more: balance (default); accuracy, at the cost of more correct images that become wrong; or "
+        "keep, to keep them, by unlabelled improvement images, at the cost of fewer corrected failures (as balance "
+        "without them)"
     )
     retrain.choice("--aim", ("balance", "accuracy", "keep"), aims)
     retrain.text("--learning-rate", "R", "default: 0.7 times the rate that the model was compiled with, or 7e-4")
