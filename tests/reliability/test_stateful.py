@@ -563,7 +563,7 @@ class OutputFolder(RuleBasedStateMachine):
             about = next((edit for edit in self.known if edit.number == new.of), new)
             assert new.by == maker.by
             assert review.edits == (before.edits if about.kind in SAYING else (*before.edits, new)), "edits are lost"
-            unseen = [edit for edit in self.known if edit.number > maker.seen and edit.by != new.by]
+            unseen = [edit for edit in self.known if edit.number > maker.last_entry and edit.by != new.by]
             assert not unseen, "made on something that it has not seen"
             m.done = {**m.done, before.name: review.edits}
             now = m.state(m.run)._replace(notes=review.notes)

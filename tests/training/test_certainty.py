@@ -199,7 +199,7 @@ def test_what_is_not_shown_says_what_it_would_take(counts, missing):
     assert what_is_missing(sure) == missing
     assert in_words(sure).endswith(missing)
     of_groups = what_is_missing(sure._replace(group="person", groups=5))
-    assert of_groups == missing + (", if images of one person were independent" if "at least" in missing else "")
+    assert of_groups == missing + (", if images of one person were independent" if "At least" in missing else "")
 
 
 def test_without_images_nothing_is_known():

@@ -150,7 +150,7 @@ def test_rates_that_clearly_differ_are_those_of_classes_the_highest_first():
         assert of_it.low <= wrong[has_it & samples[name].within].mean() <= of_it.high
     whole = rate_of(samples["man"]._replace(within=np.ones(N, bool)))._replace(classes=found)
     rates = ", ".join(f"{name} {of_it.rate:.0%}" for name, of_it in found)
-    assert whole.text.startswith(f"how many are wrong differs by class: {rates}. About ")
+    assert whole.text.startswith(f"how many are wrong differs by class: {rates}. An estimated ")
     assert "are wrong (" not in whole.text
     assert clear_rates({}) == ()
 
