@@ -236,8 +236,8 @@ def _not_learned(listing: ImageListing, learned: Collection[Path]) -> tuple[Imag
     new = tuple(path for path in listing.paths if listing.root / path not in learned)
     if not new:
         raise SAFEError(
-            f"Expected images that the network has not learned yet. Received {count(len(listing.paths), 'image')} in "
-            f"{listing.root}, all of which it has learned in earlier rounds. Give a folder with others as well."
+            f"Expected images that the network has not learned yet. The network learned all "
+            f"{count(len(listing.paths), 'image')} in {listing.root} in earlier rounds. Add a folder with other images."
         )
     told = f"without {count(len(listing.paths) - len(new), 'image')} that earlier rounds have taught it"
     return listing._replace(paths=new), (told,) if len(new) < len(listing.paths) else ()

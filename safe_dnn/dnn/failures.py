@@ -184,7 +184,7 @@ def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) 
         ).about("targets")
     images = with_targets(folder, targets, partial=options.partial)
     angles = [name for name in images.classes if name.endswith(ANGLE_SUFFIX)]
-    turning = f" Angles in degrees, of which 359 and 1 are 2 apart: {some(angles)}." if angles else ""
+    turning = f" Columns treated as angles in degrees (359 and 1 differ by 2): {some(angles)}." if angles else ""
     names = ", ".join(f"output {i} is {name}" for i, name in enumerate(images.classes))
     return images, (
         f"Targets: in the order of the table's columns, {names}. An error (root mean square over the outputs) above "

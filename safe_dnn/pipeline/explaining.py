@@ -308,7 +308,7 @@ def find_reasons(
         )
     tested = read_predictions(tables.predictions, tables.tested or None, partial=tables.partial)
     if tested.one_sided:
-        raise SAFEError(f"Expected both right and wrong answers. {tested.one_sided}")
+        raise SAFEError(f"Expected both correct and wrong answers. {tested.one_sided}")
     table = path_of(parameters, "parameters as a CSV file") if parameters else None
     how: dict[str, Any] = {"required": True, "partial": tables.partial or not table}
     conditions = conditions_of(tested, tables.group, folder, parameters=table, **how)

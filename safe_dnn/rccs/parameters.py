@@ -280,5 +280,5 @@ class Aside:
     def notes(self) -> tuple[str, ...]:
         """A sentence if it is not known of some of the images so far."""
         name = printable(" and ".join(self._aside.names))
-        told = f"{name} was not set aside in {count(self._unknown, 'image')}, of which it is not known"
-        return (told,) if self._unknown else ()
+        which = f"{count(self._unknown, 'image')}, because it is unknown for {'it' if self._unknown == 1 else 'them'}"
+        return (f"{name} was not subtracted for {which}",) if self._unknown else ()
