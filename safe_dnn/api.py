@@ -7,7 +7,7 @@
     reasons.to_frame()
 
 Each works on an analysis, the folder `out`. Options are those of the command line and have their names: they are the
-fields of the records of settings that a function lists. docs/steps.ipynb shows all six. (`safe_dnn.retrain` is the
+fields of the records of settings that a function lists. docs/steps.ipynb shows six of them. (`safe_dnn.retrain` is the
 module of step 6; the function is here.)
 
 Progress is reported to whoever listens, who may stop the work by an exception:
@@ -25,15 +25,19 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from html import escape
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.support.errors import SAFEError, StrPath, path_of
+from safe_dnn.support.errors import Number, SAFEError, StrPath, path_of
 from safe_dnn.support.options import names_of, settings_of
 from safe_dnn.support.text import count, some
 
-__all__ = ("check", "cluster", "failures", "report", "retrain", "select")
+__all__ = (
+    "check", "cluster", "compare", "confirm", "crops", "evidence", "export", "failures", "heatmaps", "label", "probe",
+    "reasons", "register", "report", "retrain", "select", "verify", "word",
+)  # fmt: skip
 MOST_ROWS = 20  # of a table that a notebook shows
+FIGURES = ("tested", "wrong", "rate", "low", "high")
+NO_GROUPS = "groups: not used, since it is not known what the network gets right"
 
 
 @dataclass(frozen=True)
@@ -48,12 +52,24 @@ class StepResult:
         A sentence, as on the command line.
     columns : tuple of str
     rows : tuple of tuple
+    lines : tuple of str
+        Further sentences, as on the command line.
+    warnings : tuple of str
+        What was left out, or is in doubt.
+    notes : tuple of str
+        What was assumed.
+    written : str
+        The files in the folder of the analysis that were written.
     """
 
     value: Any
     headline: str
     columns: tuple[str, ...]
     rows: tuple[tuple, ...] = field(repr=False)
+    lines: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    written: str = ""
 
     def to_frame(self) -> Any:
         """The table as a pandas.DataFrame."""
@@ -144,8 +160,9 @@ def failures(
     from safe_dnn.dnn.failures import collect_failures, find_failures
     from safe_dnn.dnn.group_columns import hold_out_of
     from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.pipeline.explaining import explain_collected
-    from safe_dnn.pipeline.summary_lines import failures_summary
+    from safe_dnn.pipeline.analysis import Analysis
+    from safe_dnn.pipeline.explaining import explain_collected, since_earlier
+    from safe_dnn.pipeline.summary_lines import earlier_lines, failures_summary, left_out, spot_lines
     from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
     from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
 
@@ -179,8 +196,74 @@ def failures(
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
     paths, names = found.paths, ("image", answers.target, "predicted", "right", answers.kind)
     interval = accuracy_interval(right, groups_of_test(folder, found.root, paths, right))
-    tested = Tested(found, found.accuracy, *interval, explain_collected(folder))
-    return StepResult(tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)))
+    spots, doubts = why = explain_collected(folder)
+    tested = Tested(found, found.accuracy, *interval, why)
+    lines = (*(spot_lines(spots) if spots is not None else ()), *earlier_lines(since_earlier(folder)))
+    table = "" if spots is None or Analysis(folder).there else ", weak_spots.csv"
+    return StepResult(
+        tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)), lines,
+        (*left_out(found.skipped), *(f"reasons: {one}" for one in doubts)), found.notes,
+        f"{'objects/, ' if boxes else ''}failures/, failures.csv, predictions.csv, accuracy.json{table}",
+    )  # fmt: skip
+
+
+def reasons(
+    predictions: StrPath, out: StrPath = ".", *, parameters: StrPath | None = None, **options: Any
+) -> StepResult:
+    """Find the conditions under which a network fails by tables alone, without features or clusters.
+
+    Parameters
+    ----------
+    predictions : path
+        The network's answers to its test images.
+    parameters : path, optional
+        As for `pipeline.explaining.find_reasons`.
+    options
+        `pipeline.run_record.GivenAnswers`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `pipeline.explaining.Conditions`; its table has the weak spots.
+
+    Raises
+    ------
+    SAFEError
+        As of `find_reasons`.
+    """
+    from safe_dnn.pipeline.explaining import find_reasons
+    from safe_dnn.pipeline.run_record import GivenAnswers
+    from safe_dnn.pipeline.summary_lines import spot_lines
+    from safe_dnn.rccs.spots.figures import row_of
+    from safe_dnn.reasons.comparison import doubts_on
+    from safe_dnn.reasons.known_groups import notes_of
+
+    folder, (tables,) = path_of(out, "an output folder"), _settings(options, GivenAnswers, predictions=predictions)
+    tested, found = find_reasons(tables, folder, parameters=parameters)
+    rows = tuple((spot.conditions, *row_of(spot.figures)) for spot in found.spots)
+    return StepResult(
+        found, f"{(~tested.right).mean():.1%} of {count(len(tested.paths), 'image')} are wrong",
+        ("conditions", *FIGURES), rows, tuple(spot_lines(found.spots)),
+        (*tested.doubts, *doubts_on(found.spots), *tested.notes, *found.known.notes, *notes_of(found.groups)),
+        written="weak_spots.csv, rates.csv",
+    )  # fmt: skip
+
+
+def crops(info: StrPath, results: StrPath, images: StrPath, out: StrPath = ".", *, score: Number = 0.05) -> StepResult:
+    """Cut a detector's detections out of improvement images, for `select`; as `dnn.detection.converter.cut_detections`.
+
+    The table has the crops.
+    """
+    from safe_dnn.dnn.detection.converter import cut_detections
+    from safe_dnn.pipeline.summary_lines import left_out
+
+    seen = cut_detections(info, results, images, path_of(out, "an output folder"), score=score)
+    images_of = {one.image for one in seen.crops}
+    headline = f"{count(len(seen.crops), 'detection')} cut out of {count(len(images_of), 'image')}"
+    rows = tuple((one.name, one.image) for one in seen.crops)
+    return StepResult(
+        seen, headline, ("crop", "image"), rows, (), tuple(left_out(seen.skipped)), seen.notes, "objects/"
+    )
 
 
 class Explained(NamedTuple):
@@ -214,7 +297,7 @@ def cluster(
     stream : callable, optional
         As for `FE.extract_features`.
     then : callable, optional
-        Called with the RCCs before they are compared, which takes longer.
+        Called with the result for the RCCs alone before they are compared, which takes longer.
     options
         `pipeline.generation.ClusteringSettings`, with `pipeline.run_record.GivenAnswers`.
 
@@ -230,37 +313,46 @@ def cluster(
     SAFEError
         As of `generate_clusters` and `pipeline.explaining.explain_failures`.
     """
+    from safe_dnn.pipeline.analysis import Analysis
     from safe_dnn.pipeline.explaining import explain_failures
     from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-    from safe_dnn.pipeline.summary_lines import cluster_summary
-    from safe_dnn.rccs.profiles import load_profiles
+    from safe_dnn.pipeline.summary_lines import cluster_summary, rate_lines
     from safe_dnn.rccs.spots.figures import row_of
 
     folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
     clusters = generate_clusters(images, folder, settings, stream=stream)
-    then(clusters)
+    then(_clustered(clusters, folder))
     compared = explain_failures(folder, weights=settings.weights, stream=stream)
-    reasons = listed_reasons(folder)
-    texts: dict[int | None, str] = {profile.rcc: profile.text for profile in load_profiles(folder)}
-    rows = (
-        (one.name, one.where or texts.get(one.rcc, ""), len(one.images), *row_of(one.figures), one.fails_more)
-        for one in reasons
+    found = Analysis(folder)
+    rows = tuple(
+        (one.name, one.where or found.profile_of(one.rcc), len(one.images), *row_of(one.figures), one.fails_more)
+        for one in found.listed
     )
-    columns = ("reason", "what", "images", "tested", "wrong", "rate", "low", "high", "more")
-    return StepResult(Explained(clusters, reasons, compared), cluster_summary(clusters), columns, tuple(rows))
+    value = Explained(clusters, found.listed, compared)
+    columns = ("reason", "what", "images", *FIGURES, "more")
+    headline = cluster_summary(clusters)
+    if not compared:
+        unused = NO_GROUPS if settings.answers.group else ""
+        return StepResult(value, headline, columns, rows, warnings=(unused,))
+    doubts = (found.problem, *(found.reasons.comparison.notes if found.reasons.comparison else ()))
+    written = "rcc_rates.csv, weak_spots.csv"
+    return StepResult(value, headline, columns, rows, tuple(rate_lines(found)), doubts, written=written)
 
 
-def listed_reasons(folder: Path) -> list[Any]:
-    """All reasons of the analysis in a folder, with what is said of them (see `reasons.listed`); none without RCCs."""
-    from safe_dnn.pipeline.word_reasons import present_reasons
-    from safe_dnn.rccs.review.review import load_review
-    from safe_dnn.reasons.register import register_of
-    from safe_dnn.store.runs import CLUSTERS, present_runs
+def _clustered(clusters: Any, folder: Any) -> StepResult:
+    """RCCs before they are compared with images that are right."""
+    from safe_dnn.pipeline.analysis import Analysis
+    from safe_dnn.pipeline.run_record import lost_notes, notes_of
+    from safe_dnn.pipeline.summary_lines import cluster_lines, cluster_summary, left_out
+    from safe_dnn.rccs.clusters import rccs_of
 
-    if CLUSTERS not in present_runs(folder):
-        return []
-    review = load_review(folder)
-    return [entry.about for entry in register_of(folder, review, present_reasons(folder, review), {})]
+    found = Analysis(folder)
+    doubts = (clusters.extractor.notice, *left_out(clusters.skipped), *notes_of(folder), lost_notes(folder))
+    rows = tuple((f"RCC {rcc}", found.profile_of(rcc), int(clusters.sizes[rcc])) for rcc in rccs_of(clusters))
+    return StepResult(
+        clusters, cluster_summary(clusters), ("reason", "what", "images"), rows, tuple(cluster_lines(found)), doubts,
+        written=f"labels.txt, gifs/{', rcc_profiles.csv' if found.profiles else ''}",
+    )  # fmt: skip
 
 
 def select(improvement: StrPath, out: StrPath = ".", *, stream: Any = None, **options: Any) -> StepResult:
@@ -286,14 +378,54 @@ def select(improvement: StrPath, out: StrPath = ".", *, stream: Any = None, **op
         As of `pipeline.generation.select_images`.
     """
     from safe_dnn.pipeline.generation import Likely, select_images
-    from safe_dnn.pipeline.summary_lines import selection_summary
+    from safe_dnn.pipeline.summary_lines import left_out, selection_summary
     from safe_dnn.rccs.unsafe_set import UnsafeImage
-    from safe_dnn.selection import SelectionSettings
+    from safe_dnn.selection import SelectionSettings, chosen_by_model
 
     folder, (settings, likely) = path_of(out, "an output folder"), _settings(options, SelectionSettings, Likely)
     unsafe = select_images(improvement, folder, settings, likely=likely, stream=stream)
     rows = tuple(image[:-1] for image in unsafe.images)  # without the digest
-    return StepResult(unsafe, selection_summary(unsafe), UnsafeImage._fields[:-1], rows)
+    return StepResult(
+        unsafe, selection_summary(unsafe), UnsafeImage._fields[:-1], rows,
+        (unsafe.formula, chosen_by_model(unsafe), unsafe.labels), tuple(left_out(unsafe.skipped)),
+        written="IS_filenames.txt, unsafe_set.csv",
+    )  # fmt: skip
+
+
+def label(out: StrPath = ".", **options: Any) -> StepResult:
+    """Label the unsafe set by a table, by class folders, or by what was typed into `unsafe_set.csv`.
+
+    Parameters
+    ----------
+    options
+        `training.labels.Labelling`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `rccs.unsafe_set.UnsafeSet`; its table has the images with their labels.
+
+    Raises
+    ------
+    SAFEError
+        There is no unsafe set, or as of `training.labels.label_unsafe_set`.
+    """
+    from safe_dnn.pipeline.analysis import Analysis
+    from safe_dnn.store.output_folder import writing
+    from safe_dnn.training.labels import Labelling, label_unsafe_set, save_labels, take_typed_labels
+
+    folder, (labelling,) = path_of(out, "an output folder"), _settings(options, Labelling)
+    take_typed_labels(folder)
+    with writing(folder):
+        analysis = Analysis(folder)
+        classes = analysis.failures.known_classes if analysis.failures_key else ()
+        sources = {"improvement": labelling.improvement, "labels": labelling.labels}
+        unsafe = label_unsafe_set(analysis.unsafe, classes, **sources)
+        save_labels(unsafe, folder)
+    n = sum(bool(image.label) for image in unsafe.images)
+    rows = tuple((image.image, image.label) for image in unsafe.images)
+    headline = f"{n:,} of {count(len(unsafe.images), 'image')} labelled"
+    return StepResult(unsafe, headline, ("image", "label"), rows, written="unsafe_set.csv")
 
 
 def retrain(
@@ -325,22 +457,221 @@ def retrain(
     """
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.retraining import retrain_apart
-    from safe_dnn.pipeline.summary_lines import retraining_summary
-    from safe_dnn.training.certainty import with_intervals
     from safe_dnn.training.finetuning import UNWATCHED
     from safe_dnn.training.material import ImageSets
-    from safe_dnn.training.result import shares_by_reason
     from safe_dnn.training.settings import Wishes
 
     images, wishes, dnn = _settings(options, ImageSets, Wishes, DnnOptions, train=train, test=test)
     folder = path_of(out, "an output folder")
     result = retrain_apart(model, images, folder, options=dnn, wishes=wishes, watch=watch or UNWATCHED)
+    return _retrained(result, folder, "retrained.keras, retraining.json")
+
+
+def compare(before: StrPath, after: StrPath, test: StrPath, out: StrPath = ".", **options: Any) -> StepResult:
+    """Compare a network before and after it was retrained elsewhere, by tables of its answers.
+
+    Parameters
+    ----------
+    before, after, test : path
+        As for `training.compared.compare_answers`.
+    options
+        `dnn.model.DnnOptions`.
+
+    Returns
+    -------
+    StepResult
+        As of `retrain`.
+
+    Raises
+    ------
+    SAFEError
+        As of `compare_answers`.
+    """
+    from safe_dnn.dnn.failures import checked
+    from safe_dnn.dnn.model import DnnOptions
+    from safe_dnn.training.compared import compare_answers
+
+    folder, (dnn,) = path_of(out, "an output folder"), _settings(options, DnnOptions)
+    result = compare_answers(before, after, test, folder, options=checked(dnn))
+    return _retrained(result, folder, "retraining.json")
+
+
+def _retrained(result: Any, folder: Any, written: str) -> StepResult:
+    from safe_dnn.pipeline.analysis import Analysis
+    from safe_dnn.pipeline.summary_lines import left_out, retraining_details, retraining_summary
+    from safe_dnn.training.certainty import with_intervals
+    from safe_dnn.training.result import shares_by_reason
+
+    analysis = Analysis(folder)
+    listed = analysis.listed if analysis.there else []
     classes = ((f"class {one.name}", one, ends) for one, ends in with_intervals(result.per_class, result.by_group))
-    known = shares_by_reason(listed_reasons(folder), result)
+    known = shares_by_reason(listed, result)
     ends_of = dict(with_intervals([share for _, share, _ in known]))
-    reasons = ((reason.title, share, ends_of[share]) for reason, share, _ in known)
-    rows = tuple((name, *share[1:], *ends) for name, share, ends in (*classes, *reasons))
-    return StepResult(result, retraining_summary(result), ("of", "images", "before", "after", "low", "high"), rows)
+    found = ((reason.title, share, ends_of[share]) for reason, share, _ in known)
+    rows = tuple((name, *share[1:], *ends) for name, share, ends in (*classes, *found))
+    lines = tuple(f"  {line}" for line in retraining_details(result, listed))
+    return StepResult(
+        result, retraining_summary(result), ("of", "images", "before", "after", "low", "high"), rows, lines,
+        tuple(left_out(result.skipped)), result.assumptions, written,
+    )  # fmt: skip
+
+
+def confirm(
+    predictions: StrPath, tested: StrPath, out: StrPath = ".", *, after: StrPath | None = None,
+    weights: StrPath | None = None, **options: Any,
+) -> StepResult:  # fmt: skip
+    """Confirm or refute the reasons on a fresh test set, which they were not found with.
+
+    Parameters
+    ----------
+    predictions, tested : path
+        The network's answers to the fresh images, and these.
+    after, weights
+        As for `pipeline.confirmation.confirm`.
+    options
+        `pipeline.run_record.GivenAnswers`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `pipeline.confirmation.Confirmation`; its table has a sentence for each reason.
+
+    Raises
+    ------
+    SAFEError
+        As of `pipeline.confirmation.confirm`.
+    """
+    from safe_dnn.pipeline import confirmation
+    from safe_dnn.pipeline.run_record import GivenAnswers
+
+    folder = path_of(out, "an output folder")
+    (given,) = _settings(options, GivenAnswers, predictions=predictions, tested=tested)
+    found = confirmation.confirm(folder, given, after=after, weights=weights)
+    none = "" if found.verdicts else "Nothing to confirm: no weak spot, and no RCC that fails more often"
+    later = ("With the later model:", *(f"  {text}" for text in found.closed)) if found.closed else ()
+    return StepResult(
+        found, none, ("verdict",), tuple((text,) for text in found.verdicts), (*found.verdicts, *later), found.notes,
+        written=f"confirmation.csv{', closure.csv' if found.closed else ''}",
+    )  # fmt: skip
+
+
+def probe(
+    out: StrPath = ".", *, model: StrPath | None = None, reason: tuple[str, ...] = (), **options: Any
+) -> StepResult:
+    """Test whether a reason causes failures, by changing the pixels of images.
+
+    Parameters
+    ----------
+    model : path, optional
+        As for `pipeline.asking.asking`.
+    reason : tuple of str
+        Names of reasons, such as `RCC 0`; by default those that fail more often.
+    options
+        `dnn.model.DnnOptions`.
+
+    Returns
+    -------
+    StepResult
+        Its value is a list of `reasons.probes.Probe`; its table has a row for each.
+
+    Raises
+    ------
+    SAFEError
+        As of `pipeline.asking.probe_reasons`.
+    """
+    from safe_dnn.dnn.model import DnnOptions
+    from safe_dnn.pipeline.asking import probe_reasons
+
+    (dnn,) = _settings(options, DnnOptions)
+    found = probe_reasons(path_of(out, "an output folder"), reason, model=model, options=dnn)
+    rows = tuple((", ".join(filter(None, (one.reason, one.where))), one.text) for one in found)
+    return StepResult(
+        found, "", ("reason", "finding"), rows, tuple(f"{name}: {text}" for name, text in rows), written="probes.csv"
+    )
+
+
+def heatmaps(
+    out: StrPath = ".", *, model: StrPath | None = None, reason: tuple[str, ...] = (), **options: Any
+) -> StepResult:
+    """Show where the network looks in the failing images of each reason, and in right ones of the same classes.
+
+    Parameters
+    ----------
+    model, reason, options
+        As for `probe`; by default all reasons.
+
+    Returns
+    -------
+    StepResult
+        Its value is a dict of `pipeline.asking.Heatmap` by reason; its table has a row for each.
+
+    Raises
+    ------
+    SAFEError
+        As of `pipeline.asking.look`.
+    """
+    from safe_dnn.dnn.model import DnnOptions
+    from safe_dnn.pipeline.asking import HEATMAPS_FOLDER, look
+
+    (dnn,) = _settings(options, DnnOptions)
+    found = look(path_of(out, "an output folder"), reason, model=model, options=dnn)
+    rows = tuple((name, one.text) for name, one in found.items())
+    lines = tuple(f"{name}: {text}" for name, text in rows)
+    return StepResult(found, "", ("reason", "where"), rows, lines, written=f"{HEATMAPS_FOLDER}/")
+
+
+def word(
+    word: str = "", out: StrPath = ".", *, next: int | None = None, tags: StrPath | None = None,
+    likely: StrPath | None = None, weights: StrPath | None = None,
+) -> StepResult:  # fmt: skip
+    """Tag a sample of test images with a word, and estimate the error rate on images that have it.
+
+    Parameters
+    ----------
+    word : str
+        What one sees, such as `baby`; `next` and `tags` begin a new one. By default all words.
+    next : int, optional
+        The table has so many images to answer.
+    tags : path, optional
+        Answers to take, as for `pipeline.tagging.answers_in`.
+    likely : path, optional
+        The table has the images of this folder or list, sorted by predicted probability; as many as `next` says.
+    weights
+        As for `cluster`.
+
+    Returns
+    -------
+    StepResult
+        Its value is a list of `pipeline.tagging.Tagging`.
+
+    Raises
+    ------
+    SAFEError
+        As of the functions of `pipeline.tagging`.
+    """
+    from safe_dnn.pipeline import tagging
+    from safe_dnn.words.tags import load_words
+
+    folder = path_of(out, "an output folder")
+    if not word:
+        words = [*tagging.all_words(folder).values()]
+        rows: tuple[tuple, ...] = tuple((one.word.name, one.text) for one in words)
+        return StepResult(words, "", ("word", "known"), rows, tuple(text for _, text in rows))
+    if (next or tags) and " ".join(word.split()) not in load_words(folder):
+        tagging.begin(folder, word)
+    found = tagging.open_tagging(folder, word)
+    if tags:
+        found = tagging.answer(found, tagging.answers_in(tags, found))
+    if likely:
+        chances = tagging.likely(found, likely, weights=weights)[:next]
+        rows = tuple((image, f"{chance:.4f}") for image, chance in chances)
+        return StepResult([found], "", ("image", "likely_by_the_probe_alone"), rows)
+    if next is None:
+        return StepResult([found], found.text, ("image", "answer"), (), written=found.word.file if tags else "")
+    if not 0 < next <= len(found.tested.paths):
+        raise SAFEError(f"Expected 1 to {len(found.tested.paths):,} images. Received: {next}.").about("next")
+    found, images = tagging.next_images(found, next, weights=weights)
+    return StepResult([found], "", ("image", "answer"), tuple((image, "") for image in images))
 
 
 def check(
@@ -387,7 +718,131 @@ def check(
     n_shown = sum(one.verdict == HOLDS for one in required)
     headline = f"{n_shown} of {count(len(required), 'requirement')} shown to hold"
     columns = ("requirement", "verdict", "tested", "wrong", "rate", "low", "high", "limit")
-    return StepResult(checked, headline, columns, rows)
+    lines = [case.text for case in checked.cases]
+    if no_worse:
+        compared = [case for case in checked.cases if case.kind == "no worse"]
+        worse = sum(bool(case.failure) for case in compared)
+        lines.append(f"Worse for {worse} of {len(compared):,} reasons and classes")
+    return StepResult(checked, headline, columns, rows, tuple(lines), checked.notes)
+
+
+def register(
+    out: StrPath = ".", *, missing: bool = False, read: StrPath | None = None, apply: bool = False
+) -> StepResult:
+    """Write the register and the scope for a safety case, or read edited ones back.
+
+    Parameters
+    ----------
+    missing : bool
+        Write nothing; the table has the reasons that lack what a safety case would ask for.
+    read : path, optional
+        A register or scope that was edited: the value is what it changes.
+    apply : bool
+        Take these changes over.
+
+    Returns
+    -------
+    StepResult
+        Its value is a list of `reasons.register.Entry`, or of `Change`.
+
+    Raises
+    ------
+    SAFEError
+        As of `pipeline.exports.write_register`, `reasons.register.changes_in` and `take_over`.
+    """
+    from safe_dnn.pipeline.analysis import Analysis
+    from safe_dnn.pipeline.exports import write_register
+    from safe_dnn.rccs.review.journal import Maker, newest
+    from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry, take_over
+
+    folder = path_of(out, "an output folder")
+    if read:
+        maker = Maker(last_entry=newest(folder))
+        changes = changes_in(path_of(read, "a register"), Analysis(folder).register, scope_entry(folder))
+        if apply:
+            take_over(folder, changes, maker=maker)
+        n, lines = count(len(changes), "change"), tuple(one.text for one in changes)
+        headline = f"Taken over: {n}" if apply else f"{n}; nothing was taken over"
+        return StepResult(changes, headline, ("change",), tuple((text,) for text in lines), lines)
+    entries = Analysis(folder).register if missing else write_register(folder)
+    lacking = [entry for entry in entries if entry.missing]
+    named: dict[str, list[str]] = {}
+    for entry in lacking:
+        named.setdefault("; ".join(entry.missing), []).append(entry.reason)
+    lines = tuple(f"{', '.join(reasons)}: {text}" for text, reasons in named.items())
+    n = count(len(entries), "reason")
+    headline = f"{len(lacking)} of {n} lack what a safety case would ask for" if missing else n
+    rows = tuple((one.reason, one.where, one.note.verdict, "; ".join(one.missing)) for one in entries)
+    return StepResult(
+        lacking if missing else entries, headline, ("reason", "where", "verdict", "missing"), rows, lines,
+        written="" if missing else f"{REGISTER_FILE}, scope.csv",
+    )  # fmt: skip
+
+
+def export(
+    out: StrPath = ".", *, to: StrPath | None = None, rcc: tuple[int, ...] = (), labelled: StrPath | None = None,
+    **options: Any,
+) -> StepResult:  # fmt: skip
+    """Copy the images to a folder per RCC, with a table and the report; or the labelled unsafe set to class folders.
+
+    Parameters
+    ----------
+    to : path, optional
+        As for `pipeline.exports.export_results`; by default the folder `export` of the analysis.
+    rcc : tuple of int
+        Only these RCCs.
+    labelled : path, optional
+        A new folder for the labelled images of the unsafe set instead.
+    options
+        `training.labels.Labelling`, with `labelled`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `pipeline.exports.Export`.
+
+    Raises
+    ------
+    SAFEError
+        As of `export_results` and `pipeline.exports.export_labelled_set`, or what is given does not go together.
+    """
+    from safe_dnn.pipeline.exports import EXPORT_FOLDER, export_labelled_set, export_results
+    from safe_dnn.pipeline.summary_lines import left_out
+    from safe_dnn.training.labels import Labelling
+
+    folder, (labelling,), unlabelled = path_of(out, "an output folder"), _settings(options, Labelling), 0
+    if labelled and (to or rcc):
+        raise SAFEError("Expected either labelled images or RCCs. Received both.").about("labelled", "to", "rcc")
+    if not labelled and (labelling.improvement or labelling.labels):
+        raise SAFEError("Expected labels with labelled images. Received RCCs.").about("labelled")
+    if labelled:
+        done, unlabelled = export_labelled_set(folder, labelled, labelling)
+    else:
+        done = export_results(folder, to or folder / EXPORT_FOLDER, rccs=rcc or None)
+    without = f"left out, since they have no label: {count(unlabelled, 'image')}" if unlabelled else ""
+    headline, lines = f"{count(done.images, 'image')} exported", (f"Written: {done.path}",)
+    return StepResult(done, headline, ("export",), ((str(done.path),),), lines, (*left_out(done.missing), without))
+
+
+def evidence(out: StrPath = ".") -> StepResult:
+    """Write the SHA-256 of all results and of all that they rest on, as `pipeline.exports.write_evidence`."""
+    from safe_dnn.pipeline.exports import write_evidence
+
+    lines = tuple(write_evidence(path_of(out, "an output folder")))
+    rows = tuple((line,) for line in lines)
+    return StepResult(lines, "", ("input",), rows, lines, written="SHA256SUMS, evidence.txt")
+
+
+def verify(out: StrPath = ".") -> StepResult:
+    """Check that nothing has changed since evidence was written, and that nothing is new.
+
+    The value and the table are the differences, as of `pipeline.exports.verify`.
+    """
+    from safe_dnn.pipeline import exports
+
+    found = exports.verify(path_of(out, "an output folder"))
+    headline = "" if found else "All is as the evidence says"
+    return StepResult(found, headline, ("kind", "file"), tuple(found), tuple(f"{kind}: {name}" for kind, name in found))
 
 
 def report(out: StrPath = ".") -> StepResult:

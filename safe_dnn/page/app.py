@@ -30,7 +30,7 @@ from safe_dnn.page.missing_folder import MovedView
 from safe_dnn.page.picker import lay_out_picker
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
-from safe_dnn.page.results import Results, check_places
+from safe_dnn.page.results import Results
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.page.serving.connections import AT_THE_ROOT, LOOPBACK, Outside, answer
 from safe_dnn.page.serving.door import Page
@@ -41,6 +41,7 @@ from safe_dnn.page.settings import Opened, PageSettings, find_example, of_reques
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS, lay_out_steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.page.uploading import lay_out_upload
+from safe_dnn.pipeline.analysis import check_places
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
 from safe_dnn.support.errors import SAFEError, confined, existing_folder, path_of

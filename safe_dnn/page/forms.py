@@ -16,11 +16,11 @@ from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import OPENING
-from safe_dnn.page.results import Marks
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.pipeline.analysis import Analysis, Marks
 from safe_dnn.store.database import append, changing, entries, reading
 from safe_dnn.store.places import absolute, relative
-from safe_dnn.store.runs import CLUSTERS, present_runs
+from safe_dnn.store.runs import CLUSTERS
 from safe_dnn.support.errors import SAFEError, quoted
 from safe_dnn.training.labels import take_typed_labels, typed_text
 
@@ -37,7 +37,7 @@ def remember(out: Path, tab: str, fields: Mapping[str, str | bool | None]) -> No
     # If nothing can be written, the work itself reports it.
     with contextlib.suppress(SAFEError, OSError):
         if remembered(out, tab) != {name: value for name, value in kept.items() if value is not None}:
-            run = present_runs(out).get(CLUSTERS)
+            run = Analysis(out).runs.get(CLUSTERS)
             with changing(out) as db:
                 value = {name: _without_folder(typed, out) for name, typed in kept.items()}
                 append(db, FORM, tab, value, run=run.clusters if run else "")
@@ -48,7 +48,7 @@ def remembered(out: Path, tab: str) -> dict[str, str | bool]:
 
     Empty if there are none.
     """
-    run = present_runs(out).get(CLUSTERS)
+    run = Analysis(out).runs.get(CLUSTERS)
     clusters = run.clusters if run else ""
     home = clusters.partition(" ")[2]
     with reading(out) as db:
@@ -282,7 +282,7 @@ class FormTab:
 
     def _now(self) -> Marks:
         """What of the folder the tab depends on."""
-        return self._settings.results.marks()
+        return self._settings.results.latest.marks
 
     def _result_of(self, marks: Marks) -> tuple:
         """What of `_now` says whether the result is another one."""

@@ -14,7 +14,8 @@ from typing import Any, NamedTuple, cast
 
 from safe_dnn.page.analyses import MOST_ANALYSES, TOP, Where, address_of, folder_of, title_of
 from safe_dnn.page.jobs import Jobs, Turn
-from safe_dnn.page.results import Results, check_places
+from safe_dnn.page.results import Results
+from safe_dnn.pipeline.analysis import check_places
 from safe_dnn.store.database import speaking
 from safe_dnn.support.errors import SAFEError, confined, is_within, path_of, quoted
 from safe_dnn.support.files import DAMAGED, caching_in

@@ -8,15 +8,13 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
-from safe_dnn.dnn.failures import load_failures
 from safe_dnn.page.assets import script
-from safe_dnn.page.collected import are_earlier
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.messages import AWAY
-from safe_dnn.page.results import Results
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.pipeline.analysis import LABELS, NOTES, Analysis
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
-from safe_dnn.rccs.unsafe_set import load_unsafe_set
+from safe_dnn.store.runs import SELECTION
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.training.labels import label_unsafe_set, unlabelled
@@ -80,46 +78,46 @@ class Steps:
             `done`, the tabs whose step has a result that belongs to the RCCs at hand; `next`, the tab to go on with,
             or an empty text (an empty analysis asks by itself); `text`, what there is to do there.
         """
-        results = self._settings.results
-        stamp = results.stamp + results.notes_stamp + results.labels_stamp + results.stamp_of(REPORT_FILE)
+        latest = self._settings.results.latest
+        stamp = latest.stamp + latest.stamp_of(NOTES, SELECTION, LABELS, REPORT_FILE)
         found = self._look(self._settings.out, stamp)
         return {**found, "next": ""} if self._settings.jobs.running else found  # it may be what is being done
 
     def _look_at(self, out: Path, stamp: str) -> dict[str, Any]:
         """What a folder with a stamp holds."""
-        results = self._settings.results
-        there = results.there and not are_earlier(self._settings)
-        selected = there and results.holds_unsafe_set()
+        latest = self._settings.results.latest
+        there = latest.there and not latest.is_outdated
+        selected = there and latest.is_selected
         is_done = {
             FAILURES_TAB: (out / ACCURACY_FILE).is_file(),
             CLUSTERS_TAB: there,
             UNSAFE_TAB: selected,
-            LABELS_TAB: selected and _is_labelled(out),
-            RETRAINING_TAB: there and results.holds_retraining(),
+            LABELS_TAB: selected and _is_labelled(latest),
+            RETRAINING_TAB: there and latest.is_retrained,
             REPORT_TAB: there and (out / REPORT_FILE).is_file(),
         }
         done = [tab for tab in TABS if is_done[tab]]
         following = _next(done)
         # Verdicts say for which reasons no images are chosen, and are what the report quotes.
-        if there and following in (UNSAFE_TAB, REPORT_TAB, "") and not _is_judged(results):
+        if there and following in (UNSAFE_TAB, REPORT_TAB, "") and not _is_judged(latest):
             following = CLUSTERS_TAB
         following = following if done else ""
         return {"done": done, "next": following, "text": TABS[following].next if following else ""}
 
 
-def _is_labelled(out: Path) -> bool:
+def _is_labelled(latest: Analysis) -> bool:
     """Whether every image of the unsafe set has a label, or lies in the folder of its class."""
     try:
-        unsafe = load_unsafe_set(out)
-        return not (unlabelled(unsafe) and unlabelled(label_unsafe_set(unsafe, load_failures(out).known_classes)))
+        unsafe = latest.unsafe
+        return not (unlabelled(unsafe) and unlabelled(label_unsafe_set(unsafe, latest.failures.known_classes)))
     except SAFEError:
         return False
 
 
-def _is_judged(results: Results) -> bool:
+def _is_judged(latest: Analysis) -> bool:
     """Whether each reason to judge is, or they are damaged, which their tab says."""
     with contextlib.suppress(SAFEError):
-        return all(reason.note.verdict for reason in results.state().listed if reason.to_judge)
+        return all(reason.note.verdict for reason in latest.listed if reason.to_judge)
     return True
 
 

@@ -29,13 +29,12 @@ from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.predictions import LabelledImages, Predictions, class_folders, judge
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.extractor import INPUT_SIZE
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.reporting.markup import filled, jpeg_uri
 from safe_dnn.pipeline.run_record import answers_of_run, groups_of, table_of
-from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.answers import ERROR
-from safe_dnn.rccs.profiles import load_profiles
-from safe_dnn.rccs.review.review import Review, load_review
+from safe_dnn.rccs.review.review import Review
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.listed import Reason, chosen, reasons_of
 from safe_dnn.reasons.probes import PROBES_FILE, Images, Probe, images_of, load_probes, probe, probes_text, spread_over
@@ -160,9 +159,11 @@ def asking(
     SAFEError
         There is no such reason, the model is not at hand or has other outputs, or its answers are not known.
     """
-    review = load_review(out)
+    analysis = Analysis(out)
+    analysis.check()
+    review = analysis.review
     root = review.clusters.image_root
-    listed = reasons_of(review, present_reasons(out, review), out, profiles=load_profiles(out))
+    listed = reasons_of(review, analysis.reasons, out, profiles=[*analysis.profiles.values()])
     reasons = chosen(listed, names) if names else listed
     tested, record = answers_of_run(out, review.original), read_record(root.parent / ACCURACY_FILE)
     file = path_of(model, "a model") if model else model_at_hand(root)

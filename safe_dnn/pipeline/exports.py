@@ -35,29 +35,26 @@ from PIL import Image
 
 from safe_dnn import CLONE
 from safe_dnn.dnn.predictions import class_folders
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.report import REPORT_FILE, report_html
-from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, versions
 from safe_dnn.rccs.confidence import by_closeness, confidence, place_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.notes import SCOPE, Note
-from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from safe_dnn.reasons.listed import fresh_verdicts
 from safe_dnn.reasons.register import (
     REGISTER_FILE,
     SCOPE_COLUMNS,
     SCOPE_FILE,
     Entry,
     changes_in,
-    register_of,
     register_text,
     scope_entry,
 )
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import check_own, is_edited, own_files, save_files, working, writing
 from safe_dnn.store.places import absolute
-from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, SELECTION, Run, present_runs
+from safe_dnn.store.runs import CLUSTERS, SELECTION, Run, present_runs
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, may_open, path_of
 from safe_dnn.support.files import encoded, intact, new_folder, prepare_folder, read_record, regular
 from safe_dnn.support.images import FORMATS, UNREADABLE, Skipped, find_images, read_bytes, reason_for
@@ -281,11 +278,13 @@ def export_results(out: Path, to: StrPath, *, rccs: Sequence[int] | None = None,
     SAFEError
         `to` exists or cannot be written, there is nothing to export, or no image can be read.
     """
-    review, extra_files = load_review(out), dict[str, bytes]()
+    analysis, extra_files = Analysis(out), dict[str, bytes]()
+    review = analysis.review
     _check_new(to)
     rows = export_rows(review.clusters, review.notes, rccs=rccs or None)
     if spot:
-        images = present_reasons(out, review).images
+        analysis.check()
+        images = analysis.reasons.images
         if not 0 < spot <= len(images):
             raise SAFEError(f"Expected the rank of a weak spot, from 1 to {len(images)}. Received: {spot}.")
         wanted = {review.clusters.paths[row] for row in images[spot - 1].tolist()}
@@ -490,13 +489,6 @@ def _labelled_rows(unsafe: UnsafeSet) -> list[Row]:
     ]
 
 
-def load_register(folder: Path) -> list[Entry]:
-    """The register of the present clusters of an analysis; a SAFEError if there are none."""
-    review = load_review(folder)
-    fresh = fresh_verdicts(present_runs(folder).get(CONFIRMATION), review)
-    return register_of(folder, review, present_reasons(folder, review), fresh)
-
-
 def write_register(folder: Path) -> list[Entry]:
     """Write `register.csv` and `scope.csv` to the folder of an analysis; what the first one says.
 
@@ -505,7 +497,7 @@ def write_register(folder: Path) -> list[Entry]:
     SAFEError
         There are no clusters, the folder cannot be written to, or a table there has something that is not said yet.
     """
-    entries, scope = load_register(prepare_folder(folder)), scope_entry(folder)
+    entries, scope = Analysis(prepare_folder(folder)).register, scope_entry(folder)
     check_own(folder, REGISTER_FILE, SCOPE_FILE)
     for name in (REGISTER_FILE, SCOPE_FILE):
         if is_edited(folder, name) and (changes := changes_in(folder / name, entries, scope)):

@@ -1,13 +1,24 @@
 """The results of the steps in a line each, for the page and the command line."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.rccs.clusters import RootCauseClusters, headline
-from safe_dnn.rccs.confidence import loose_text, no_steady_groups
+from safe_dnn.pipeline.analysis import Analysis
+from safe_dnn.rccs.clusters import RootCauseClusters, headline, rccs_of
+from safe_dnn.rccs.confidence import (
+    confidence,
+    is_loose,
+    loose_text,
+    no_steady_groups,
+    no_steady_groups_text,
+    percent_down,
+    why_unknown,
+)
+from safe_dnn.rccs.spots.rates import by_excess
+from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.rccs.unsafe_set import UnsafeSet
-from safe_dnn.reasons.listed import MOST_OPEN, Reason
+from safe_dnn.reasons.listed import MOST_OPEN, Reason, baseline, sentence
 from safe_dnn.support.text import count, percent, printable, range_text, rate_text, some
 from safe_dnn.training import certainty
 from safe_dnn.training.before_after import Share
@@ -19,6 +30,52 @@ from safe_dnn.training.result import (
     claim_text,
     shares_by_reason,
 )
+
+LISTED = 10  # RCCs in a line each
+
+
+def left_out(skipped: Iterable[tuple[str, str]]) -> Iterator[str]:
+    """What was left out of some work, and why."""
+    return (f"skipped {printable(path)!r}: {reason}" for path, reason in skipped)
+
+
+def cluster_lines(analysis: Analysis) -> Iterator[str]:
+    """What RCCs are, the largest in a line each, and how they were found."""
+    clusters, rccs = analysis.clusters, rccs_of(analysis.clusters)
+    yield no_steady_groups_text(clusters)
+    for rcc in rccs[:LISTED]:
+        size, confusion = int(clusters.sizes[rcc]), clusters.confusion_of(rcc)
+        loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
+        known = "; ".join(filter(None, (loose, analysis.profile_of(rcc).removesuffix("."), confusion)))
+        yield f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {known}' if known else ''}"
+    if len(rccs) > LISTED:
+        yield f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)"
+    yield clusters.beyond_class.text if clusters.beyond_class else ""
+    yield f"How these were found: {algorithm_summary(clusters)}"
+    yield why_unknown(clusters)
+
+
+def rate_lines(analysis: Analysis) -> Iterator[str]:
+    """Failure rates and weak spots."""
+    reasons, rates = analysis.reasons, analysis.reasons.rates
+    yield sentence(analysis.listed, reasons.base)
+    yield baseline(analysis.listed, reasons.base, reasons.tested, reasons.where_none_holds)
+    yield "Failure rates of images like those of each RCC:"
+    rated = [rcc for rcc in by_excess(rccs_of(analysis.clusters), rates) if rcc in rates]
+    yield from (f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in rated if rates[rcc].verdict == "more")
+    for verdict, text in (
+        ("as often", "As often as comparable images"), ("less", "Less often"), ("too few", "Undecided"),
+    ):  # fmt: skip
+        others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
+        yield f"  {text}: RCC {others}" if others else ""
+    yield from spot_lines(reasons.spots)
+
+
+def spot_lines(spots: Sequence[WeakSpot]) -> Iterator[str]:
+    some = "conditions under which the network fails more often than on comparable images"
+    yield f"Weak spots: {some if spots else 'none, no condition on what is known of the images stands out'}"
+    for rank, spot in enumerate(spots, 1):
+        yield f"  {rank}. {spot.text}{' (may be chance)' if spot.may_be_chance and not spot.doubted else ''}"
 
 
 def cluster_summary(clusters: RootCauseClusters) -> str:

@@ -6,7 +6,6 @@ network clearly fails more often on images that have the word.
 Their figures are estimated from answers; their images are those that somebody has said have the word.
 """
 
-import contextlib
 from collections.abc import Iterator
 from dataclasses import replace
 from math import isnan, nan
@@ -15,35 +14,16 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn.dnn.tested import LABEL, AnsweredImages
-from safe_dnn.pipeline.tagging import Tagging, all_words, answers_to_tag, of_classes, rate, sample_of
+from safe_dnn.pipeline.tagging import Tagging, all_words, of_classes, rate, sample_of
 from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.rccs.review.review import Review
 from safe_dnn.rccs.spots.conditions import Conditions, Literal
 from safe_dnn.rccs.spots.curves import Bin
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
-from safe_dnn.reasons.comparison import Known, Reasons, load_reasons, reasons_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.reasons.comparison import Known, Reasons, reasons_of
 from safe_dnn.words.drawing import YES
 from safe_dnn.words.rates import Sample, WordRate, rate_of
-from safe_dnn.words.tags import ANSWERS, load_words
-
-
-def present_reasons(out: Path, review: Review) -> Reasons:
-    """What was found, and what words say, for RCCs as they are now.
-
-    Words are left out if the network's answers cannot be read any more.
-
-    Raises
-    ------
-    SAFEError
-        As of `reasons.comparison.load_reasons`.
-    """
-    reasons = load_reasons(out, review.original)
-    if reasons.base and load_words(out):
-        with contextlib.suppress(SAFEError):
-            reasons = with_words(reasons, review.original, out, answers_to_tag(out))
-    return reasons.on(review.clusters)
+from safe_dnn.words.tags import ANSWERS
 
 
 def with_words(reasons: Reasons, clusters: RootCauseClusters, out: Path, tested: AnsweredImages) -> Reasons:

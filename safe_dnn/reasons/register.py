@@ -12,10 +12,9 @@ from typing import Any, NamedTuple
 
 from safe_dnn.rccs.review.journal import NOBODY, Maker
 from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, tidy_note
-from safe_dnn.rccs.review.review import Review, folder_tested, load_scope, notes_of_run, set_note
+from safe_dnn.rccs.review.review import load_scope, set_note
 from safe_dnn.rccs.spots.figures import row_of
-from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.reasons.listed import Reason, reasons_of, with_notes
+from safe_dnn.reasons.listed import Reason
 from safe_dnn.reasons.probes import load_probes
 from safe_dnn.store.runs import CLUSTERS, PROBES, present_runs
 from safe_dnn.support.errors import SAFEError
@@ -103,19 +102,18 @@ class Change(NamedTuple):
         return f"{self.entry.reason}: {self.field} {f'“{before}”' if before else 'empty'} → “{self.now}”"
 
 
-def register_of(folder: Path, review: Review, reasons: Reasons, fresh: Mapping[str, str]) -> list[Entry]:
-    """A row for each reason, in the order of `reasons.listed.reasons_of`.
+def register_of(listed: Iterable[Reason], fresh: Mapping[str, str]) -> list[Entry]:
+    """A row for each reason.
 
     Parameters
     ----------
-    folder : Path
-        Of the analysis.
+    listed : iterable of Reason
+        With what is said of them.
     fresh : mapping of str to str
         As of `reasons.listed.fresh_verdicts`.
     """
-    notes, tested = notes_of_run(folder, reasons.spots), folder_tested(folder)
     entries = []
-    for reason in with_notes(reasons_of(review, reasons, folder), review.notes, notes, tested):
+    for reason in listed:
         key = _key(reason.note.subject if reason.spot else reason.subject)
         answer = next((fresh[name] for name in reason.names if name in fresh), "")
         entries.append(Entry(key, reason.name, reason.where, reason.note, answer, reason))

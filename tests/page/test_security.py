@@ -22,8 +22,9 @@ from safe_dnn.page.clusters.edits_and_runs import refreshed
 from safe_dnn.page.clusters.failing_images import MOST_AT_ONCE
 from safe_dnn.page.picker import FIELDS
 from safe_dnn.page.pictures import picture
-from safe_dnn.page.results import Results, check_places
+from safe_dnn.page.results import Results
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES
+from safe_dnn.pipeline.analysis import check_places
 from safe_dnn.pipeline.exports import EVIDENCE_FILE, EXPORT_ZIP, SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
@@ -172,11 +173,11 @@ def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started
     for root in (attacked.root, None):
         with confined(root):
             check_places(out)
-    with confined(tmp_path), pytest.raises(SAFEError, match=r"--root.*holds some of .*failing"):
+    with confined(tmp_path), pytest.raises(SAFEError, match=r"images below .*holds some of .*failing"):
         check_places(out)
     with pytest.raises(SAFEError, match="Name another output folder"):
         serve(out, root=str(tmp_path))
-    with confined(tmp_path), pytest.raises(SAFEError, match="--root"):
+    with confined(tmp_path), pytest.raises(SAFEError, match="Expected results of images below"):
         Results(out).state()
 
 

@@ -6,6 +6,7 @@ import pytest
 
 from safe_dnn.page.app import CLASSES
 from safe_dnn.page.steps import TABS, Steps
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import fingerprint, rccs_of, save_clusters
 from safe_dnn.rccs.review.notes import Note
@@ -37,7 +38,7 @@ def test_what_is_done_leads_to_the_next_step_and_labels_are_once_none_lacks_one(
         assert steps.now()["next"] == "clusters"
         set_note(out, Note(rcc, verdict="unclear"))
     other, run = "1" * 16, fingerprint(clusters)
-    monkeypatch.setattr("safe_dnn.page.steps.load_failures", lambda out: SimpleNamespace(known_classes=("sea",)))
+    monkeypatch.setattr(Analysis, "failures", SimpleNamespace(known_classes=("sea",)))
     sets = ((other, "a", "", "unsafe"), (run, "a", "", "labels"), (run, "a", "sea", "retraining"))
     for of, image, label, after in (*sets, (run, "sea/a", "", "retraining")):  # the last in the folder of its class
         images = (UnsafeImage(image, 0, 0.5, True, label),)

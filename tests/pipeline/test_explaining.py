@@ -8,7 +8,7 @@ from PIL import Image
 
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.features.attributes import ATTRIBUTES
-from safe_dnn.page.results import Results
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs, show_present
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run
 from safe_dnn.pipeline.run_record import notes_of, specified_parameters
@@ -117,7 +117,7 @@ def described(fake_network: FakeNetwork, tmp_path: Path) -> AnsweredCase:
 
 def test_parameters_of_the_test_set_are_known_of_collected_failures(described):
     generate_clusters(described.out / FAILURES, described.out, SETTINGS)
-    columns = Results(described.out).parameters()
+    columns = Analysis(described.out).parameters
     assert (columns["light"] < 0.4).sum() == 12
     assert any("light" in profile.text for profile in load_profiles(described.out))
     assert specified_parameters(described.out) == ""  # found, not given

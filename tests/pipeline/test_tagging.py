@@ -286,7 +286,7 @@ def test_answers_must_be_known_and_images_be_test_images(explained, tmp_path, ca
     with pytest.raises(SAFEError, match="label is known of the images already"):
         begin(explained.out, "label")
     assert main(["word", "dark", "--next", "0", "--out", str(explained.out)]) == 2
-    assert "Expected --next with 1 to 74 images. Received: 0" in capsys.readouterr().err
+    assert "Expected 1 to 74 images. Received: 0 (--next)." in capsys.readouterr().err
     assert sample_of(tagging) is None
 
 

@@ -3,10 +3,9 @@
 import numpy as np
 import pytest
 
-from safe_dnn.pipeline.exports import load_register
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.pipeline.tagging import answer, answers_to_tag, begin, next_images, open_tagging, rate
-from safe_dnn.pipeline.word_reasons import present_reasons
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.listed import LISTED, reasons_of
@@ -30,14 +29,14 @@ def blurred(out):
 
 def listed(out):
     review = load_review(out)
-    return {reason.name: reason for reason in reasons_of(review, present_reasons(out, review), out)}
+    return {reason.name: reason for reason in reasons_of(review, Analysis(out).reasons, out)}
 
 
 def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
     out = explained.out
     before = load_reasons(out, load_review(out).original)
     begin(out, "dark")
-    assert present_reasons(out, load_review(out)).spots == before.spots, "no rate follows yet"
+    assert Analysis(out).reasons.spots == before.spots, "no rate follows yet"
     tagging = asked(out, "blurred", blurred(out))
     found, reason = rate(tagging), listed(out)["word blurred"]
     assert (reason.kind, reason.file) == (LISTED, "word_blurred")
@@ -49,7 +48,7 @@ def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
         f"about {reason.figures.wrong} of {reason.figures.tested} (by {found.tagged} answers) are wrong"
         in reason.spot.text
     )
-    reasons = present_reasons(out, load_review(out))
+    reasons = Analysis(out).reasons
     assert reasons.spots[: len(before.spots)] == before.spots, "the others keep their ranks"
     none_holds = before.where_none_holds
     assert reasons.where_none_holds == none_holds, "which right images have it is not known"
@@ -61,16 +60,16 @@ def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
 def test_what_is_said_of_a_word_is_in_the_register_and_the_report(explained):
     out = explained.out
     asked(out, "blurred", blurred(out))
-    note = next(one for one in load_register(out) if one.reason == "word blurred").note
+    note = next(one for one in Analysis(out).register if one.reason == "word blurred").note
     set_note(out, note._replace(verdict="unsafe", name="out of focus"))
-    (entry,) = [one for one in load_register(out) if one.reason == "word blurred"]
+    (entry,) = [one for one in Analysis(out).register if one.reason == "word blurred"]
     assert (entry.where, entry.note.verdict, entry.note.name) == ("blurred = yes", "unsafe", "out of focus")
     report = write_report(out).read_text(encoding="utf-8")
     assert "out of focus" in report
     assert "answers</span>" in report
     tagging = open_tagging(out, "blurred")
     answer(tagging, [(tag.image, "no") for tag in tagging.tags if tag.answer == "yes"][:1])
-    (entry,) = [one for one in load_register(out) if one.reason == "word blurred"]
+    (entry,) = [one for one in Analysis(out).register if one.reason == "word blurred"]
     assert entry.note.name == "out of focus", "further answers lose nothing that was said"
 
 
@@ -88,5 +87,5 @@ def test_a_word_within_a_class_is_a_reason_only_where_it_matters_within_that_cla
     assert names == ([f"word {named}, {mixed}"] if clear else []), "and no rate of all classes"
     assert f"{named}: how many are wrong differs by class: {mixed if clear else 'night'} 100%, " in text
     assert "are wrong (" not in text
-    curves = present_reasons(explained.out, load_review(explained.out)).curves
+    curves = Analysis(explained.out).reasons.curves
     assert {bar.of_class for bar in curves if bar.column == named} > {"", mixed}

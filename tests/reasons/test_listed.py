@@ -1,6 +1,6 @@
 import pytest
 
-from safe_dnn.pipeline.exports import load_register
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.review.edits import redo_edit, undo_edit
 from safe_dnn.rccs.review.notes import Note
@@ -38,30 +38,30 @@ def test_a_weak_spot_and_the_rcc_with_its_images_are_one_reason(explained):
 
 def test_what_is_said_of_a_reason_is_said_of_both_halves_and_undone_as_one(explained):
     out = explained.out
-    spot = load_register(out)[0].note
+    spot = Analysis(out).register[0].note
     for text in ("da", "dark"):  # as it is typed
         set_note(out, spot._replace(name=text, verdict="unsafe"), twin=0)
     assert load_review(out).notes[0][1:4] == ("dark", "", "unsafe")
-    assert load_register(out)[0].note[1:4] == ("dark", "", "unsafe")
+    assert Analysis(out).register[0].note[1:4] == ("dark", "", "unsafe")
     undo_edit(out)
-    assert load_review(out).notes[0].name == load_register(out)[0].note.name == "da"
+    assert load_review(out).notes[0].name == Analysis(out).register[0].note.name == "da"
     undo_edit(out)
-    assert (load_review(out).notes, load_register(out)[0].note) == ({}, spot)
+    assert (load_review(out).notes, Analysis(out).register[0].note) == ({}, spot)
     redo_edit(out)
-    assert load_review(out).notes[0].verdict == load_register(out)[0].note.verdict == "unsafe"
+    assert load_review(out).notes[0].verdict == Analysis(out).register[0].note.verdict == "unsafe"
 
 
 def test_verdicts_that_were_given_to_both_halves_stay_and_are_shown_where_they_differ(explained):
     out = explained.out
-    spot = load_register(out)[0].note
+    spot = Analysis(out).register[0].note
     set_note(out, Note(0, name="dark", verdict="safe", owner="Ann"))
-    assert load_register(out)[0].note[1:4] == ("dark", "", "safe"), "of the RCC alone"
+    assert Analysis(out).register[0].note[1:4] == ("dark", "", "safe"), "of the RCC alone"
     set_note(out, spot._replace(verdict="unsafe"))
-    reason = load_register(out)[0].about
+    reason = Analysis(out).register[0].about
     assert (reason.note.verdict, reason.note.owner, reason.differing) == ("unsafe", "Ann", {"verdict": "safe"})
     assert "as RCC 0: safe" in report_html(out)
     set_note(out, reason.note._replace(verdict="unclear"), twin=0)
-    reason = load_register(out)[0].about
+    reason = Analysis(out).register[0].about
     assert (reason.note.verdict, reason.differing) == ("unclear", {})
     assert load_review(out).notes[0].owner == "Ann"
 

@@ -4,7 +4,8 @@ import csv
 
 import pytest
 
-from safe_dnn.pipeline.exports import load_register, write_register
+from safe_dnn.pipeline.analysis import Analysis
+from safe_dnn.pipeline.exports import write_register
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.review.edits import merge_rccs, undo_edit
 from safe_dnn.rccs.review.journal import Maker, describe_edit, newest
@@ -53,12 +54,12 @@ def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_
     assert main(["register", "--read", str(table), "--apply", "--user", "Ann", "--out", str(out)]) == 0
     assert {edit.engineer for edit in all_edits(out, load_review(out))} == {"Ann"}
     assert main(["register", "--user", " ", "--out", str(out)]) == 2
-    spot, *_ = load_register(out)
+    spot, *_ = Analysis(out).register
     assert (spot.note.verdict, spot.note.measure, spot.note.note) == ("unsafe", "more data", "two\nlines")
     assert spot.missing == ("unsafe, but without: triggering condition, severity or ASIL, owner, status",)
     assert load_review(out).notes[1].owner == "=J. Doe"
     assert load_review(out).notes[0].verdict == "unsafe", "the RCC of the weak spot is judged with it"
-    assert changes_in(table, load_register(out)) == []
+    assert changes_in(table, Analysis(out).register) == []
     assert "Hazard: H3 Gaze lost at night" in report_html(out)
     probed = probes_text([Probe("RCC 0", load_review(out).subjects[1], "")])
     add_run(out, PROBES, {PROBES_FILE: probed}, clusters=present_runs(out)[CLUSTERS].itself)
@@ -74,7 +75,7 @@ def test_what_is_missing_is_told_and_decides_about_the_exit_status(out, capsys):
     assert told == "weak spot 1 (RCC 0): not judged"
     assert last.startswith("1 of ")
     assert not (out / REGISTER_FILE).exists()
-    for entry in load_register(out):
+    for entry in Analysis(out).register:
         set_note(out, entry.note._replace(verdict="safe"), twin=entry.about.rcc if entry.about.twin else None)
     assert main(ask) == 0
 
@@ -85,13 +86,13 @@ def test_a_hypothesis_stands_beside_what_a_fresh_test_set_says_and_neither_overw
     facts = {"edits": 0, "told": [], "closed": [], "notes": [], "images": 1, "wrong": 1}
     add_run(out, CONFIRMATION, {CONFIRMATION_FILE: table}, clusters=run.itself, facts=facts)
     set_note(out, Note(0, hypothesis="glare hides the pupil", belief="confirmed"))
-    both, *_ = load_register(out)
+    both, *_ = Analysis(out).register
     assert (both.reason, both.fresh, both.note.belief) == ("weak spot 1 (RCC 0)", "refuted", "confirmed")
     assert "hypothesis confirmed, but without: refutation criterion" in both.missing
     document = report_html(out)
     assert "Hypothesis: glare hides the pupil<br>State of the hypothesis: confirmed<br>Fresh test set: ref" in document
     merge_rccs(out, 1, 0)
-    assert not any(entry.fresh for entry in load_register(out)), "RCCs were edited since"
+    assert not any(entry.fresh for entry in Analysis(out).register), "RCCs were edited since"
 
 
 def test_what_is_said_is_listed_undone_and_merged_as_all_else(out):
@@ -122,7 +123,7 @@ def test_what_is_said_is_listed_undone_and_merged_as_all_else(out):
 def test_a_table_that_cannot_be_taken_over_is_refused_with_its_line(out, said, problem):
     write_register(out)
     with pytest.raises(SAFEError, match=problem):
-        changes_in(filled_in(out, weak_spot_1=said), load_register(out))
+        changes_in(filled_in(out, weak_spot_1=said), Analysis(out).register)
     with pytest.raises(SAFEError, match=r"of a present reason|must be|may have"):
         write_register(out)
 
@@ -132,17 +133,17 @@ def test_an_unknown_column_and_a_reason_twice_are_refused(out):
     file, text = out / REGISTER_FILE, (out / REGISTER_FILE).read_text()
     file.write_text(text.replace("hazard", "danger", 1))
     with pytest.raises(SAFEError, match=r"Received the columns danger in .*register\.csv"):
-        changes_in(file, load_register(out))
+        changes_in(file, Analysis(out).register)
     file.write_text(text + text.splitlines()[1] + "\n")
     with pytest.raises(SAFEError, match=r"Received: \w+ twice"):
-        changes_in(file, load_register(out))
+        changes_in(file, Analysis(out).register)
 
 
 def test_what_somebody_else_changed_meanwhile_is_not_overwritten(out):
     write_register(out)
     table = filled_in(out, weak_spot_1={"hazard": "mine"})
     maker = Maker(last_entry=newest(out))
-    changes = changes_in(table, load_register(out))
+    changes = changes_in(table, Analysis(out).register)
     set_note(out, Note(0, hazard="theirs"))
     with pytest.raises(SAFEError, match="Changed elsewhere"):
         take_over(out, changes, maker=maker)

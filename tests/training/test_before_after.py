@@ -1,7 +1,7 @@
 import numpy as np
 
-from safe_dnn.api import listed_reasons
 from safe_dnn.dnn.group_columns import HeldOut
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.training import compared
 from safe_dnn.training.before_after import GroupCount, Share, count_by_group, shares_by_rcc
@@ -36,7 +36,7 @@ def test_each_reason_has_its_rates_before_and_after_also_of_images_that_chose_no
         (given.out.parent / name).write_text("\n".join(["image,predicted", *lines]))
     tables = given.out.parent / "before.csv", given.out.parent / "after.csv"
     compared.compare_answers(*tables, given.test, given.out)
-    night, *rccs = shares_by_reason(listed_reasons(given.out), load_retraining(given.out))
+    night, *rccs = shares_by_reason(Analysis(given.out).listed, load_retraining(given.out))
     assert night[0].title == "label = night"
     assert night[1][1:] == (10, 0, 3)
     assert night[2] is not None

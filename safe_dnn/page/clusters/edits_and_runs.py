@@ -15,14 +15,13 @@ from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
 from safe_dnn.page.forms import take_labels
 from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.pictures import oldest, served_folder
-from safe_dnn.page.results import AnalysisState, check_links
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.pipeline.analysis import Analysis, check_links
 from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
 from safe_dnn.pipeline.exports import export_results
 from safe_dnn.pipeline.generation import restore_run
 from safe_dnn.rccs.review.edits import redo_edit, undo_edit
 from safe_dnn.rccs.review.journal import UNKNOWN, describe_edit
-from safe_dnn.rccs.review.review import Review, all_edits
 from safe_dnn.store.runs import earlier_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
@@ -59,20 +58,20 @@ class RunsView:
             self.restore = gr.Button("Open", scale=0, min_width=90, elem_id="restore")
         self.outputs = [self.edits, self.run, self.restore]
 
-    def show_edits(self, review: Review) -> dict:
+    def show_edits(self, results: Analysis) -> dict:
         """What was done and said, the latest first."""
-        edits = all_edits(self._settings.out, review)
+        edits = results.edits
         rows = [(edit.time.removesuffix("+00:00").replace("T", " "), edit.engineer or UNKNOWN, edit) for edit in edits]
         return {self.edits: [[*row, printable(describe_edit(edit, edits))] for *row, edit in reversed(rows)]}
 
-    def show(self, results: AnalysisState) -> dict:
+    def show(self, results: Analysis) -> dict:
         """The state of edits and runs."""
         choices = [
             (f"{run.number} · {run.time[:16].replace('T', ' ')}", run.number)
             for run in earlier_runs(self._settings.out)
         ]
         return {
-            **self.show_edits(results.review),
+            **self.show_edits(results),
             self.run: gr.Dropdown(choices=choices, value=choices[0][1] if choices else None, interactive=bool(choices)),
             self.restore: gr.Button(interactive=bool(choices)),
         }
@@ -93,7 +92,7 @@ class RunsView:
 
         def on_step(rcc: int, spot: object, *parts: object, edit: Callable) -> dict:
             updates = changed(rcc, parts, lambda maker: edit(settings.out, maker=maker), spot)
-            edits = all_edits(settings.out, settings.results.state().review)
+            edits = settings.results.latest.edits
             tell(printable(describe_edit(edits[-1], edits)))
             return updates
 
@@ -106,7 +105,7 @@ class RunsView:
 
         def on_edits(run: str) -> dict:
             try:
-                return self.show_edits(settings.results.state(run).review)
+                return self.show_edits(settings.results.state(run))
             except SAFEError:
                 return gr.skip()  # another run by now, which is told otherwise
 

@@ -21,10 +21,10 @@ from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.grid_view import PER_PAGE, GridView
 from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.pictures import data_uri
-from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news, as_text
-from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of, run_record
+from safe_dnn.pipeline.analysis import Analysis
+from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.confidence import by_closeness, most_similar, near_rcc, place_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
@@ -102,7 +102,7 @@ class ImagesView:
         path = clusters.paths[range(len(clusters.paths))[int(index)]]  # type: ignore[call-overload]  # the caller expects what this raises
         return clusters.image_root / path
 
-    def show(self, results: AnalysisState, rcc: int) -> dict:
+    def show(self, results: Analysis, rcc: int) -> dict:
         """The images of an RCC, those nearest to its core first."""
         clusters = results.clusters
         row_of = {path: row for row, path in enumerate(clusters.paths)}
@@ -116,13 +116,13 @@ class ImagesView:
             self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
         }
 
-    def rename(self, results: AnalysisState) -> gr.HTML:
+    def rename(self, results: Analysis) -> gr.HTML:
         """What the map says of the RCCs; all else stays as it is."""
         rccs = results.clusters.groups
         return gr.HTML(named=as_news(results.run, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
     def show_map(
-        self, results: AnalysisState, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
+        self, results: Analysis, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
         at_once: bool = False,
     ) -> dict:  # fmt: skip
         """The map; computed and stored if it is not yet, which takes seconds.
@@ -146,7 +146,7 @@ class ImagesView:
                 if self._drawn[0] is not original:  # where it cannot be stored, it is drawn once all the same
                     self._drawn = (original, stored_map(self._settings.out, original))
                 positions = self._drawn[1]
-        columns = self._settings.results.columns()
+        columns = self._settings.results.latest.columns
         record = map_record(results.clusters, positions, results.notes, original)
         props: dict[str, Any] = {"record": as_text(record), "seen": results.run}
         value: dict[str, Any] = {}
@@ -161,11 +161,11 @@ class ImagesView:
         return {self.map: gr.HTML(**props), self.colour: _colours(columns, **value)}
 
     def _list(
-        self, results: AnalysisState, rows: list[int], heading: str, page: int = 0, picked: list[int] | None = None
+        self, results: Analysis, rows: list[int], heading: str, page: int = 0, picked: list[int] | None = None
     ) -> dict:
         clusters, picked = results.clusters, picked or []
         hidden = clusters.answers.columns if clusters.answers else {}  # they are told otherwise
-        known = {name: column for name, column in self._settings.results.columns().items() if name not in hidden}
+        known = {name: column for name, column in self._settings.results.latest.columns.items() if name not in hidden}
         return {
             **self.images.show(
                 heading, rows, page, lambda row: _tile(clusters, row, known),
@@ -211,7 +211,7 @@ class ImagesView:
             button.click(partial(self._on_turn, by=by), listed, self.outputs, **VIEW, **IN_TURN)
         self.move.click(self._on_move, [rcc, images.grid, self.to, *window.parts], outputs, **VIEW, **EDITS)
 
-    def _listed(self, sent: object, run: str) -> tuple[AnalysisState, list[int]]:
+    def _listed(self, sent: object, run: str) -> tuple[Analysis, list[int]]:
         """The clusters that a window shows, and those of their images that its script has sent."""
         results = self._settings.results.state(run)
         return results, _rows(sent, len(results.clusters.paths))
@@ -232,7 +232,7 @@ class ImagesView:
     def _on_range(self, sent: object, run: str) -> dict:
         """List the failing images in a range of the curve."""
         results = self._settings.results.state(run)
-        rows = _in_range(self._settings.results.columns(), sent)
+        rows = _in_range(self._settings.results.latest.columns, sent)
         if not rows:
             none = "No failing image is in this range"
             return {**self._list(results, [], none), self.map: gr.HTML(found=_found([], none))}
@@ -241,7 +241,7 @@ class ImagesView:
 
     def _on_colour(self, name: str | None, run: str) -> dict:
         self._settings.results.state(run)  # refuses a window that shows other clusters
-        column = self._settings.results.columns().get(name or "")
+        column = self._settings.results.latest.columns.get(name or "")
         return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name or "", column)))}
 
     def _on_word(self, word: object, run: str) -> dict:
@@ -249,7 +249,7 @@ class ImagesView:
         if not run:  # a window that was just opened asks as well, perhaps before it shows anything
             return gr.skip()
         self._settings.results.state(run)  # refuses a window that shows other clusters
-        columns, by = self._settings.results.columns(), word if isinstance(word, str) else ""
+        columns, by = self._settings.results.latest.columns, word if isinstance(word, str) else ""
         props: dict[str, Any] = {"filters": as_text(map_filters(columns))}
         if by in columns:
             props["shade"] = as_text(map_shades(by, columns[by]))
@@ -291,13 +291,13 @@ class ImagesView:
 
         return self._edited(rcc, parts, edit)
 
-    def show_selection(self, results: AnalysisState, rows: list[int], how: str) -> dict:
+    def show_selection(self, results: Analysis, rows: list[int], how: str) -> dict:
         """Updates that show these images in the grid and mark them on the map."""
         return {**self._selected(results, rows, how), self.map: gr.HTML(found=_found(rows))}
 
-    def show_right(self, results: AnalysisState, spot: int) -> dict:
+    def show_right(self, results: Analysis, spot: int) -> dict:
         """Some images that the network gets right under the condition of a weak spot, given as an index, −1 of none."""
-        compared, run = results.reasons.comparison, self._settings.results.present(COMPARISON)
+        compared, run = results.reasons.comparison, results.runs.get(COMPARISON)
         # Neither before anything was compared, nor of words
         right = compared.right_in_spots if compared else None
         known = run is not None and TESTED_FILE in run.files and right is not None and 0 <= spot < len(right)
@@ -306,13 +306,13 @@ class ImagesView:
         rows = compared.rows[len(compared.failing) :][right[spot]].tolist()
         with reading_file(run, TESTED_FILE) as file:
             paths = read_table(file, "the tested images", own=True).texts("image")
-        root = Path(run_record(self._settings.out)["predictions"]["tested"])
+        root = Path(results.record["predictions"]["tested"])
         pictures = [data_uri(root / paths[row], 128) for row in rows[:MOST_RIGHT]]
         tiles = Markup("").join(Markup("<img alt='' src='{}'>").format(picture) for picture in pictures)
         heading = f"{count(len(rows), 'image')} under this condition that the network gets right"
         return {self.right: Markup("<h3 class='safe-title'>{}</h3>{}").format(heading, tiles) if rows else ""}
 
-    def _selected(self, results: AnalysisState, rows: list[int], how: str) -> dict:
+    def _selected(self, results: Analysis, rows: list[int], how: str) -> dict:
         """Images that were selected or found together, with how many of them each RCC has."""
         labels, counts = np.unique(results.clusters.labels[rows], return_counts=True)
         largest_first = sorted(zip(labels.tolist(), counts.tolist(), strict=True), key=lambda group: -group[1])

@@ -10,10 +10,10 @@ from safe_dnn.dnn.group_columns import FOLDER, PREFIX
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_precision
 from safe_dnn.page.forms import FormView, check_there, example_button, remember, remembered, typed
-from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
 from safe_dnn.page.texts import FORM_LABELS
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.run_record import GivenAnswers, groups_of, specified_parameters, specified_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters
@@ -104,16 +104,16 @@ class ClustersForm(FormView):
         check_there({label.lower(): settings.accept(paths[name]) for label, name, *_ in PATHS if name in paths})
         return images, wanted
 
-    def home_of(self, results: AnalysisState) -> str:
+    def home_of(self, results: Analysis) -> str:
         """The folder of the images of clusters, or their list, as the form shows it."""
         return printable(os.fspath(results.clusters.home))
 
-    def of(self, results: AnalysisState, *, new: bool = False) -> dict:
+    def of(self, results: Analysis, *, new: bool = False) -> dict:
         """The form that clusters were generated with; `new` for a window that was just opened."""
         clusters, out = results.clusters, self._settings.out
         predictions, tested = (printable(text) for text in specified_predictions(out))
         hidden = clusters.answers.columns if clusters.answers else {}
-        known = [printable(name) for name in self._settings.results.parameters() if name not in hidden]
+        known = [printable(name) for name in self._settings.results.latest.parameters if name not in hidden]
         choices = {"aside": known, "group": [*known, PREFIX, FOLDER]}
         values: dict[str, Any] = {
             "folder": self.home_of(results), "reducer": clusters.reducer, "predictions": predictions, "tested": tested,

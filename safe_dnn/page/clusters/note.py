@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text
 from safe_dnn.page.visitors import NAME_OF_WINDOW, visitor_of
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import FIELDS, VERDICTS, Note, judgements, tidy_note
@@ -37,7 +37,7 @@ class About(NamedTuple):
     key : int or str
         Of the reason, as of `reason_list.entry_key`.
     run : str
-        As of `AnalysisState`.
+        As of `Analysis`.
     last_entry : int
         The number of the newest entry.
     saved : list of str
@@ -90,7 +90,7 @@ class NoteView:
         self.parts = [self.visitor, self.about, *fields]
         self.outputs = [self.run, self.about, *fields]
 
-    def show(self, state: AnalysisState, key: int | str, problem: str = "") -> dict:
+    def show(self, state: Analysis, key: int | str, problem: str = "") -> dict:
         """The note on a reason, and why something else was not kept."""
         note = _note_on(state, key)
         about = About(key, state.run, state.number, [getattr(note, field) for field in TYPED])
@@ -169,7 +169,7 @@ def about_of(sent: object) -> About:
     raise SAFEError("The page sent something other than a note. Reload it.")
 
 
-def _note_on(state: AnalysisState, key: int | str) -> Any:
+def _note_on(state: Analysis, key: int | str) -> Any:
     reason = state.reason(key)
     if reason is None and key != NOISE:
         raise SAFEError(CHANGED)

@@ -6,8 +6,8 @@ import gradio as gr
 
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import AWAY
-from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of, look, model_at_hand, probe_reasons
 from safe_dnn.pipeline.reporting.report import probes_html
 
@@ -33,7 +33,7 @@ class QueryView:
         self.answer = gr.HTML(elem_id=f"{elem_id}-answer", elem_classes=AWAY)
         self.outputs = [self.button, self.answer]
 
-    def show(self, state: AnalysisState, subject: str) -> dict:
+    def show(self, state: Analysis, subject: str) -> dict:
         """Updates that show the stored answer about a reason, by its `subject`; empty without a reason."""
         answer = self._stored_answer(state, subject) if subject else ""
         there = subject and state.reasons.base and model_at_hand(state.clusters.image_root)
@@ -52,7 +52,7 @@ class LooksView(QueryView):
 
     question, again, ask = "Where it looks", "Look again", staticmethod(look)
 
-    def _stored_answer(self, state: AnalysisState, subject: str) -> str:
+    def _stored_answer(self, state: Analysis, subject: str) -> str:
         heatmaps = heatmaps_of(self._settings.out, state.review.run, [subject])
         return heatmap_html(heatmaps[subject]) if heatmaps else ""
 
@@ -62,5 +62,5 @@ class ProbeView(QueryView):
 
     question, again, ask = "Is it the cause?", "Ask again", staticmethod(probe_reasons)
 
-    def _stored_answer(self, state: AnalysisState, subject: str) -> str:
+    def _stored_answer(self, state: Analysis, subject: str) -> str:
         return probes_html([probe for probe in state.probes if probe.subject == subject])

@@ -14,8 +14,8 @@ from safe_dnn.page.clusters.split import SplitView
 from safe_dnn.page.events import EDITS, VIEW
 from safe_dnn.page.messages import AWAY, warn
 from safe_dnn.page.pictures import thumbnails
-from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import answer_texts, sample
 from safe_dnn.rccs.confidence import n_near, nearest_rccs
@@ -56,11 +56,11 @@ class RccView:
         self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.five,
                         self.into, self.merge]  # fmt: skip
 
-    def show(self, state: AnalysisState, rcc: int) -> dict:
+    def show(self, state: Analysis, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
         return {**self.show_words(state, rcc), **self.show_pictures(state, rcc)}
 
-    def show_words(self, state: AnalysisState, rcc: int) -> dict:
+    def show_words(self, state: Analysis, rcc: int) -> dict:
         """The heading, and what it may be merged into."""
         nearest = [] if rcc == NOISE else nearest_rccs(state.clusters, rcc, n=state.clusters.n_rccs)
         return {
@@ -72,18 +72,18 @@ class RccView:
             self.merge: gr.Button(interactive=bool(nearest)),
         }  # fmt: skip
 
-    def show_heading(self, state: AnalysisState, rcc: int) -> dict:
+    def show_heading(self, state: Analysis, rcc: int) -> dict:
         """The heading, and what probes say of the RCC."""
         return {self.heading: _heading(state, rcc), **self.probes.show(state, self._subject(state, rcc))}
 
-    def show_looks(self, state: AnalysisState, rcc: int) -> dict:
+    def show_looks(self, state: Analysis, rcc: int) -> dict:
         """Where the network looks in the RCC."""
         return self.looks.show(state, self._subject(state, rcc))
 
-    def _subject(self, state: AnalysisState, rcc: int) -> str:
+    def _subject(self, state: Analysis, rcc: int) -> str:
         return "" if rcc == NOISE else state.review.subjects[rcc]
 
-    def show_pictures(self, state: AnalysisState, rcc: int) -> dict:
+    def show_pictures(self, state: Analysis, rcc: int) -> dict:
         """The rest of it."""
         clusters = state.clusters
         path = gif_path(self._settings.out, rcc, clusters.n_rccs)
@@ -134,14 +134,14 @@ def show_gif(path: Path, name: str, images: int, *, ever: bool = True) -> gr.HTM
     return gr.HTML(source=source, name=name, count=images, elem_classes=[] if ever else AWAY)
 
 
-def _heading(results: AnalysisState, rcc: int) -> str:
+def _heading(results: Analysis, rcc: int) -> str:
     meaning, like = NO_CLUSTER_MEANS if rcc == NOISE else RCC_MEANS, _most_like(results, rcc)
     values = {"rcc": rcc, "meaning": meaning, "like": like, "state": results, "clusters": results.clusters}
     values["huge"] = rcc != NOISE and results.clusters.sizes[rcc] > HUGE * len(results.clusters.paths)
     return filled("page/clusters/heading.html", words=words_of(results, rcc), **values)
 
 
-def _most_like(results: AnalysisState, rcc: int) -> tuple[str, str]:
+def _most_like(results: Analysis, rcc: int) -> tuple[str, str]:
     """The RCCs that an RCC is most like, and the same with their distances, for the tooltip."""
     if rcc == NOISE:
         who = "Each of the others" if n_near(results.clusters, NOISE) else "Each"

@@ -9,9 +9,9 @@ import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.pictures import picture_file
-from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_news
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.confidence import is_loose, representative
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -59,7 +59,7 @@ class ReasonList:
             serves={"card_pictures": card_pictures}, cards="", named="", told="", more="", elem_id="reason-list",
         )  # fmt: skip
 
-    def show(self, state: AnalysisState, chosen: int | str) -> dict:
+    def show(self, state: Analysis, chosen: int | str) -> dict:
         """All reasons. Of those that are first in sight with an image; the script asks for the others."""
         folds = folded(state.listed)
         cards = [card(state, reason, folds) | judgement(reason) for reason in state.listed]
@@ -80,12 +80,12 @@ class ReasonList:
             )
         }  # fmt: skip
 
-    def _picture(self, state: AnalysisState, image: str) -> str:
+    def _picture(self, state: Analysis, image: str) -> str:
         """Address of an image that represents a reason."""
         path = state.clusters.image_root / image
         return f"gradio_api/file={quote(picture_file(path, 160))}"
 
-    def rename(self, state: AnalysisState) -> gr.HTML:
+    def rename(self, state: Analysis) -> gr.HTML:
         """What the engineer says of all reasons; all else, and what is clicked meanwhile, stays as it is."""
         news = [judgement(reason) for reason in state.listed]
         if NOISE in state.clusters.groups:
@@ -98,7 +98,7 @@ def entry_key(reason: Reason) -> int | str:
     return reason.subject if reason.spot or reason.rcc is None else reason.rcc
 
 
-def card(state: AnalysisState, reason: Reason, folds: Mapping[str, str]) -> dict[str, Any]:
+def card(state: Analysis, reason: Reason, folds: Mapping[str, str]) -> dict[str, Any]:
     """What the card of a reason says, as plain text and numbers, but for what the engineer says (see `judgement`).
 
     Returns
@@ -127,20 +127,20 @@ def card(state: AnalysisState, reason: Reason, folds: Mapping[str, str]) -> dict
     }  # fmt: skip
 
 
-def _image_of(state: AnalysisState, reason: Reason) -> str:
+def _image_of(state: Analysis, reason: Reason) -> str:
     """Of an RCC alone the most typical image, unless another reason holds it as well."""
     typical = representative(state.clusters, reason.rcc) if reason.spot is None and reason.rcc is not None else ""
     images_of_others = (one.images for one in state.listed if one.kind == LISTED and one.name != reason.name)
     return reason.picture if not typical or any(typical in images for images in images_of_others) else typical
 
 
-def looks_tell_nothing(state: AnalysisState) -> str:
+def looks_tell_nothing(state: Analysis) -> str:
     """A sentence where clusters say nothing about why images fail; otherwise empty."""
     explained = state.clusters.beyond_class
     return explained.text if explained and explained.is_nothing else ""
 
 
-def noise_card(state: AnalysisState) -> dict[str, Any]:
+def noise_card(state: Analysis) -> dict[str, Any]:
     """That of the images in no cluster, which are no reason."""
     n, share = len(state.clusters.members(NOISE)), state.clusters.noise_share
     blank = dict.fromkeys(("rate", "low", "high", "other"))
@@ -165,12 +165,12 @@ def note_fields(note: Note) -> dict[str, str]:
     return {"name": printable(note.name), "verdict": note.verdict, "mark": mark}
 
 
-def named(state: AnalysisState, rcc: int) -> str:
+def named(state: Analysis, rcc: int) -> str:
     """An RCC by its number and, if it has one, its name."""
     return title(rcc, state.notes)
 
 
-def words_of(state: AnalysisState, rcc: int | None) -> str:
+def words_of(state: Analysis, rcc: int | None) -> str:
     """What the images of an RCC have in common, a parameter or two measured attributes: no condition of failing."""
     profile = None if rcc is None else state.profiles.get(rcc)
     # Not what most other images have as well

@@ -5,8 +5,8 @@ from markupsafe import Markup
 
 from safe_dnn.page.clusters.query_view import LooksView, ProbeView
 from safe_dnn.page.clusters.rcc import lay_out_player, show_gif
-from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.rccs.gifs import spot_gif_path
 from safe_dnn.rccs.review.notes import title
@@ -29,7 +29,7 @@ class SpotView:
             self.asked = self.looks, self.probes
         self.outputs = [self.player, *self.looks.outputs, self.heading, *self.probes.outputs]
 
-    def show(self, state: AnalysisState, conditions: object) -> dict:
+    def show(self, state: Analysis, conditions: object) -> dict:
         """A weak spot's GIF and heading; nothing of one that is not there."""
         rank = rank_of(conditions, state)
         reason = state.reason(conditions) if rank else None
@@ -44,13 +44,13 @@ class SpotView:
         }  # fmt: skip
 
 
-def rank_of(conditions: object, state: AnalysisState) -> int:
+def rank_of(conditions: object, state: Analysis) -> int:
     """The rank of the weak spot that a browser has named by its conditions; 0 if there is none."""
     ranks = (rank for rank, spot in enumerate(state.reasons.spots, start=1) if spot.conditions == conditions)
     return next(ranks, 0)
 
 
-def _overlaps(state: AnalysisState, rank: int) -> Markup:
+def _overlaps(state: Analysis, rank: int) -> Markup:
     """The RCCs that have failing images in common with a weak spot, as HTML; their names are kept up in the list."""
     overlaps = state.reasons.overlaps(rank - 1)
     named = [

@@ -23,10 +23,10 @@ from safe_dnn.page.forms import Fold, take_labels
 from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import OPENING, done, empty, failed, pane, reveal, warn
-from safe_dnn.page.results import AnalysisState, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.visitors import visitor_of
+from safe_dnn.pipeline.analysis import Analysis, check_links
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.explaining import explain_failures
 from safe_dnn.pipeline.generation import generate_clusters
@@ -74,7 +74,7 @@ class ClustersTab:
         self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs, self._runs_view.file]
         self.job_view = JobView(
             settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
-            guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
+            guide=lambda: "" if settings.results.latest.there else self._nothing, result=self._pane,
             other_buttons=[view.button for view in (*self._rcc_view.asked, *self._spot_view.asked)],
         )  # fmt: skip
         self.outputs = [*self.job_view.outputs, *self.fold.outputs, self._pane, *self._note.outputs,
@@ -174,7 +174,7 @@ class ClustersTab:
             **self._note.show(results, rcc if key is None else key, problem),
             **self._reasons.show(results, rcc if key is None else key),
             **self._spot_view.show(results, key),
-            self._compared: results.compared,
+            self._compared: results.comparison_key,
             self._how: how,
             self._skipped_pane: gr.update(label=f"Skipped images ({len(skipped)})", visible=bool(skipped)),
             self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
@@ -187,7 +187,7 @@ class ClustersTab:
             self._drawn: results.run if drawn else "",
         }
 
-    def _state(self, results: AnalysisState) -> str:
+    def _state(self, results: Analysis) -> str:
         """What was found in a sentence or two; then in figures, with the folder: another window may have chosen it."""
         clusters, listed = results.clusters, results.listed
         headline = sentence(listed, results.reasons.base)
@@ -201,11 +201,11 @@ class ClustersTab:
         notice = " ".join(filter(None, [*first, *notes]))
         return done(headline, notice, summary) if headline else done(summary, notice)
 
-    def _show_rcc(self, results: AnalysisState, chosen: int) -> dict:
+    def _show_rcc(self, results: Analysis, chosen: int) -> dict:
         updates = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
         return {self._rcc: chosen, **updates, **self._runs_view.no_export()}
 
-    def _choose(self, results: AnalysisState, chosen: int) -> dict:
+    def _choose(self, results: Analysis, chosen: int) -> dict:
         updates = {**self._show_rcc(results, chosen), **self._note.show(results, chosen)}
         return {self._reasons.widget: gr.HTML(chosen), **updates}
 
@@ -215,7 +215,7 @@ class ClustersTab:
         fields = self.form.first_look("")
         try:
             results.check_there()
-            if not results.there:
+            if not results.latest.there:
                 return {**fields, self._status: self._nothing}
             fields |= self.form.of(results.state(), new=True)
             return {**fields, **self.show(problem=problem), **self.fold.show(folded=True)}
@@ -238,7 +238,7 @@ class ClustersTab:
         results = settings.results.state()
         if results.review.last_number == before.review.last_number:  # what is said was taken back
             key = str(spot) if rank_of(spot, results) else chosen
-            edits = self._runs_view.show_edits(results.review)
+            edits = self._runs_view.show_edits(results)
             return {**self._show_said(results), **self._note.show(results, key), **edits}
         try:
             refreshed(settings)
@@ -282,7 +282,7 @@ class ClustersTab:
         """The map of clusters of which the window does not show it yet: to compute one takes seconds."""
         results = self._settings.results
         with contextlib.suppress(SAFEError):  # the status says what is damaged
-            if results.there and (state := results.state()).run != drawn:
+            if results.latest.there and (state := results.state()).run != drawn:
                 return {**self.images_view.show_map(state), self._drawn: state.run}
         return gr.skip()
 
@@ -332,10 +332,10 @@ class ClustersTab:
         updates, results = self.job_view.tick(followed), self._settings.results
         ended = self.job_view.followed in updates
         try:
-            state = results.state() if results.there else None
+            state = results.state() if results.latest.there else None
         except SAFEError as error:
             return {**updates, self._status: failed(error)} if ended else updates
-        if state is None or (not ended and (state.run, state.compared) == (run, compared)):
+        if state is None or (not ended and (state.run, state.comparison_key) == (run, compared)):
             return updates
         if state.run != run:
             return {**self.form.of(state), **self.show(), **updates}
@@ -344,7 +344,7 @@ class ClustersTab:
             found.pop(widget, None)
         return {**found, **updates}
 
-    def _show_said(self, results: AnalysisState) -> dict:
+    def _show_said(self, results: Analysis) -> dict:
         """The notes on all reasons; the one at hand stays."""
         renamed = {self.images_view.map: self.images_view.rename(results)}
         return {self._reasons.widget: self._reasons.rename(results), **renamed}
@@ -358,13 +358,13 @@ def _of_rates(what: str, done: int, total: int) -> tuple[str, int, int]:
     return f"The RCCs are there. For their failure rates: {what}", done, total
 
 
-def _curve(results: AnalysisState, rank: int) -> gr.HTML:
+def _curve(results: Analysis, rank: int) -> gr.HTML:
     """How often the network is wrong over the range of what a weak spot is about; empty without one."""
     drawn = curves_of(results.reasons, results.reasons.spots[rank - 1 : rank], width=CURVE) if rank else {}
     return gr.HTML(curve=next(iter(drawn.values()), ""))
 
 
-def _first(results: AnalysisState) -> int | str | None:
+def _first(results: Analysis) -> int | str | None:
     """The key of the first reason; None if all images are in no cluster."""
     return entry_key(results.listed[0]) if results.listed else None
 

@@ -15,12 +15,12 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.pictures import data_uri
-from safe_dnn.page.results import AnalysisState
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text, worded
 from safe_dnn.page.visitors import visitor_of
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.tagging import Tagging, all_words, answer, begin, next_images, open_tagging, rate, undo
+from safe_dnn.pipeline.tagging import Tagging, answer, begin, next_images, open_tagging, rate, undo
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 from safe_dnn.words.probe import BATCH
@@ -54,16 +54,14 @@ class WordsView:
             serves=self.serves, seen="", elem_id="words", elem_classes=AWAY,
         )  # fmt: skip
 
-    def show(self, state: AnalysisState, heading: str, rows: list[int]) -> gr.HTML:
+    def show(self, state: Analysis, heading: str, rows: list[int]) -> gr.HTML:
         """The field; what is listed are the images that somebody sees, by row of the clusters."""
         images = as_text({"run": state.run, "heading": heading, "rows": rows[:MOST_SEEN]})
         return gr.HTML(seen=images, elem_classes=[] if state.reasons.base else AWAY)
 
     def known_words(self) -> dict[str, Any]:
         """All words, with their rates."""
-        out = self._settings.out
-        words = all_words(out, tested=self._settings.results.tested()) if load_words(out) else {}
-        return {"words": [_word_record(tagging) for tagging in words.values()]}
+        return {"words": [_word_record(tagging) for tagging in self._settings.results.latest.words.values()]}
 
     def next_to_ask(self, name: str, rows: list[int], run: str, visitor: object, request: str) -> dict[str, Any]:
         """The images to ask next, or how far the work is that it takes to find them.
@@ -79,7 +77,7 @@ class WordsView:
         """
         settings, search = self._settings, self._searches.setdefault(self._settings.out, _Search())
         job = search.job
-        tested = settings.results.tested()
+        tested = settings.results.latest.tested
         if job is not None and not job.finished(0):
             if request == STOP:
                 job.cancel()
@@ -130,7 +128,7 @@ class WordsView:
         return {**_word_record(tagging, rated=False), "answer": tag.answer, **self._image(tagging, tag.image)}
 
     def _open(self, name: str) -> Tagging:
-        return open_tagging(self._settings.out, name, tested=self._settings.results.tested())
+        return open_tagging(self._settings.out, name, tested=self._settings.results.latest.tested)
 
     def _image(self, tagging: Tagging, image: str) -> dict[str, str]:
         # Without its name, class or answer, which could sway whoever is asked

@@ -14,25 +14,24 @@ from safe_dnn.dnn.failures import (
     collect_failures,
     file_and_column,
     find_failures,
-    load_failures,
     required_targets,
 )
 from safe_dnn.dnn.group_columns import hold_out_of
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.dnn.tested import number_columns, read_answer_table
-from safe_dnn.page.collected import CollectedFailures, are_earlier
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
 from safe_dnn.page.forms import FormTab, check_there, remember, remembered, required_path, typed
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, doubted, empty
-from safe_dnn.page.results import Marks
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB
 from safe_dnn.page.texts import FORM_LABELS
+from safe_dnn.pipeline.analysis import UNGROUPED, Marks
 from safe_dnn.pipeline.explaining import explain_collected
 from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
+from safe_dnn.reasons.known_groups import groups_of_test
 from safe_dnn.store.output_folder import working
 from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.progress import report_progress
@@ -78,11 +77,10 @@ class FailuresTab(FormTab):
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
         self._may_trust = settings.root is None  # visitors of a page for others must not run code on this machine
-        self.collected = CollectedFailures(settings)
         with gr.Column(elem_id="failures-form") as form:
             self._lay_out_form()
             self._lay_out_options()
-        self.view = FailuresView(self.collected, settings)
+        self.view = FailuresView(settings)
         self._lay_out_state(FAILURES_TAB, form, self.view.find)
         self.view.lay_out()
         self._show_in(FAILURES_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
@@ -139,11 +137,12 @@ class FailuresTab(FormTab):
             self._text("after", FORM_LABELS["after"], what, "/path/to/analysis")
 
     def _guide(self) -> str:
-        return "" if self.collected.there else EMPTY
+        return "" if self._settings.results.latest.failures_key else EMPTY
 
     def _now(self) -> Marks:
         # Reasons are found after the failures, and again once images were compared with each other.
-        return Marks(self.collected.key, int(are_earlier(self._settings)), self._settings.results.reasons_number, 0)
+        latest = self._settings.results.latest
+        return Marks(latest.failures_key, latest.is_outdated, latest.number_of(UNGROUPED), 0)
 
     def _result_of(self, marks: Marks) -> tuple:
         return (marks.run,)
@@ -156,14 +155,15 @@ class FailuresTab(FormTab):
         SAFEError
             There are none, they are damaged, or on images outside the page's root.
         """
-        shown = self.collected.load()
+        latest = self._settings.results.latest
+        shown = latest.failures
         written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
-        groups = self.collected.groups(shown)
+        groups = groups_of_test(self._settings.out, shown.root, shown.paths, shown.right)
         summary = f"{failures_summary(shown)} · {interval_text(shown, groups)}"
         kept = shown.notes
         doubtful = (*shown.doubts, *(one for one in kept if one.startswith("Doubtful")))
         doubts = [*dict.fromkeys(doubtful)]
-        notice = EARLIER if are_earlier(self._settings) else ""
+        notice = EARLIER if latest.is_outdated else ""
         assumed = [*(one for one in kept if one not in doubts), written]
         return {
             self.status: doubted(" ".join(doubts)) + done(summary, notice),
@@ -175,7 +175,7 @@ class FailuresTab(FormTab):
         fields: dict[str, Any] = dict(remembered(self._settings.out, FAILURES_TAB))
         if not fields:
             with contextlib.suppress(SAFEError):
-                failures = load_failures(self._settings.out)
+                failures = self._settings.results.latest.failures
                 kind = "answers" if failures.source.suffix.lower() == ".csv" else "model"
                 fields = {"kind": kind, kind: os.fspath(failures.source), "test": os.fspath(failures.root)}
                 if failures.threshold is not None:

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.collected import CollectedFailures
+from safe_dnn.page.collected import collected
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.errors import error_histogram, fit_table, predicted_plots
 from safe_dnn.page.failures.reasons import cards_of, images_with, ungrouped_reasons
@@ -38,8 +38,8 @@ class FailuresView:
         Only pictures of images below their root, if any, are shown.
     """
 
-    def __init__(self, collected: CollectedFailures, settings: PageSettings):
-        self._collected, self._settings = collected, settings
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
         self.find = gr.Button(
             "Group failing images", variant="primary", scale=0, min_width=190, elem_id="find-reasons", render=False
         )
@@ -79,7 +79,7 @@ class FailuresView:
                         *self.images.outputs]  # fmt: skip
 
     def _images_of(self, key: str, chosen: str) -> Listed:
-        answered, (of, _, place) = self._collected.load(key), chosen.partition(":")
+        answered, (of, _, place) = collected(self._settings, key), chosen.partition(":")
         known = ungrouped_reasons(answered, self._settings.out) if of == REASON and place.isdecimal() else None
         if known is None or int(place) >= len(known.listed):
             return images_of(answered, chosen)
@@ -132,7 +132,7 @@ class FailuresView:
         self.images.wire({self.matrix: "", self.reasons: f"{REASON}:"})
 
     def _on_opened(self, key: str) -> dict:
-        return if_there(lambda: self._show_all(self._collected.load(key)))
+        return if_there(lambda: self._show_all(collected(self._settings, key)))
 
     def _show_all(self, answered: AnsweredImages) -> dict:
         """All failing images in the grid and, with none at hand, reasons and matrix; of a regression, the errors."""

@@ -9,20 +9,17 @@ from typing import Any
 
 import gradio as gr
 
-from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.predictions import class_folders
-from safe_dnn.page.collected import failures_of
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.forms import FormView, example_button, remember, remembered, take_labels
 from safe_dnn.page.labels.view import LabelView
 from safe_dnn.page.messages import done, empty, failed, pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
-from safe_dnn.page.results import Marks
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB, LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.texts import FORM_LABELS
+from safe_dnn.pipeline.analysis import Analysis, Marks
 from safe_dnn.rccs.clusters import fingerprint
-from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.store.output_folder import writing
 from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.images import SUFFIXES
@@ -69,14 +66,14 @@ class LabelsTab:
     def show(self, train: str | None) -> dict:
         """What the widgets show of the unsafe set, after taking labels from its table and from class folders."""
         settings = self._settings
-        if not settings.results.holds_unsafe_set():
+        if not settings.results.latest.is_selected:
             # Without a version, so that the same set is read again where an earlier run brings it back.
             return {self.pane: put_away(), self.status: EMPTY, self.view.widget: gr.HTML(version="")}
         error = take_labels(settings.out)
         problem = error and failed(f"{error} Correct the table, or delete it: SAFE writes it again.")
         try:
             with writing(settings.out):
-                unsafe = load_unsafe_set(settings.out)
+                unsafe = settings.results.latest.unsafe
                 classes = self._classes(train, unsafe.improvement_root)
                 labelled = label_unsafe_set(unsafe, classes)
                 if labelled != unsafe:
@@ -93,8 +90,8 @@ class LabelsTab:
 
     def _told(self, clusters: str, classes: tuple[str, ...]) -> str:
         """What should be known of the set before it is labelled; empty if nothing. It is counted where it changes."""
-        results = self._settings.results
-        changed = results.there and fingerprint(results.state().clusters) != clusters
+        latest = self._settings.results.latest
+        changed = latest.there and fingerprint(latest.clusters) != clusters
         since = "The RCCs were changed after the unsafe set was selected; its labels are kept." if changed else ""
         if not classes:
             return done(NO_CLASSES, since)
@@ -117,7 +114,7 @@ class LabelsTab:
                 wanted = "the training folder, with a folder for each class"
                 raise SAFEError(f"Expected {wanted}. Received: {given}") from error
         with contextlib.suppress(SAFEError):
-            failures = failures_of(self._settings.results.state().review.original, self._settings.out)
+            failures = self._settings.results.state().clustered
             if failures and failures.known_classes:
                 return tuple(name for name in failures.known_classes if name and name == printable(name).strip())
         with contextlib.suppress(OSError):
@@ -131,7 +128,7 @@ class LabelsTab:
             if isinstance(train, str) and train.strip():
                 folders.append(Path(self._settings.accept(train)))
         with contextlib.suppress(SAFEError):
-            folders.append(load_failures(self._settings.out).root)
+            folders.append(self._settings.results.latest.failures.root)
         return class_examples(folders, classes, self._settings)
 
     def _last_form(self) -> dict[str, Any]:
@@ -142,13 +139,13 @@ class LabelsTab:
         return {}
 
     def _first_look(self) -> dict:
-        marks = self._settings.results.marks()
+        marks = self._settings.results.latest.marks
         return {**self.form.first_look(marks.run), self.marks: marks}
 
     def on_train_folder(self, train: str | None, before: dict) -> dict:
         """Show the set with the classes of a folder. One that serves is as good as sent: it belongs to the run."""
         updates = self.show(train)
-        serves = self.view.widget in updates and self._settings.results.holds_unsafe_set()
+        serves = self.view.widget in updates and self._settings.results.latest.is_selected
         sent = {self.form.filled: {**before, "train": train or ""}} if serves else {}
         return {**updates, **sent}
 
@@ -157,7 +154,7 @@ class LabelsTab:
         out = self._settings.out
         try:
             with writing(out):
-                unsafe = load_unsafe_set(out)
+                unsafe = self._settings.results.latest.unsafe
                 classes = self._classes(train, unsafe.improvement_root)
                 save_labels(label_unsafe_set(unsafe, classes, labels=self._settings.accept(table)), out)
         except SAFEError as error:
@@ -166,7 +163,7 @@ class LabelsTab:
 
     def on_tab(self, marks: Marks | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder: other clusters, edits, another set."""
-        now = self._settings.results.marks()
+        now = self._settings.results.latest.marks
         updates, fields = self.form.follow(now.run, before, self.form.named(values))
         if now != marks:
             updates = {**updates, self.marks: now, **self.show(fields["train"])}
@@ -214,7 +211,7 @@ def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: Pa
         No entry for a class without images.
     """
     places = [folder for folder in folders if is_within(folder, settings.root)]
-    labelled = _labelled(settings.out)
+    labelled = _labelled(settings.results.latest)
     found = {}
     for name in classes[:MOST_CLASSES]:
         files = next(filter(None, (_first_images(folder, name) for folder in places)), labelled.get(name, []))
@@ -233,11 +230,11 @@ def _first_images(folder: Path, name: str) -> list[Path]:
     return []
 
 
-def _labelled(out: Path) -> dict[str, list[Path]]:
+def _labelled(latest: Analysis) -> dict[str, list[Path]]:
     """The images of the unsafe set by the label that they have."""
     by_label: dict[str, list[Path]] = {}
     with contextlib.suppress(SAFEError):
-        unsafe = load_unsafe_set(out)
+        unsafe = latest.unsafe
         for image in unsafe.images:
             if image.label:
                 by_label.setdefault(image.label, []).append(unsafe.improvement_root / image.image)

@@ -17,10 +17,12 @@ from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Results
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
+from safe_dnn.pipeline.analysis import LABELS
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.review.notes import title
-from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, set_key
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, set_key
 from safe_dnn.store.output_folder import writing
+from safe_dnn.store.runs import SELECTION
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 from safe_dnn.training.labels import label_images, save_labels
@@ -72,7 +74,7 @@ class LabelView:
         train : str
             The training folder as it was typed; empty if none was given.
         """
-        stamp, clusters = self._settings.results.labels_stamp, ""
+        stamp, clusters = self._settings.results.latest.stamp_of(SELECTION, LABELS), ""
         with contextlib.suppress(SAFEError):
             clusters = fingerprint(self._settings.results.state().clusters)
         return gr.HTML(version=f"{stamp} {clusters}", classes=classes, train=train)
@@ -141,8 +143,8 @@ class LabelView:
 
     def _set(self, key: object) -> UnsafeSet:
         """The unsafe set that a window shows; a SAFEError if the folder holds another one by now."""
-        unsafe = load_unsafe_set(self._settings.out)
-        if key != set_key(unsafe) or not self._settings.results.holds_unsafe_set():
+        unsafe = self._settings.results.latest.unsafe
+        if key != set_key(unsafe):
             raise SAFEError("Another unsafe set was selected in the meantime.")
         return unsafe
 
@@ -152,10 +154,8 @@ class LabelView:
     def _state(self, rcc: object, classes: object, problem: str = "") -> dict:
         """What the script shows of an RCC, and a sentence on what went wrong; without images if there is no set."""
         try:
-            unsafe = load_unsafe_set(self._settings.out)
-            if not self._settings.results.holds_unsafe_set():
-                raise SAFEError("The unsafe set in the folder belongs to other root cause clusters.")
             current = self._settings.results.state()
+            unsafe = current.unsafe
         except SAFEError as error:
             return {"problem": problem or printable(str(error))}
         # After a merge the set can still be labelled, but the names now belong to other RCCs.

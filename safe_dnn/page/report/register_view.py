@@ -9,10 +9,9 @@ from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
 from safe_dnn.page.pictures import served_folder
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import NAME_OF_WINDOW, visitor_of
-from safe_dnn.pipeline.exports import load_register
 from safe_dnn.rccs.review.journal import Maker, newest
 from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
-from safe_dnn.rccs.review.review import load_scope, set_note
+from safe_dnn.rccs.review.review import set_note
 from safe_dnn.reasons import register
 from safe_dnn.support.text import printable
 
@@ -52,8 +51,8 @@ class RegisterView:
     def show(self) -> dict:
         """What is said by now."""
         number = newest(self._settings.out)
-        rows = [_row(entry) for entry in load_register(self._settings.out)]
-        said = dict(zip(self.scope, map(printable, load_scope(self._settings.out)[0]), strict=True))
+        rows = [_row(entry) for entry in self._settings.results.latest.register]
+        said = dict(zip(self.scope, map(printable, self._settings.results.latest.scope[0]), strict=True))
         return {self._seen: number, self._shown: rows, self.table: rows, **said}
 
     def wire(self, loaded: gr.events.Dependency) -> None:
@@ -70,7 +69,7 @@ class RegisterView:
     def _on_scope(self, window: object, last_entry: int, *texts: str) -> int:
         """Keep what is said of the analysis as a whole; it stays in the fields if it cannot be kept."""
         out, scope = self._settings.out, Scope(*map(str, texts))
-        if scope != load_scope(out)[0]:
+        if scope != self._settings.results.latest.scope[0]:
             run = self._settings.results.state().review.run
             set_note(out, scope, maker=Maker(visitor_of(window), None, last_entry), run=run)
         return self._newest(last_entry)
@@ -80,7 +79,7 @@ class RegisterView:
     ) -> dict:
         """Keep the cells that were filled in; they stay in the table if they cannot be kept."""
         before = {row[0]: row for row in rows_before}
-        entries = {printable(entry.reason): entry for entry in load_register(self._settings.out)}
+        entries = {printable(entry.reason): entry for entry in self._settings.results.latest.register}
         changes, rows = [], [*map(list, rows_before)]
         for reason, *cells in table:
             named = zip(REGISTER, cells[len(FIXED) - 1 :], before.get(str(reason), [])[len(FIXED) :], strict=False)
@@ -97,7 +96,7 @@ class RegisterView:
         return max(last_entry, newest(self._settings.out))
 
     def _on_download(self) -> gr.DownloadButton:
-        entries = load_register(self._settings.out)
+        entries = self._settings.results.latest.register
         file = Path(tempfile.mkdtemp(dir=served_folder())) / register.REGISTER_FILE
         file.write_text(register.register_text(self._settings.out, entries), encoding="utf-8", errors="replace")
         return gr.DownloadButton(value=str(file))

@@ -14,16 +14,16 @@ from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, failed, pane, reveal
 from safe_dnn.page.report.register_view import RegisterView
-from safe_dnn.page.results import AnalysisState, check_links
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
+from safe_dnn.pipeline.analysis import LABELS, NOTES, Analysis, check_links
 from safe_dnn.pipeline.confirmation import confirm
 from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE, export_here, missing_in, verify, write_evidence
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import REPORT_FILE, confirmation_html, write_report
 from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.clusters import rccs_of
-from safe_dnn.store.runs import CONFIRMATION
+from safe_dnn.store.runs import CONFIRMATION, SELECTION
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import date_of
 from safe_dnn.support.text import count
@@ -61,14 +61,14 @@ class FreshTestSet:
 
     def show(self) -> dict:
         """The answers that a fresh test set has given, if any."""
-        run = self._settings.results.present(CONFIRMATION)
+        run = self._settings.results.latest.runs.get(CONFIRMATION)
         edits = self._settings.results.state().review.last_number
         return {self.answers: confirmation_html(run.facts, changed=edits != run.facts["edits"]) if run else ""}
 
     @property
     def stamp(self) -> str:
         """Differs where there are other answers."""
-        run = self._settings.results.present(CONFIRMATION)
+        run = self._settings.results.latest.runs.get(CONFIRMATION)
         return f"{run.number}" if run else ""
 
     def wanted(self, predictions: str | None, tested: str | None, after: str | None) -> partial:
@@ -120,7 +120,7 @@ class ReportTab:
         self.stamp = gr.State("")  # and the state of the folder
         self.job_view = JobView(
             settings, REPORT_TAB, self.status, self.report, self.cancel,
-            guide=lambda: "" if settings.results.there else EMPTY, result=self.pane,
+            guide=lambda: "" if settings.results.latest.there else EMPTY, result=self.pane,
             stopped="Stopped. Nothing was changed.",
             other_buttons=[self.export, self.evidence, self.verify, self.fresh.ask],
         )  # fmt: skip
@@ -151,9 +151,8 @@ class ReportTab:
         }  # fmt: skip
 
     def _stamp(self) -> str:
-        results = self._settings.results
-        files = results.stamp_of(REPORT_FILE, EXPORT_ZIP, SUMS_FILE)
-        return results.stamp + results.notes_stamp + results.labels_stamp + files + self.fresh.stamp
+        latest, files = self._settings.results.latest, (REPORT_FILE, EXPORT_ZIP, SUMS_FILE)
+        return latest.stamp + latest.stamp_of(NOTES, SELECTION, LABELS, *files) + self.fresh.stamp
 
     def _make(
         self, work: Callable[[Job], object], run: str | None, show: Callable[[], dict] | None = None, *check: Callable
@@ -219,7 +218,7 @@ def state_of(file: str, verb: str, settings: PageSettings) -> str:
     return filled("page/report/made.html", file=file, verb=verb, when=when, opens=file == REPORT_FILE, missing=missing)
 
 
-def _not_judged(state: AnalysisState) -> str:
+def _not_judged(state: Analysis) -> str:
     """How many reasons are yet to be judged, before the report says so."""
     verdicts = [reason.note.verdict for reason in state.listed if reason.to_judge]
     return f"Not judged yet: {verdicts.count(''):,} of {count(len(verdicts), 'reason')}." if "" in verdicts else ""

@@ -1,7 +1,6 @@
 """Fifth tab, step 6: the model is fine-tuned with the labelled images (the unsafe set), and what changed is shown."""
 
 import contextlib
-import functools
 import os
 from collections.abc import Mapping
 from typing import Any
@@ -9,28 +8,28 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
-from safe_dnn.page.collected import failures_of, network_of
+from safe_dnn.page.collected import network_of
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
 from safe_dnn.page.forms import FormTab, check_there, remember, remembered, required_path, take_labels, typed
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty
-from safe_dnn.page.results import Marks
 from safe_dnn.page.retraining.plots import learning_curves
 from safe_dnn.page.retraining.view import RetrainingView, titled
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.texts import FORM_LABELS
+from safe_dnn.pipeline.analysis import Marks
 from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.pipeline.summary_lines import of_choosing_images, retraining_verdict
-from safe_dnn.store.runs import RETRAINING, present_runs, runs_of
+from safe_dnn.store.runs import RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import reporting
 from safe_dnn.support.text import printable
 from safe_dnn.training.finetuning import Epoch, Watch
 from safe_dnn.training.labels import Labelling
 from safe_dnn.training.material import ImageSets
-from safe_dnn.training.result import MODEL_FILE, Retraining, claim_text, load_retraining, retraining_of
+from safe_dnn.training.result import MODEL_FILE, Retraining, claim_text
 from safe_dnn.training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
 
 STEPS = [
@@ -64,7 +63,6 @@ class RetrainingTab(FormTab):
                 self._lay_out_start("model", "Retrain", "retrain", 150)
             with self.form.options("How it is trained", "training-options"):
                 self._lay_out_options()
-        self._read = functools.lru_cache(maxsize=8)(lambda out, key: load_retraining(out))
         self.view = RetrainingView(settings, self._result)
         self._lay_out_state(RETRAINING_TAB, form)
         self.view.lay_out()
@@ -97,13 +95,9 @@ class RetrainingTab(FormTab):
 
     def _guide(self) -> str:
         """What to do if there is no retraining to show; empty if there is one."""
-        if RETRAINING not in present_runs(self._settings.out):
-            return EARLIER if runs_of(self._settings.out, RETRAINING) else EMPTY
-        try:
-            load_retraining(self._settings.out)
-        except SAFEError:
-            return ""  # `show` reports that it is damaged
-        return "" if self._settings.results.holds_retraining() else EARLIER
+        if RETRAINING in self._settings.results.latest.runs:
+            return ""
+        return EARLIER if runs_of(self._settings.out, RETRAINING) else EMPTY
 
     def show(self) -> dict:
         """What the widgets show of the retraining in the output folder.
@@ -113,9 +107,8 @@ class RetrainingTab(FormTab):
         SAFEError
             There is none, it is damaged, or it was for other clusters.
         """
-        settings = self._settings
-        state = settings.results.state() if settings.results.there else None
-        result = retraining_of(settings.out, state.review if state else None)
+        settings, state = self._settings, self._settings.results.latest
+        result = state.retraining
         answers = f"Compared by the answers in {result.model} and {result.after}; SAFE has trained no model"
         claim, lines = "" if result.final else claim_text(result), []
         if result.after is None:
@@ -123,20 +116,21 @@ class RetrainingTab(FormTab):
         notices = (claim, of_choosing_images(result), answers)
         return {
             self.status: done(retraining_verdict(result), ". ".join(filter(None, notices))),
-            **self.view.show(result, settings.results.retraining_stamp, state.listed if state else (), lines),
+            **self.view.show(result, state.stamp_of(RETRAINING), state.listed if state.there else (), lines),
         }
 
     def _result(self, key: str) -> Retraining:
-        """The retraining that a window shows, without the shares of RCCs as they are now.
+        """The retraining that a window shows.
 
         Raises
         ------
         SAFEError
             The folder holds another one by now, or it is damaged.
         """
-        if key != self._settings.results.retraining_stamp:
+        latest = self._settings.results.latest
+        if key != latest.stamp_of(RETRAINING):
             raise SAFEError("The model was retrained in the meantime. Reload the page to see the result.")
-        return self._read(self._settings.out, key)
+        return latest.retraining
 
     def _last_form(self) -> dict:
         """The form as it was last sent; before that, the paths of a retraining by the command, or of the failures."""
@@ -144,10 +138,9 @@ class RetrainingTab(FormTab):
         fields: dict[str, Any] = dict(remembered(settings.out, RETRAINING_TAB))
         if not fields:
             with contextlib.suppress(SAFEError):
-                review = settings.results.state().review
-                failures = failures_of(review.original, settings.out)
-                fields = dict(network_of(failures, settings) if failures else {})
-                result = retraining_of(settings.out, review)
+                state = settings.results.state()
+                fields = dict(network_of(state.clustered, settings) if state.clustered else {})
+                result = state.retraining
                 fields["test"] = printable(os.fspath(result.test_root))
                 if result.after is None:
                     fields["model"] = printable(os.fspath(result.model))

@@ -9,20 +9,20 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.collected import failures_of, network_of
+from safe_dnn.page.collected import network_of
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.forms import FormTab, check_there, remember, remembered, take_labels, typed
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, if_there, pane, reveal
-from safe_dnn.page.results import AnalysisState, Marks
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
+from safe_dnn.pipeline.analysis import Analysis, Marks
 from safe_dnn.pipeline.generation import Likely, select_images
 from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title
-from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, load_unsafe_set, set_key
+from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, set_key
 from safe_dnn.selection import SelectionSettings, chosen_by_model, unsafe_set_size, wanted_images
 from safe_dnn.store.runs import SELECTION, runs_of
 from safe_dnn.support.errors import SAFEError
@@ -94,12 +94,12 @@ class UnsafeTab(FormTab):
 
     def _guide(self) -> str:
         """What to do where there is no unsafe set to show; empty where there is one."""
-        settings = self._settings
-        if not settings.results.holds_unsafe_set():
-            steps = STEPS[1:] if settings.results.there else STEPS
-            return OUTDATED if runs_of(settings.out, SELECTION) else empty("No unsafe set yet.", steps)
+        current = self._settings.results.latest
+        if not current.is_selected:
+            steps = STEPS[1:] if current.there else STEPS
+            return OUTDATED if runs_of(self._settings.out, SELECTION) else empty("No unsafe set yet.", steps)
         try:
-            unsafe, current = load_unsafe_set(settings.out), settings.results.state()
+            unsafe = current.unsafe
         except SAFEError:
             return ""  # `show` reports the error
         if fingerprint(current.clusters) == unsafe.clusters:
@@ -114,7 +114,8 @@ class UnsafeTab(FormTab):
         SAFEError
             There is none, it is damaged, or it was selected for other clusters.
         """
-        unsafe, current = load_unsafe_set(self._settings.out), self._settings.results.state()
+        current = self._settings.results.state()
+        unsafe = current.unsafe
         if fingerprint(current.clusters) != unsafe.clusters:
             raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
         images = self.images.show(set_key(unsafe), _listed(unsafe, ALL), ALL)
@@ -125,7 +126,7 @@ class UnsafeTab(FormTab):
         return {self.status: status, self.pane: reveal(), self.rccs: tiles, **images}
 
     def _images_of(self, key: str, chosen: str) -> Listed:
-        unsafe = load_unsafe_set(self._settings.out)
+        unsafe = self._settings.results.latest.unsafe
         if set_key(unsafe) != key:
             raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
         return _listed(unsafe, chosen)
@@ -151,12 +152,11 @@ class UnsafeTab(FormTab):
         settings = self._settings
         fields: dict[str, Any] = dict(remembered(settings.out, UNSAFE_TAB))
         with contextlib.suppress(SAFEError):
-            if settings.results.holds_unsafe_set():
-                fields["folder"] = printable(os.fspath(load_unsafe_set(settings.out).improvement_root))
+            fields["folder"] = printable(os.fspath(settings.results.latest.unsafe.improvement_root))
         with contextlib.suppress(SAFEError):
             state = settings.results.state()
             sent = fields.get(RUN) == state.run and fields.get("accuracy")
-            if not sent and (failures := failures_of(state.review.original, settings.out)):
+            if not sent and (failures := state.clustered):
                 fields["accuracy"] = f"{failures.accuracy:.6g}"
                 # With it, images are chosen that it is likely to get wrong as well, which teach it more than the
                 # nearest alone (docs/decisions/020-quotas-by-size.md).
@@ -174,7 +174,7 @@ class UnsafeTab(FormTab):
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
         improvement, model = settings.accept(fields["folder"]), fields["model"]
         paths = {name: settings.accept(path) for name, path in typed(model=model, test=fields["test"]).items()}
-        remember(settings.out, UNSAFE_TAB, {**fields, RUN: settings.results.marks().run})
+        remember(settings.out, UNSAFE_TAB, {**fields, RUN: settings.results.latest.marks.run})
         chosen = SelectionSettings(
             quota=fields["quota"], leave_out_safe=bool(fields["leave_out_safe"]), weights=settings.weights, **numbers
         )
@@ -226,7 +226,7 @@ def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:
     return Listed(heading, unsafe.improvement_root, [image.image for image in images], caption, [] if of_rcc else why)
 
 
-def _tiles(unsafe: UnsafeSet, current: AnalysisState) -> list[dict[str, str]]:
+def _tiles(unsafe: UnsafeSet, current: Analysis) -> list[dict[str, str]]:
     """All images, and those of each RCC with its name, the largest RCC first (see figures.js)."""
     sizes, selected = current.clusters.sizes, Counter(image.rcc for image in unsafe.images)
     rows = [("All RCCs", len(unsafe.images), "to label", ALL, "")]

@@ -9,6 +9,7 @@ Sources: ISO 21448:2022 (safety of the intended functionality), clauses 7 and 8;
 """
 
 import datetime
+import functools
 import itertools
 import os
 import re
@@ -16,36 +17,31 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ConfusionMatrix, confusion_matrices
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of
 from safe_dnn.pipeline.explaining import since_earlier
 from safe_dnn.pipeline.reporting.markup import escaped, filled, picture_uri, warning
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.run_record import outdated
-from safe_dnn.pipeline.tagging import all_words
-from safe_dnn.pipeline.word_reasons import present_reasons
-from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, headline, rccs_of, run_record, sample
+from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, headline, rccs_of, sample
 from safe_dnn.rccs.confidence import no_steady_groups_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, plane_points
-from safe_dnn.rccs.profiles import load_profiles
-from safe_dnn.rccs.review.journal import Edit
-from safe_dnn.rccs.review.notes import REGISTER, UNSAFE, Note, Scope, title
-from safe_dnn.rccs.review.review import Review, all_edits, load_review, load_scope, notes_elsewhere, notes_of_run
+from safe_dnn.rccs.review.notes import REGISTER, UNSAFE, Note, title
+from safe_dnn.rccs.review.review import notes_elsewhere
 from safe_dnn.rccs.spots.rates import Rate, by_excess
-from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.reasons.listed import Reason, baseline, fresh_verdicts, reasons_of, sentence
-from safe_dnn.reasons.probes import Probe, load_probes
+from safe_dnn.rccs.unsafe_set import UnsafeSet
+from safe_dnn.reasons.listed import Reason, baseline, sentence
+from safe_dnn.reasons.probes import Probe
 from safe_dnn.reasons.register import Entry, register_of
-from safe_dnn.store.database import Entry as Statement
 from safe_dnn.store.output_folder import check_own, save_files
-from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
+from safe_dnn.store.runs import CLUSTERS, RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import report_progress
@@ -58,7 +54,6 @@ from safe_dnn.training.result import (
     certainty_of,
     certainty_of_classes,
     claim_text,
-    retraining_of,
     shares_by_reason,
 )
 from safe_dnn.training.settings import aim_of
@@ -91,163 +86,108 @@ TAKEN_BEFORE, TAKEN_NOW = "What was taken for what before", "And what is now"
 # --- The material ----------------------------------------------------------------------------------------------------
 
 
-class Material(NamedTuple):
-    """The material of a report.
+T = TypeVar("T")
+
+
+class Material(Analysis):
+    """An analysis as a report shows it: what cannot be read is left out, and `lacking` says why.
 
     Attributes
     ----------
-    folder : Path
-    review : Review
-    edits : tuple of Edit
-        All that was done and said in it.
-    profiles : dict of int to str
-        A sentence per RCC, if the images' parameters are known.
-    reasons : Reasons
-        Weak spots, and what rates are computed from; empty if the DNN's answers to its test set are not known.
-    confirmation : dict
-        What a fresh test set says of the reasons (see `pipeline.confirmation`); empty if none was asked.
-    probes : list of Probe
-    spot_notes : dict of str to Note
-        By conditions; also on those that are not among the weak spots.
-    scope : Scope, and Entry or None
-        What is said of the analysis as a whole, and the entry that said the last of it.
-    register : list of Entry
-        What is said of each weak spot and RCC.
-    unsafe : UnsafeSet or None
+    lacking : dict of str to str
+        Why there is none of `selection` or `result`, or what `fresh` or `words` would be.
+    selection : UnsafeSet or None
         Of these clusters.
-    retraining : Retraining or None
-    missing : dict of str to str
-        Why there are none of `profiles`, `reasons`, `unsafe` or `retraining`, or they could not be read.
-    run : dict
-        `run.json`.
-    clustered_at : str
-        When the clusters were found; ISO 8601.
-    images : dict of str to str
-        Data URIs by path, without images left out to keep the report small.
-    rests_on : str
-        The runs that it is about: their numbers and kinds.
-    earlier : dict
-        As of `pipeline.explaining.since_earlier`.
-    words : tuple of str
+    result : Retraining or None
+    entries : list of Entry
+        The register.
+    words_known : list of str
         What is known of each word (see `pipeline.tagging`), or why it is not.
     """
 
-    folder: Path
-    review: Review
-    edits: tuple[Edit, ...]
-    profiles: dict[int, str]
-    reasons: Reasons
-    confirmation: dict[str, Any]
-    probes: list[Probe]
-    spot_notes: dict[str, Note]
-    scope: tuple[Scope, Statement | None]
-    register: list[Entry]
-    unsafe: UnsafeSet | None
-    retraining: Retraining | None
-    missing: dict[str, str]
-    run: dict
-    clustered_at: str
-    images: dict[str, str]
-    rests_on: str
-    earlier: Mapping[str, Any]
-    words: tuple[str, ...]
+    def __init__(self, folder: Path):
+        super().__init__(folder)
+        self.lacking = dict[str, str]()
+        self.selection = self._tried("unsafe", self._selection, None)
+        self.result = self._tried("retraining", self._result, None)
+        self.entries = register_of(self.listed, self._tried("fresh", lambda: self.fresh, {}))
+        words = self._tried("words", lambda: [word.text for word in self.words.values()], list[str]())
+        self.words_known = words or list(filter(None, [self.lacking.get("words")]))
+
+    def _tried(self, name: str, load: Callable[[], T], otherwise: T) -> T:
+        try:
+            return load()
+        except SAFEError as error:
+            self.lacking[name] = str(error)
+            return otherwise
+
+    def _selection(self) -> UnsafeSet | None:
+        if not self.is_selected:
+            raise SAFEError("No images to label (unsafe set) have been selected.")
+        if self.unsafe.clusters != fingerprint(self.clusters):
+            raise SAFEError(
+                "The unsafe set in this folder was selected for other clusters, or before these were last edited, and "
+                "is not part of this report. Select it again."
+            )
+        return self.unsafe
+
+    def _result(self) -> Retraining | None:
+        if not runs_of(self.folder, RETRAINING):
+            raise SAFEError("The network has not been retrained.")
+        return self.retraining
+
+    @functools.cached_property
+    def images(self) -> Mapping[str, str]:
+        """Data URIs by path, without images left out to keep the report small."""
+        return _images(self.clusters, carded(self.clusters, self.reasons.rates))
 
     @property
-    def clusters(self) -> RootCauseClusters:
-        """With the engineer's edits applied."""
-        return self.review.clusters
+    def notes_on_spots(self) -> Mapping[str, Note]:
+        """As `spot_notes`; where a weak spot is an RCC as well, with what is said of that."""
+        return {**self.spot_notes, **{one.subject: one.note for one in self.listed if one.spot}}
+
+    @functools.cached_property
+    def earlier(self) -> Mapping[str, Any]:
+        """As of `pipeline.explaining.since_earlier`."""
+        return since_earlier(self.folder, self.record.get("predictions", {}).get("digest", ""))
+
+    @property
+    def rests_on(self) -> str:
+        """The runs that it is about: their numbers and kinds."""
+        return ", ".join(f"{run.number} ({kind})" for kind, run in self.runs.items())
 
     def verdict(self, rcc: int) -> str:
         """The engineer's verdict on an RCC; empty if there is none."""
-        return self.review.notes[rcc].verdict if rcc in self.review.notes else ""
+        return self.notes[rcc].verdict if rcc in self.notes else ""
 
     @property
     def changed(self) -> bool:
         """Whether RCCs were edited since a fresh test set was asked."""
         return self.review.last_number != self.confirmation.get("edits")
 
-    @property
+    @functools.cached_property
     def row_of(self) -> dict[str, int]:
         """The row of each failing image, by path."""
         return {path: row for row, path in enumerate(self.clusters.paths)}
 
-    @property
+    @functools.cached_property
     def reason_of(self) -> dict[int, Reason]:
         """The reason that each RCC is, by itself or with a weak spot."""
-        listed = (entry.about for entry in self.register if entry.about)
-        return {one.rcc: one for one in listed if one.rcc is not None}
+        return {one.rcc: one for one in self.listed if one.rcc is not None}
 
-    @property
+    @functools.cached_property
     def selected(self) -> Counter[int]:
         """How many images of the unsafe set were selected for each RCC."""
-        return Counter(image.rcc for image in self.unsafe.images) if self.unsafe else Counter()
+        return Counter(image.rcc for image in self.selection.images) if self.selection else Counter()
 
     def title(self, rcc: int) -> str:
         """The number of an RCC with the engineer's name for it."""
-        return title(rcc, self.review.notes)
+        return title(rcc, self.notes)
 
 
 def carded(clusters: RootCauseClusters, rates: Mapping[int, Rate]) -> list[int]:
     """The RCCs for which there is room with images, those on which the network fails most beyond the average first."""
     return by_excess(rccs_of(clusters), rates)[:MOST_CARDS]
-
-
-T = TypeVar("T")
-
-
-def _gather(folder: Path) -> Material:
-    runs = present_runs(folder)  # first: what is not there any more after it is an error in one sentence
-    review, missing = load_review(folder), dict[str, str]()
-
-    def read(name: str, load: Callable[[], T], otherwise: T) -> T:
-        """What is read or, if that is not possible, something else and the reason in `missing`."""
-        try:
-            return load()
-        except SAFEError as error:
-            missing[name] = str(error)
-            return otherwise
-
-    reasons = read("reasons", lambda: present_reasons(folder, review), Reasons())
-    fresh = read("fresh", lambda: fresh_verdicts(runs.get(CONFIRMATION), review), dict[str, str]())
-    register = register_of(folder, review, reasons, fresh)
-    words = read("words", lambda: [word.text for word in all_words(folder).values()], list[str]())
-    run, spot_notes = run_record(folder), notes_of_run(folder, reasons.spots)
-    spot_notes |= {one.about.subject: one.note for one in register if one.about and one.about.spot}
-    return Material(
-        folder=folder, review=review, edits=all_edits(folder, review),
-        profiles=read("profiles", lambda: {profile.rcc: profile.text for profile in load_profiles(folder)}, {}),
-        reasons=reasons, spot_notes=spot_notes, missing=missing,
-        confirmation=confirmation.facts if (confirmation := runs.get(CONFIRMATION)) else {},
-        probes=read("probes", lambda: load_probes(runs.get(PROBES)), []),
-        register=register, scope=load_scope(folder),
-        unsafe=read("unsafe", lambda: _unsafe_set(folder, fingerprint(review.clusters)), None),
-        retraining=read("retraining", lambda: _retraining(folder, review), None),
-        run=run, clustered_at=runs[CLUSTERS].time,
-        earlier=since_earlier(folder, run.get("predictions", {}).get("digest", "")),
-        rests_on=", ".join(f"{run.number} ({kind})" for kind, run in runs.items()),
-        images=_images(review.clusters, carded(review.clusters, reasons.rates)),
-        words=tuple(words or filter(None, [missing.get("words")])),
-    )  # fmt: skip
-
-
-def _unsafe_set(folder: Path, clusters: str) -> UnsafeSet | None:
-    """The unsafe set of these clusters; a SAFEError if there is none."""
-    if SELECTION not in present_runs(folder):
-        raise SAFEError("No images to label (unsafe set) have been selected.")
-    unsafe = load_unsafe_set(folder)
-    if unsafe.clusters != clusters:
-        raise SAFEError(
-            "The unsafe set in this folder was selected for other clusters, or before these were last edited, and is "
-            "not part of this report. Select it again."
-        )
-    return unsafe
-
-
-def _retraining(folder: Path, review: Review) -> Retraining | None:
-    """The result of retraining with the unsafe set of these clusters; a SAFEError if there is none."""
-    if not runs_of(folder, RETRAINING):
-        raise SAFEError("The network has not been retrained.")
-    return retraining_of(folder, review)
 
 
 def _images(clusters: RootCauseClusters, rccs: list[int]) -> dict[str, str]:
@@ -279,39 +219,38 @@ def first_page(known: Material) -> Markup:
     return filled(
         "first_page.html", headline=_headline(known), nothing=no_steady_groups_text(known.clusters),
         tiles=_tiles(known), base=known.reasons.base, baseline=_baseline(known),
-        tested=known.run.get("predictions", {}), profiles=known.profiles, reasons=shown[:MOST_REASONS],
+        tested=known.record.get("predictions", {}), profile_of=known.profile_of, reasons=shown[:MOST_REASONS],
         left=len(shown) - MOST_REASONS, lacking=_lacking(known), done=filter(None, _done(known)),
         open=filter(None, _open(known)), scope=known.scope[0],
-        changed=changed_reasons([one.about for one in shown[:MOST_REASONS] if one.about], known.retraining),
+        changed=changed_reasons([one.about for one in shown[:MOST_REASONS] if one.about], known.result),
     )  # fmt: skip
 
 
 def _headline(known: Material) -> str:
     """What was found: the first reasons, and how the failing images are grouped."""
-    listed = [entry.about for entry in known.register if entry.about]
-    return f"{sentence(listed, known.reasons.base)} {headline(known.clusters)}".strip()
+    return f"{sentence(known.listed, known.reasons.base)} {headline(known.clusters)}".strip()
 
 
 def _lacking(known: Material) -> str:
     """What was stopped or could not be read, so that figures are missing; empty if nothing is."""
-    stopped = known.run.get("predictions") and not known.reasons.rates and not known.missing.get("reasons")
+    stopped = known.record.get("predictions") and not known.reasons.rates and not known.missing.get("counted")
     rates = "The RCCs were not compared with images that are right: their failure rates are missing." if stopped else ""
-    return " ".join(filter(None, (rates, known.missing.get("reasons"))))
+    return " ".join(filter(None, (rates, known.missing.get("counted"))))
 
 
 def _tiles(known: Material) -> list[tuple[str, str]]:
     """The numbers at a glance."""
     clusters, rccs = known.clusters, rccs_of(known.clusters)
-    verdicts = Counter(one.note.verdict for one in known.register if one.to_judge or one.note.verdict)
-    tiles = [_accuracy(known.retraining)] if known.retraining else []
+    verdicts = Counter(one.note.verdict for one in known.entries if one.to_judge or one.note.verdict)
+    tiles = [_accuracy(known.result)] if known.result else []
     tiles += [
         (f"{len(clusters.paths):,}", "failing images"),
         (f"{len(rccs):,}", "root cause clusters"),
         (f"{verdicts[UNSAFE]:,}", "reasons judged unsafe"),
         (f"{verdicts['']:,}", "reasons not judged yet"),
     ]
-    if known.unsafe:
-        tiles.append((f"{len(known.unsafe.images):,}", "images to label (the unsafe set)"))
+    if known.selection:
+        tiles.append((f"{len(known.selection.images):,}", "images to label (the unsafe set)"))
     return tiles
 
 
@@ -326,23 +265,23 @@ def _accuracy(result: Retraining) -> tuple[str, str]:
 
 def _fails(known: Material) -> list[Entry]:
     """The reasons to judge and those judged unsafe, which come first, or else all."""
-    shown = [one for one in known.register if one.to_judge or one.note.verdict == UNSAFE] or known.register
+    shown = [one for one in known.entries if one.to_judge or one.note.verdict == UNSAFE] or known.entries
     return sorted(shown, key=lambda one: one.note.verdict != UNSAFE)
 
 
 def _done(known: Material) -> Iterator[str]:
     """What has been judged, changed, labelled, trained and checked."""
-    entries, who = known.register, sorted({edit.engineer for edit in known.edits if edit.engineer})
+    entries, who = known.entries, sorted({edit.engineer for edit in known.edits if edit.engineer})
     judged = [bool(one.note.verdict) for one in entries if one.to_judge or one.note.verdict]
     yield f"{sum(judged):,} of {count(len(judged), 'reason')} judged."
     yield f"Said and changed by {some(who)}." if who else ""
     for status in ("in treatment", "closed", "accepted"):
         if n := sum(one.note.status == status for one in entries):
             yield f"{count(n, 'reason')} {status}."
-    if known.unsafe:
-        labelled = sum(bool(image.label) for image in known.unsafe.images)
-        yield f"{labelled:,} of {count(len(known.unsafe.images), 'image')} of the unsafe set labelled."
-    if known.retraining and (claim := claim_text(known.retraining)):
+    if known.selection:
+        labelled = sum(bool(image.label) for image in known.selection.images)
+        yield f"{labelled:,} of {count(len(known.selection.images), 'image')} of the unsafe set labelled."
+    if known.result and (claim := claim_text(known.result)):
         yield f"{claim.removesuffix('.')}."
     if known.confirmation:
         yield f"{count(known.confirmation['images'], 'image')} that chose nothing asked of what was found."
@@ -351,18 +290,18 @@ def _done(known: Material) -> Iterator[str]:
 def _open(known: Material) -> Iterator[str]:
     """What a safety case would ask for, and what was not done."""
     yield outdated(known.folder)
-    lacking = [one for one in known.register if one.missing]
+    lacking = [one for one in known.entries if one.missing]
     for one in lacking[:MOST_MISSING]:
         yield f"{one.reason}: {'; '.join(one.missing)}."
     if len(lacking) > MOST_MISSING:
         yield f"{count(len(lacking) - MOST_MISSING, 'more reason')} of the kind, in the register."
-    if n := sum(one.note.status == "open" for one in known.register):
+    if n := sum(one.note.status == "open" for one in known.entries):
         yield f"{count(n, 'reason')} open."
-    if known.run.get("predictions") and not known.reasons.rates:
+    if known.record.get("predictions") and not known.reasons.rates:
         yield "Failure rates of RCCs: generate them again."
     if noise := int((known.clusters.labels == NOISE).sum()):
         yield f"{count(noise, 'failing image')} in no cluster."
-    yield from (known.missing[what] for what in ("unsafe", "retraining") if what in known.missing)
+    yield from (known.lacking[what] for what in ("unsafe", "retraining") if what in known.lacking)
     if not known.confirmation:
         yield "No fresh test set was asked of what was found."
 
@@ -384,7 +323,7 @@ def summary_section(known: Material) -> Markup:
 def _common(known: Material, rcc: int) -> list[str]:
     """What the images of a group have in common, and what most of an RCC's are taken for, as far as it is known."""
     confusion = known.clusters.confusion_of(rcc) if rcc != NOISE else ""
-    return [text for text in (known.profiles.get(rcc, ""), confusion) if text]
+    return [text for text in (known.profile_of(rcc), confusion) if text]
 
 
 def _map(known: Material) -> dict[str, Any]:
@@ -423,14 +362,14 @@ def weak_spots_section(known: Material) -> Markup:
     return filled(
         "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS,
         curves=curves_of(reasons, reasons.spots).values(), probes=_probes(known),
-        baseline=_baseline(known), names={one.about.subject: one.reason for one in known.register if one.about},
-        elsewhere=notes_elsewhere(known.spot_notes, (spot.conditions for spot in reasons.spots)),
+        baseline=_baseline(known), names={one.about.subject: one.reason for one in known.entries if one.about},
+        elsewhere=notes_elsewhere(known.notes_on_spots, (spot.conditions for spot in reasons.spots)),
     )  # fmt: skip
 
 
 def _baseline(known: Material) -> str:
-    reasons, listed = known.reasons, [one.about for one in known.register if one.about]
-    return baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds)
+    reasons = known.reasons
+    return baseline(known.listed, reasons.base, reasons.tested, reasons.where_none_holds)
 
 
 def _probes(known: Material) -> list[tuple[str, Markup]]:
@@ -464,10 +403,10 @@ def run_section(known: Material) -> Markup:
 
 def register_section(known: Material) -> Markup:
     """A row for each reason of which anything is said, and what a safety case would ask for."""
-    entries = known.register
+    entries = known.entries
     said = [(one, _said(one)) for one in entries if any(getattr(one.note, field) for field in REGISTER)]
     missing = [f"{one.reason}: {text}" for one in entries for text in one.missing]
-    return filled("register.html", said=said, missing=missing, words=known.words)
+    return filled("register.html", said=said, missing=missing, words=known.words_known)
 
 
 def _said(entry: Entry) -> list[tuple[str, str]]:
@@ -494,8 +433,7 @@ def elbow_svg(clusters: RootCauseClusters) -> Markup:
 
 def heatmaps_section(known: Material) -> Markup:
     """The report's section: the reasons whose heatmaps are kept."""
-    listed = reasons_of(known.review, known.reasons, known.folder)
-    subjects = ((subject, one.name) for one in listed for subject in (one.subject, one.twin) if subject)
+    subjects = ((subject, one.name) for one in known.listed for subject in (one.subject, one.twin) if subject)
     title_of = {subject: f"{name[0].upper()}{name[1:]}" for subject, name in subjects}
     kept = heatmaps_of(known.folder, known.review.run, title_of)
     return filled("heatmaps.html", named=[(title_of[name], heatmap_html(heatmap)) for name, heatmap in kept.items()])
@@ -506,9 +444,9 @@ def heatmaps_section(known: Material) -> Markup:
 
 def retraining_section(known: Material) -> Markup:
     """What retraining changed, how sure that is, and the images concerned; or why there is nothing."""
-    result = known.retraining
+    result = known.result
     if result is None:
-        return warning(known.missing["retraining"])
+        return warning(known.lacking["retraining"])
     sure = certainty_of_classes(result)
     changed = [
         (share, one)
@@ -521,7 +459,7 @@ def retraining_section(known: Material) -> Markup:
         certainty=certainty, aim=AIM_TEXTS.get(aim_of(result.settings), "") if result.settings else "",
         confusions=confusions_html(result),
         settings=", ".join(f"{name} {value:g}" for name, value in settings.items()), most_listed=MOST_LISTED,
-        reasons=changed_reasons([one.about for one in known.register if one.about], result),
+        reasons=changed_reasons(known.listed, result),
         per_class=with_intervals(result.per_class, result.by_group),
     )  # fmt: skip
 
@@ -623,11 +561,11 @@ def report_html(folder: Path) -> str:
     SAFEError
         There are no clusters, or one of the files is damaged.
     """
-    known = _gather(folder)
+    known = Material(folder)
     now = datetime.datetime.now().astimezone()
     page = filled(
         "report.html", known=known, subject=subject(known), now=now,
-        found=datetime.datetime.fromisoformat(known.clustered_at).astimezone(now.tzinfo),
+        found=datetime.datetime.fromisoformat(known.runs[CLUSTERS].time).astimezone(now.tzinfo),
         first_page=first_page(known), network=failing_model(known.clusters.image_root),
         sections=[
             (key, name, write(known) if write else filled(f"{key}.html", known=known)) for key, name, write in SECTIONS

@@ -1,6 +1,7 @@
 """The images below the map, without a browser."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 
@@ -22,6 +23,6 @@ def test_right_images_under_a_condition_stand_beside_those_that_fail(explained):
     compared = shown.reasons.comparison
     three = np.arange(compared.right_in_spots.shape[1])[None] < 3
     reasons = replace(shown.reasons, comparison=compared._replace(right_in_spots=three))
-    html = view.show_right(shown._replace(reasons=reasons), 0)[view.right]
+    html = view.show_right(SimpleNamespace(reasons=reasons, runs=shown.runs, record=shown.record), 0)[view.right]
     assert "3 images under this condition that the network gets right" in html
     assert html.count("src='data:image/webp") == 3

@@ -184,10 +184,10 @@ def test_answers_are_kept_undone_and_told_and_the_map_knows_them(view, explained
     (told,) = served_by(view, "known_words")["words"]
     assert (told["word"], told["rates"]) == ("dark", [])
     results = view._settings.results
-    column = dict(zip(results.state().clusters.paths, results.columns()["dark"].tolist(), strict=True))
+    column = dict(zip(results.state().clusters.paths, results.latest.columns["dark"].tolist(), strict=True))
     assert {value for path, value in column.items() if "night" in path} <= {"yes", ""}
     assert "yes" in column.values()
-    assert "dark" not in results.parameters(), "which may be set aside"
+    assert "dark" not in results.latest.parameters, "which may be set aside"
 
 
 def test_a_word_whose_rate_differs_by_class_is_told_by_class_with_a_bar_for_each(view, explained):

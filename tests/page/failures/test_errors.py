@@ -8,9 +8,8 @@ import pytest
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.page.collected import CollectedFailures
 from safe_dnn.page.failures.errors import error_histogram, fit_table
-from tests.helpers.laid_out import settings_of
+from safe_dnn.pipeline.analysis import Analysis
 from tests.helpers.small_models import draw_set
 
 TARGETS = [0.0, 0.0, 0.0, 1.0, 1.0, 1.0, -1.0, -1.0, -1.0]
@@ -26,7 +25,7 @@ def shown(tmp_path: Path, threshold: float, name: str = "steering") -> AnsweredI
         (tmp_path / file).write_text("\n".join([f"image,{name}", *rows]))
     options = DnnOptions(targets=tmp_path / "targets.csv", threshold=threshold)
     collect_failures(tmp_path / "answers.csv", test, tmp_path / "out", options=options)
-    return CollectedFailures(settings_of(tmp_path / "out")).load()
+    return Analysis(tmp_path / "out").failures
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.05, 0.5])

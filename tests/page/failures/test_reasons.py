@@ -5,13 +5,12 @@ import re
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.page.collected import CollectedFailures
 from safe_dnn.page.failures.reasons import cards_of, images_with, ungrouped_reasons
 from safe_dnn.page.failures.view import most_confused
 from safe_dnn.page.grid_view import PER_PAGE, beside
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.explaining import explain_collected
 from tests.helpers.answered import record_light
-from tests.helpers.laid_out import settings_of
 
 
 @pytest.fixture
@@ -20,7 +19,7 @@ def collected(case):
     record_light(case.test / "parameters.csv")
     collect_failures(case.table, case.test, case.out)
     explain_collected(case.out)
-    return CollectedFailures(settings_of(case.out)).load(), case.out
+    return Analysis(case.out).failures, case.out
 
 
 def test_the_list_has_headline_rates_and_the_curve_of_the_first_reason(collected):

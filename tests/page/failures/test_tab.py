@@ -14,7 +14,7 @@ from safe_dnn.page.steps import Steps
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.store.runs import earlier_runs
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.browsing import Served, field, opened, served_from, unfold_in_sight
@@ -233,7 +233,7 @@ def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     case = draw_detected(tmp_path)
     tab = tab_of(case.out)
     assert run(tab, kind="coco", truth=str(case.truth), results=str(case.results), test=str(case.images)) is None
-    shown = tab.collected.load()
+    shown = tab._settings.results.latest.failures
     values = values_of(tab)
     matrix = values["matrix"].props
     assert MISSED in matrix["columns"]
@@ -264,7 +264,7 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_whe
     assert [tile["name"] for tile in values["failing-grid"].props["tiles"]] == names[:-4:-1]
     now = case.test.rename(tmp_path / "now")
     take_new_place(case.out, case.test, now)
-    assert tab.collected.load().root == now
+    assert tab._settings.results.latest.failures.root == now
     assert values["matrix-pane"]["elem_classes"] == "safe-away"
     assert "% within 70.5" in values["failures-status"]
     assert "a failure is an error above 70.5" in values["failures-status"]
@@ -293,9 +293,9 @@ def test_what_a_window_sends_that_shows_no_cell_shows_all_failures(tmp_path):
     case = draw_case(tmp_path)
     tab = tab_of(case.out)
     assert run(tab, kind="answers", answers=str(case.table), test=str(case.test)) is None
-    key = tab.collected.key
+    key = tab._settings.results.latest.failures_key
     for cell in ("", "9,9", "-1,0", "1", "a,b", "0,0,0", "٣,0"):
-        assert "26 failing images" in images_of(tab.collected.load(), cell).heading, cell
+        assert "26 failing images" in images_of(tab._settings.results.latest.failures, cell).heading, cell
     for sent in ([0, "other"], [10**9, f"{key} "], ["x", f"{key} "], None, [None, None], [0, None, 1]):
         assert tab.view.images.grid.picture(sent, 720) == ""
     assert tab.view.images.grid.picture([0, f"{key} "], 720).startswith("data:image/webp")
@@ -313,7 +313,7 @@ def test_with_a_root_neither_results_lie_outside_it_nor_is_a_model_with_code_run
     told = str(run(tab, kind="model", model=str(saved(lambda_model(), root / "m.keras")), test=str(case.test)))
     assert "contains code that runs" in told  # although it was trusted
     (tmp_path / "other").mkdir()
-    with pytest.raises(SAFEError, match="Expected failures on images below"):
+    with confined(tmp_path / "other"), pytest.raises(SAFEError, match="Expected results of images below"):
         tab_of(case.out, tmp_path / "other").show()
 
 

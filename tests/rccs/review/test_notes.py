@@ -2,7 +2,7 @@
 
 import pytest
 
-from safe_dnn.pipeline.exports import load_register
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.rccs.clusters import save_clusters
@@ -27,6 +27,6 @@ def test_a_verdict_that_is_added_to_the_table_is_on_the_page_and_in_register_and
     set_note(out, Note(0, verdict="Tolerable"))
     set_note(out, Note(1, verdict="safe"))
     assert "<span class='verdict tolerable'>tolerable</span>" in report_html(out)
-    assert ",tolerable," in register_text(out, load_register(out))
+    assert ",tolerable," in register_text(out, Analysis(out).register)
     merge_rccs(out, 0, 1)
     assert load_review(out).notes[1].verdict == "tolerable"
