@@ -304,7 +304,7 @@ def soft_targets(
     For cross-entropy and for squared errors, training on (label + keep · output) / (1 + keep), weighted by 1 + keep, is
     equivalent to adding `keep` times the distance to the original model's outputs to the loss. It preserves correct
     predictions (knowledge distillation; Yan et al., "Positive-congruent training", CVPR 2021).
-    docs/decisions/042-keeping-what-was-right.md has figures.
+    docs/decisions/044-fine-tuning.md has figures.
 
     Parameters
     ----------

@@ -277,6 +277,6 @@ def weighed(unsafe: UnsafeSet) -> np.ndarray:
 
     With equal quotas, these are the RCCs, as in HUDD. Quotas by size have already weighted the RCCs, so all images are
     one group: otherwise the few images of the smallest RCC would be drawn as often as the many of the largest
-    (docs/decisions/043-weights-of-rccs-in-training.md).
+    (docs/decisions/020-quotas-by-size.md).
     """
     return np.array([image.rcc if unsafe.quota == "equal" else 0 for image in unsafe.images], int)

@@ -103,9 +103,9 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     """Settings with defaults for those that were not requested.
 
     The default learning rate is 0.7 times the one that the model was compiled with (the initial one of a schedule), or
-    7e-4 if that is unknown. It decays to 0 along a cosine (docs/decisions/041-learning-rate.md). The default number of
+    7e-4 if that is unknown. It decays to 0 along a cosine (docs/decisions/044-fine-tuning.md). The default number of
     epochs is 8, or more if there are so few images that training would end after fewer than `STEPS` steps
-    (docs/decisions/044-epochs-and-aims.md).
+    (docs/decisions/044-fine-tuning.md).
 
     Parameters
     ----------

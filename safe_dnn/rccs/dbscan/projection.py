@@ -143,7 +143,7 @@ def relevant_directions(points: np.ndarray) -> np.ndarray:
     separates causes varies between images but not between neighbours. After the scaling, distances reflect the latter.
     With C the covariance of all points and N that of neighbours, the directions solve the generalized eigenproblem
     C v = λ ((1 − e) N + e tr(N)/d I) v, where e is `EVENNESS`. Neighbours are determined after `average_neighbours`,
-    since more of them then share a cause. See docs/decisions/003-scaling-of-directions.md.
+    since more of them then share a cause. See docs/decisions/003-directions-and-neighbours.md.
 
     Parameters
     ----------
@@ -240,7 +240,7 @@ def average_neighbours(points: np.ndarray | Points) -> np.ndarray:
     Images with one cause move together, and other differences, such as what they show, average out. Two points are
     mutual neighbours if each is among the nearest `neighbourhood(n)` points of the other. A small, distant group is not
     mixed with others, since its points are not among the nearest of any other point.
-    See docs/decisions/004-neighbour-averaging.md.
+    See docs/decisions/003-directions-and-neighbours.md.
 
     Parameters
     ----------
@@ -464,7 +464,7 @@ def _joining(centred: _Centred, extractor: str, mean: np.ndarray) -> np.ndarray 
 
 
 def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:
-    """PCA by the eigenvectors of the smaller one of X Xᵀ and Xᵀ X (see docs/decisions/013-pca-in-blocks.md).
+    """PCA by the eigenvectors of the smaller one of X Xᵀ and Xᵀ X (see docs/decisions/012-distances-in-blocks.md).
 
     Returns
     -------
