@@ -79,15 +79,15 @@ def retrain(
         after, _ = _answered(material, tested, retrained, watch.progress, "Testing the retrained model")
         clusters = material.review.clusters if material.review else None
         compared, of_groups = compare_in(out, clusters, before, after, within=within)
-        more: dict[str, Any] = {}
+        proof: dict[str, Any] = {}
         if tuning.best and material.final:
             both, what = (material.dnn.model, retrained), "Testing on images that chose nothing"  # looked at this once
             judged = [_answered(material, material.final, one, watch.progress, what)[0] for one in both]
             held_out = material.final.root == tested.root
-            more["final"] = final_test(out, *judged, held_out=held_out, within=within)
+            proof["final"] = final_test(out, *judged, held_out=held_out, within=within)
         compile_like_original(material.dnn, retrained)
         facts = _facts(material, tuning, answers.skipped, (*tied, *before.doubts, *of_groups))
-        result = save_retraining(Retraining(**vars(compared), **facts, **more), retrained, out)
+        result = save_retraining(Retraining(**vars(compared), **facts, **proof), retrained, out)
         remove_checkpoints(*unfinished)
         return result
 
@@ -110,15 +110,15 @@ def _answered(
     material: Material, images: LabelledImages, model: Any, progress: Progress, what: str
 ) -> tuple[AnsweredImages, Predictions]:
     """What a model, the original or the retrained one, answers to images; and its outputs."""
-    asked = dataclasses.replace(material.dnn, model=model)
-    found = predict(asked, images.root, images.paths, progress=progress, what=what)
-    return in_words(asked.path, images, judge(asked, images, found, threshold=material.threshold)), found
+    retrained = dataclasses.replace(material.dnn, model=model)
+    outputs = predict(retrained, images.root, images.paths, progress=progress, what=what)
+    return in_words(retrained.path, images, judge(retrained, images, outputs, threshold=material.threshold)), outputs
 
 
 def _facts(
     material: Material, tuning: FineTuning, unread: Sequence[Skipped], of_groups: Sequence[str]
 ) -> dict[str, Any]:
-    """What a `Retraining` says of the training."""
+    """The fields of a `Retraining` that describe the training."""
     data, settings = material.data, material.settings
     unreadable = skipped_of(data.pixels, list(map(os.fspath, data.pixels.files)))
     groups = np.delete(data.groups, list(data.pixels.unreadable))

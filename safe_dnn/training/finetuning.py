@@ -233,11 +233,11 @@ def fine_tune(
         return Epoch(epoch, loss, on_validation.accuracy, share, round(time.monotonic() - began, 2))
 
     history = [check(0, math.nan, started)]
-    best, kept, stopped = 0, model.get_weights(), ""
+    best, weights, stopped = 0, model.get_weights(), ""
     key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
     if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):
         history = [Epoch(*row) for row in saved.history]  # type: ignore[arg-type]
-        best, kept, rng.bit_generator.state = saved.best, saved.best_weights, saved.rng
+        best, weights, rng.bit_generator.state = saved.best, saved.best_weights, saved.rng
         started -= sum(epoch.seconds for epoch in history[1:])
     watch.on_epoch(tuple(history), (settings.epochs,))
     for epoch in range(len(history), settings.epochs + 1):
@@ -249,13 +249,13 @@ def fine_tune(
             break
         history.append(check(epoch, loss, began))
         if is_better(history[-1], history[best], history[0]):
-            best, kept = epoch, model.get_weights()
+            best, weights = epoch, model.get_weights()
         if checkpoint:
-            state = Checkpoint(history, best, rng.bit_generator.state, state_of(model), kept)
+            state = Checkpoint(history, best, rng.bit_generator.state, state_of(model), weights)
             with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
                 save_checkpoint(checkpoint, key, state)
         watch.on_epoch(tuple(history), (settings.epochs,))
-    model.set_weights(kept)
+    model.set_weights(weights)
     return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started)
 
 
