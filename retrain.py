@@ -23,7 +23,6 @@ from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import Skipped
-from safe_dnn.support.progress import Progress
 from safe_dnn.training.before_after import compare_in
 from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoints
 from safe_dnn.training.earlier import kept_copy
@@ -64,25 +63,25 @@ def retrain(
     out = prepare_folder(folder)
     with working(out, "retraining"):
         check_own(out, MODEL_FILE, RETRAINING_FILE)
-        material = read_material(file, images, out, options=options, wishes=wishes, progress=watch.progress)
+        material = read_material(file, images, out, options=options, wishes=wishes)
         tested = material.test
-        before, answers = _answered(material, tested, material.dnn.model, watch.progress, "Testing the model")
+        before, answers = _answered(material, tested, material.dnn.model, "Testing the model")
         tied = undecided(material.dnn, answers)
         unfinished = out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE
         tuning = fine_tune_twice(
             material.dnn, material.data, material.settings, threshold=material.threshold, watch=watch,
             checkpoints=unfinished,
             # By the test images that the original network answers most similarly
-            likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
+            likely_wrong=lambda outputs: likely_wrong(np.nan_to_num(outputs), answers.outputs, ~before.right),
         )  # fmt: skip
         retrained = tuning.model
-        after, _ = _answered(material, tested, retrained, watch.progress, "Testing the retrained model")
+        after, _ = _answered(material, tested, retrained, "Testing the retrained model")
         clusters = material.review.clusters if material.review else None
         compared, of_groups = compare_in(out, clusters, before, after, within=within)
         proof: dict[str, Any] = {}
         if tuning.best and material.final:
             both, what = (material.dnn.model, retrained), "Testing on images that chose nothing"  # looked at this once
-            judged = [_answered(material, material.final, one, watch.progress, what)[0] for one in both]
+            judged = [_answered(material, material.final, one, what)[0] for one in both]
             held_out = material.final.root == tested.root
             proof["final"] = final_test(out, *judged, held_out=held_out, within=within)
         compile_like_original(material.dnn, retrained)
@@ -106,12 +105,10 @@ def _check_model(model: Path, new: Path) -> None:
         ).about("out")
 
 
-def _answered(
-    material: Material, images: LabelledImages, model: Any, progress: Progress, what: str
-) -> tuple[AnsweredImages, Predictions]:
+def _answered(material: Material, images: LabelledImages, model: Any, what: str) -> tuple[AnsweredImages, Predictions]:
     """What a model, the original or the retrained one, answers to images; and its outputs."""
     retrained = dataclasses.replace(material.dnn, model=model)
-    outputs = predict(retrained, images.root, images.paths, progress=progress, what=what)
+    outputs = predict(retrained, images.root, images.paths, what=what)
     return in_words(retrained.path, images, judge(retrained, images, outputs, threshold=material.threshold)), outputs
 
 

@@ -28,7 +28,6 @@ from safe_dnn.rccs.parameters import Aside, find_parameters
 from safe_dnn.rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from safe_dnn.support.errors import Number, SAFEError, StrPath, number_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, some
 
 SELECTION_FACTOR = 0.3
@@ -164,7 +163,7 @@ class SelectionSettings(NamedTuple):
 
 def select_unsafe_set(
     improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *, stream: Stream | None = None,
-    likely_wrong: LikelyWrong | None = None, within: Path | None = None, progress: Progress = no_progress,
+    likely_wrong: LikelyWrong | None = None, within: Path | None = None,
 ) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
@@ -197,7 +196,7 @@ def select_unsafe_set(
     extractor = clusters.recalled_extractor(settings.weights)
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
-    batches = (stream or stream_features)(listing, extractor, progress=progress)
+    batches = (stream or stream_features)(listing, extractor)
     parameters = find_parameters(listing.root, within=within)
     aside = Aside(clusters.set_aside, listing, parameters) if clusters.set_aside else None
     n_improvement, skipped = 0, list(listing.skipped)

@@ -7,7 +7,6 @@ from typing import Any
 
 from safe_dnn import CLONE
 from safe_dnn.cli import commands as work
-from safe_dnn.cli.terminal import Progress
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.version import PROGRAM, VERSION
 
@@ -40,7 +39,7 @@ class Command(argparse.ArgumentParser):
         self.add_argument(flag, action="store_true", default=None, help=what)
 
 
-Run = Callable[[Path, argparse.Namespace, Progress], int | None]
+Run = Callable[[Path, argparse.Namespace], int | None]
 Commands = argparse._SubParsersAction  # what `add_subparsers` returns has no public name
 
 

@@ -24,7 +24,6 @@ from safe_dnn.reasons.probes import PROBES_FILE
 from safe_dnn.store.output_folder import Writer, foreign_files, is_edited, is_outdated, save_files, showing, writing
 from safe_dnn.store.runs import COMPARISON, CONFIRMATION, PROBES, SELECTION, present_runs, texts_of
 from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.training.certainty import CLOSURE_FILE
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, retraining_files, show_retraining
 
@@ -79,7 +78,7 @@ def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | N
     return {**known, **{name: column for name, column in clusters.measured.items() if name not in known}}
 
 
-def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> RootCauseClusters:
+def refresh_rccs(out: Path, *, within: Path | None = None) -> RootCauseClusters:
     """Write what shows the present RCCs: GIFs, `labels.txt`, profiles, failure rates; to be called after an edit.
 
     GIFs come last: one that is outdated tells `mend` that the others may be.
@@ -89,13 +88,13 @@ def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = 
             review = load_review(out)
             files = {**_profiles_file(out, review, within), **_rcc_files(out, review)}
             save_files(out, files, remove=(PROFILES_FILE, *_REASONS))
-        _draw(out, review, progress)
+        _draw(out, review)
     return review.clusters
 
 
-def _draw(out: Path, review: Review, progress: Progress) -> None:
-    write_spot_gifs(review.clusters, out, _reasons(out, review).images, progress=progress)
-    write_gifs(review.clusters, out, progress=progress)
+def _draw(out: Path, review: Review) -> None:
+    write_spot_gifs(review.clusters, out, _reasons(out, review).images)
+    write_gifs(review.clusters, out)
 
 
 def show_reasons(out: Path) -> None:
@@ -114,7 +113,7 @@ def show_unsafe_set(out: Path) -> None:
         save_files(out, files, remove=gone)
 
 
-def show_present(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> None:
+def show_present(out: Path, *, within: Path | None = None) -> None:
     """Write all that shows the present state of an analysis.
 
     Raises
@@ -124,10 +123,10 @@ def show_present(out: Path, *, within: Path | None = None, progress: Progress = 
     """
     show_unsafe_set(out)
     show_retraining(out)
-    refresh_rccs(out, within=within, progress=progress)
+    refresh_rccs(out, within=within)
 
 
-def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> bool:
+def mend(out: Path, *, within: Path | None = None) -> bool:
     """Write again what a killed process or a full disk has left outdated; files of somebody else stay as they are.
 
     Returns
@@ -152,7 +151,7 @@ def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progr
             files, gone = files | _profiles_file(out, review, within), [*gone, PROFILES_FILE]
         save_files(out, files, remove=gone)
     if review:
-        _draw(out, review, progress)
+        _draw(out, review)
     return True
 
 

@@ -61,7 +61,6 @@ from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import find_images
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.earlier import kept_copy, learned_files
@@ -108,7 +107,6 @@ def generate_clusters(
     *,
     within: Path | None = None,
     stream: Stream | None = None,
-    progress: Progress = no_progress,
 ) -> RootCauseClusters:
     """Steps 1 and 2: extract features, cluster them, draw the GIFs; write everything to the folder `out`.
 
@@ -129,25 +127,24 @@ def generate_clusters(
         check_own(out, *SHOWN)
         take_typed_labels(out)  # the table goes with the unsafe set
         _previous(out)  # what was said and cannot be read is an error before the long work
-        extractor, tested, groups, aside, known = _read_before(images, settings, within, progress)
-        features = extract_features(images, extractor, progress=progress, stream=stream)
+        extractor, tested, groups, aside, known = _read_before(images, settings, within)
+        features = extract_features(images, extractor, stream=stream)
         nuisance, right = None, None
         if aside:
-            nuisance, known["set_aside"] = aside(features, stream=stream, progress=progress)
+            nuisance, known["set_aside"] = aside(features, stream=stream)
         if settings.reducer == "auto" and tested and not aside:
             with contextlib.suppress(SAFEError):  # the comparison says it, after the RCCs are there
-                right = right_images(tested, features, groups, stream=stream, progress=progress)
+                right = right_images(tested, features, groups, stream=stream)
         clusters = find_root_cause_clusters(
             features, reducer=settings.reducer, weights=settings.weights, nuisance=nuisance, right=right,
-            progress=progress,
         )  # fmt: skip
         if tested:
             clusters, answered = with_answers(clusters, tested, specified=bool(settings.answers.predictions))
             known = answered | known
-        attributes = measured_images(clusters.image_root, clusters.paths, progress=progress)
+        attributes = measured_images(clusters.image_root, clusters.paths)
         clusters = dataclasses.replace(clusters, attributes=attributes)
         edited = load_review(out, original=clusters).clusters
-        write_gifs(edited, out, progress=progress)
+        write_gifs(edited, out)
         _, record = describe_rccs(edited, parameters=settings.parameters, within=within)
         previous, review = _previous(out), load_review(out, original=clusters)
         # If the run is the same again, so is the sentence on the notes that it did not take over.
@@ -155,21 +152,19 @@ def generate_clusters(
         lost = lost_notes(out) if same else _lost_notes(previous, review)
         record |= known | {"left_behind": lost}
         save_clusters(clusters, out, extra=record)
-        show_present(out, within=within, progress=progress)
+        show_present(out, within=within)
         return load_review(out).clusters
 
 
 def _read_before(
-    images: StrPath, settings: ClusteringSettings, within: Path | None, progress: Progress
+    images: StrPath, settings: ClusteringSettings, within: Path | None
 ) -> tuple[Extractor, AnsweredImages | None, KnownGroups | None, Fit | None, dict[str, object]]:
     """What an engineer may have to put right: a SAFEError comes before the long work. Last, what `run.json` says."""
     listing, parameters = find_images(images), settings.parameters
     if parameters:
         read_parameters(parameters, listing.root, listing.paths, partial=settings.answers.partial)
     tested, known = known_answers(settings.answers, listing.root, within)
-    extractor = choose_extractor(
-        settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
-    )
+    extractor = choose_extractor(settings.extractor, weights=settings.weights, precision=settings.precision)
     group, table = settings.answers.group or group_names(hold_out_record(listing.root)), parameters and Path(parameters)
     known |= {"group": list(group)} if group else {}
     groups = named_groups(group, tested, parameters=table or None, within=within) if tested else None
@@ -349,7 +344,7 @@ UNKNOWN = Likely()
 
 def select_images(
     improvement: StrPath, out: Path, settings: SelectionSettings, *, likely: Likely = UNKNOWN,
-    within: Path | None = None, stream: Stream | None = None, progress: Progress = no_progress,
+    within: Path | None = None, stream: Stream | None = None,
 ) -> UnsafeSet:  # fmt: skip
     """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, with the engineer's edits; write it there.
 
@@ -380,14 +375,13 @@ def select_images(
         known = settings.test_accuracy is not None or settings.size is not None
         if known:
             wanted_images(settings, len(review.original.paths))  # refused before the model is run
-        prediction = _prediction(likely, improvement, out, review.original, within, progress)
+        prediction = _prediction(likely, improvement, out, review.original, within)
         if not known:
             settings = _with_accuracy(settings, prediction, out, review.original, within)
         settings = settings._replace(learned={*settings.learned, *learned_files(out)})
         unsafe = select_unsafe_set(
             improvement, review.clusters, settings, stream=stream,
-            likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None, within=within,
-            progress=progress,
+            likely_wrong=prediction.of if prediction else None, within=within,
         )  # fmt: skip
         notes = [*unsafe.notes, *(prediction.notes if prediction else ())]
         more: dict[str, Writer] = {}
@@ -427,7 +421,6 @@ def _check_likely(likely: Likely) -> None:
 
 def _prediction(
     likely: Likely, improvement: StrPath, out: Path, clusters: RootCauseClusters, within: Path | None,
-    progress: Progress,
 ) -> FailurePrediction | None:  # fmt: skip
     """Where the DNN is likely wrong; None if nothing is given to predict it from."""
     table, partial = likely.improvement_predictions, likely.loading.partial
@@ -438,7 +431,7 @@ def _prediction(
         return None
     find_images(improvement)  # refused before the model is run
     model, held_out = kept_copy(likely.model), held_out_of(clusters.image_root, within=within)
-    return predict_failures(model, likely.test, options=likely.loading, held_out=held_out, progress=progress)
+    return predict_failures(model, likely.test, options=likely.loading, held_out=held_out)
 
 
 def _with_accuracy(

@@ -40,7 +40,6 @@ from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.matching import rows_by_image
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import IMAGE, read_own, read_table, table_text
 from safe_dnn.support.text import count, some
@@ -229,7 +228,6 @@ def _with_answers(tagging: Tagging) -> Tagging:
 
 def next_images(
     tagging: Tagging, number: int = BATCH, *, weights: StrPath | None = None, stream: Stream | None = None,
-    progress: Progress = no_progress,
 ) -> tuple[Tagging, tuple[str, ...]]:  # fmt: skip
     """The images to ask next, relative to the test folder; fewer if there are no more.
 
@@ -246,9 +244,9 @@ def next_images(
         Features of the images cannot be extracted, or the frame cannot be written.
     """
     if tagging.frame is None:
-        extractor = _extractor(tagging.out, weights, progress)
+        extractor = _extractor(tagging.out, weights)
         rows = np.arange(len(tagging.tested.paths))
-        features, read = features_of_tested(tagging.tested, rows, extractor, stream=stream, progress=progress)
+        features, read = features_of_tested(tagging.tested, rows, extractor, stream=stream)
         tagging = tagging._replace(tested=tagging.tested.taken(read))
         points = probe_points(comparable(features, extractor.name))
         tested, known = tagging.tested, tagging.known
@@ -271,16 +269,15 @@ def next_images(
     return tagging, tuple([*images[: number - 1], again] if again and number >= BATCH else images)
 
 
-def _extractor(out: Path, weights: StrPath | None, progress: Progress) -> Extractor:
+def _extractor(out: Path, weights: StrPath | None) -> Extractor:
     """That of the clusters, whose features are cached; without clusters, that which they would have."""
     if CLUSTERS in present_runs(out):
         return load_clusters(out).recalled_extractor(weights)
-    return choose_extractor(weights=weights, precision="auto", progress=progress)
+    return choose_extractor(weights=weights, precision="auto")
 
 
 def likely(
     tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, stream: Stream | None = None,
-    progress: Progress = no_progress,
 ) -> list[tuple[str, float]]:  # fmt: skip
     """Other images, the likeliest to have the word first, with how likely that is by the probe alone: no rate follows.
 
@@ -302,10 +299,10 @@ def likely(
         raise SAFEError(
             f"Expected answers yes and no about “{tagging.word.name}”. Received: {count(len(rows), 'answer')}"
         )
-    extractor = _extractor(tagging.out, weights, progress)
-    others = extract_features(images, extractor, stream=stream, progress=progress)
+    extractor = _extractor(tagging.out, weights)
+    others = extract_features(images, extractor, stream=stream)
     everything = np.arange(len(known))
-    features, read = features_of_tested(tagging.tested, everything, extractor, stream=stream, progress=progress)
+    features, read = features_of_tested(tagging.tested, everything, extractor, stream=stream)
     points = probe_points(*(comparable(each, extractor.name) for each in (features, others.features)))
     rows = rows[read[rows]]
     found = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(features) :]

@@ -23,10 +23,10 @@ from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.reasons.comparison import compared_images, features_of_tested
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import ImageListing
-from safe_dnn.support.progress import Progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.text import count, printable, some
 
-Fit: TypeAlias = Callable[..., tuple[Nuisance, dict[str, Any]]]  # given the failing images, a stream and progress
+Fit: TypeAlias = Callable[..., tuple[Nuisance, dict[str, Any]]]  # given the failing images and a stream
 ALONE = (
     "What is set aside is estimated from the failing images alone, since it is not known which images the network gets "
     "right. A reason for failing that goes along with it is set aside as well."
@@ -35,7 +35,7 @@ ALONE = (
 
 def _fit(
     names: tuple[str, ...], column: np.ndarray, paths: Sequence[str], tested: AnsweredImages | None, rows: np.ndarray,
-    source: StrPath | None, images: ImageFeatures, *, stream: Stream | None, progress: Progress,
+    source: StrPath | None, images: ImageFeatures, *, stream: Stream | None,
 ) -> tuple[Nuisance, dict[str, Any]]:  # fmt: skip
     """Estimate what is subtracted from features, those of the images that the DNN gets right included.
 
@@ -72,10 +72,10 @@ def _fit(
     used, features, notes = np.array([place[path] for path in images.paths], np.int64), images.features, [ALONE]
     of_failing = column[used]
     if tested is not None:
-        of_right, read = features_of_tested(tested, rows, images.extractor, stream=stream, progress=progress)
+        of_right, read = features_of_tested(tested, rows, images.extractor, stream=stream)
         features, notes = np.concatenate([features, of_right]), []
         used = np.concatenate([used, len(place) + np.flatnonzero(read)])
-    progress("Setting aside", 0, 0)
+    report_progress("Setting aside", 0, 0)
     aside = fit_set_aside(features, images.extractor.name, names, column[used])
     if unknown := aside.unknown(of_failing):
         known_of = f"unknown of {unknown:,} of {count(len(images.paths), 'image')}"

@@ -66,7 +66,8 @@ def take_over(earlier: Path, out: Path) -> None:
     """After failures were collected: take over what is known from an analysis, and record that they follow it.
 
     These are notes on conditions, with a sentence that says where they come from, the scope, and labels; notes in the
-    new analysis stay."""
+    new analysis stay.
+    """
     tested = recorded(tested_by(out) or "", out)
     known = load_spot_notes(out).keys()
     for note in notes_of_run(earlier).values():

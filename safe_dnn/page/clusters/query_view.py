@@ -44,7 +44,7 @@ class QueryView:
 
     def work(self, job: Job, reason: str) -> None:
         """Ask about a reason, such as `RCC 0`."""
-        self.ask(self._settings.out, [reason], within=self._settings.root, progress=job.progress)
+        self.ask(self._settings.out, [reason], within=self._settings.root)
 
 
 class LooksView(QueryView):

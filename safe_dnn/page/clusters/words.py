@@ -98,7 +98,7 @@ class WordsView:
         if tagging.frame is None and tested.digest != search.extracted:
 
             def work(job: Job) -> None:
-                search.batch = next_images(tagging, weights=settings.weights, progress=job.progress)
+                search.batch = next_images(tagging, weights=settings.weights)
                 search.extracted = tested.digest
 
             search.job = settings.jobs.start(TAB, work)

@@ -166,13 +166,13 @@ class ReportTab:
         return self.job_view.start(checked, show or self.show, *check)
 
     def _on_make(self, write: Callable[..., object], run: str | None) -> dict:
-        return self._make(lambda job: write(self._settings.out, progress=job.progress), run)
+        return self._make(lambda job: write(self._settings.out), run)
 
     def on_verify(self, run: str | None) -> dict:
         found: list[list[tuple[str, str]]] = []  # none if there is no answer
 
         def work(job: Job) -> None:
-            found.append(verify(self._settings.out, within=self._settings.root, progress=job.progress))
+            found.append(verify(self._settings.out, within=self._settings.root))
 
         def show() -> dict:
             texts = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in found]
@@ -181,7 +181,7 @@ class ReportTab:
         return self._make(work, run, show)
 
     def on_confirm(self, run: str | None, *fields: str | None) -> dict:
-        return self._make(lambda job: job.form(progress=job.tell), run, None, lambda: self.fresh.wanted(*fields))
+        return self._make(lambda job: job.form(), run, None, lambda: self.fresh.wanted(*fields))
 
     def _first_look(self) -> dict:
         return {**self.job_view.look(self.show), **self.fresh.form.first_look("")}

@@ -1,7 +1,8 @@
 """Step 2 of SAFE, the engineer's edits: merges, moves, new RCCs; and undo and redo, in order.
 
 An edit is an entry of the database; it copies the notes on the RCCs that it changes to their new images. Undo brings
-the images back to the RCCs where they were, and restores the notes on these."""
+the images back to the RCCs where they were, and restores the notes on these.
+"""
 
 import contextlib
 import sqlite3
