@@ -296,7 +296,7 @@ def place_of(home: Path, tested: Mapping[str, Any]) -> Path:
     home : Path
         The folder.
     tested : mapping
-        What `run.json` says of the predictions.
+        The record of the predictions in `run.json`.
 
     Returns
     -------
