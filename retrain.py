@@ -35,7 +35,7 @@ from safe_dnn.training.settings import NO_WISHES, Wishes, compile_like_original
 
 def retrain(
     model: StrPath, images: ImageSets, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE,
-    wishes: Wishes = NO_WISHES, within: Path | None = None, watch: Watch = UNWATCHED,
+    wishes: Wishes = NO_WISHES, watch: Watch = UNWATCHED,
 ) -> Retraining:  # fmt: skip
     """Fine-tune the DNN with the unsafe set in the folder `out`; write the new model and the comparison there.
 
@@ -48,8 +48,6 @@ def retrain(
         images.
     wishes : Wishes
         Training settings that differ from the defaults.
-    within : path, optional
-        A table of the test images' groups that is found beside them is only read inside this folder.
 
     Raises
     ------
@@ -77,13 +75,13 @@ def retrain(
         retrained = tuning.model
         after, _ = _answered(material, tested, retrained, "Testing the retrained model")
         clusters = material.review.clusters if material.review else None
-        compared, of_groups = compare_in(out, clusters, before, after, within=within)
+        compared, of_groups = compare_in(out, clusters, before, after)
         proof: dict[str, Any] = {}
         if tuning.best and material.final:
             both, what = (material.dnn.model, retrained), "Testing on images that chose nothing"  # looked at this once
             judged = [_answered(material, material.final, one, what)[0] for one in both]
             held_out = material.final.root == tested.root
-            proof["final"] = final_test(out, *judged, held_out=held_out, within=within)
+            proof["final"] = final_test(out, *judged, held_out=held_out)
         compile_like_original(material.dnn, retrained)
         facts = _facts(material, tuning, answers.skipped, (*tied, *before.doubts, *of_groups))
         result = save_retraining(Retraining(**vars(compared), **facts, **proof), retrained, out)

@@ -163,7 +163,7 @@ class SelectionSettings(NamedTuple):
 
 def select_unsafe_set(
     improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *, stream: Stream | None = None,
-    likely_wrong: LikelyWrong | None = None, within: Path | None = None,
+    likely_wrong: LikelyWrong | None = None,
 ) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
@@ -178,8 +178,6 @@ def select_unsafe_set(
     likely_wrong : callable, optional
         Such as `safe_dnn.dnn.failure_prediction.FailurePrediction.of`; half of each RCC's images are then chosen by it
         (see `choose_half`).
-    within : path, optional
-        A table of the improvement images' parameters is only read inside this folder.
 
     Raises
     ------
@@ -197,7 +195,7 @@ def select_unsafe_set(
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
     batches = (stream or stream_features)(listing, extractor)
-    parameters = find_parameters(listing.root, within=within)
+    parameters = find_parameters(listing.root)
     aside = Aside(clusters.set_aside, listing, parameters) if clusters.set_aside else None
     n_improvement, skipped = 0, list(listing.skipped)
     for paths, points, unreadable in _points_of(batches, clusters.projection, aside.of if aside else None):

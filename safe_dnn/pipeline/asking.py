@@ -42,7 +42,7 @@ from safe_dnn.reasons.probes import PROBES_FILE, Images, Probe, images_of, load_
 from safe_dnn.store.output_folder import own_files, save_files, working
 from safe_dnn.store.places import absolute
 from safe_dnn.store.runs import CLUSTERS, HEATMAP, PROBES, Run, add_run, present_runs, reading_file, runs_of
-from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
+from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of
 from safe_dnn.support.files import prepare_folder, read_record
 from safe_dnn.support.images import UNREADABLE, decode, read_bytes
 from safe_dnn.support.progress import as_part
@@ -60,14 +60,14 @@ FOR, AGAINST = (0, 114, 255), (255, 110, 0)  # everybody can distinguish them, a
 MOST_COLOUR = 0.8  # of a pixel, so that what is below it stays in sight
 
 
-def model_at_hand(image_root: Path, within: Path | None = None) -> Path | None:
+def model_at_hand(image_root: Path) -> Path | None:
     """The file of the DNN whose failures are in a folder, as it was recorded, or `model.keras` beside them.
 
     None if it cannot be asked again: it is not there any more, or was a table of answers.
     """
     record = read_record(image_root.parent / ACCURACY_FILE)
     file = Path(absolute(str(record.get("model") or "model.keras"), image_root.parent))  # the latter of a case study
-    known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and is_within(file, within)
+    known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and may_open(file)
     return file if record and known else None
 
 
@@ -143,7 +143,6 @@ class Asking(NamedTuple):
 
 def asking(
     out: Path, names: Collection[str], *, model: StrPath | None = None, options: DnnOptions = AS_IN_THE_FILE,
-    within: Path | None = None,
 ) -> Asking:  # fmt: skip
     """The DNN of an analysis and what it can be asked about.
 
@@ -155,8 +154,6 @@ def asking(
         By default what `model_at_hand` gives.
     options : DnnOptions
         What the engineer specifies about the model; by default pixels are scaled as they were for its answers.
-    within : path, optional
-        Images and models are only read inside this folder.
 
     Raises
     ------
@@ -167,8 +164,8 @@ def asking(
     root = review.clusters.image_root
     listed = reasons_of(review, present_reasons(out, review), out, profiles=load_profiles(out))
     reasons = chosen(listed, names) if names else listed
-    tested, record = answers_of_run(out, review.original, within), read_record(root.parent / ACCURACY_FILE)
-    file = path_of(model, "a model") if model else model_at_hand(root, within)
+    tested, record = answers_of_run(out, review.original), read_record(root.parent / ACCURACY_FILE)
+    file = path_of(model, "a model") if model else model_at_hand(root)
     if file is None or tested is None:
         raise SAFEError(
             "Expected the answers of a classifier or regression to its test set, and the model itself: SAFE runs no "
@@ -196,13 +193,12 @@ LEAST_SAME = 0.5  # of the images, that the model must answer as its table of an
 
 def probe_reasons(
     out: Path, names: Collection[str] = (), *, model: StrPath | None = None, options: DnnOptions = AS_IN_THE_FILE,
-    within: Path | None = None,
 ) -> list[Probe]:  # fmt: skip
     """Probe reasons of the run in `out`; those of other reasons are kept beside them.
 
     Parameters
     ----------
-    names, model, options, within
+    names, model, options
         As for `pipeline.asking.asking`; by default all weak spots, and the RCCs that fail more often.
 
     Raises
@@ -211,7 +207,7 @@ def probe_reasons(
         As in `asking`, or the model does not give these answers.
     """
     with working(out, "probing"):
-        query = asking(out, names, model=model, options=options, within=within)
+        query = asking(out, names, model=model, options=options)
         unknown = query.regression and query.threshold is None
         if unknown or not all(one.figures and one.figures.tested for one in query.listed):
             raise SAFEError(
@@ -219,7 +215,7 @@ def probe_reasons(
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
             )
         table = table_of(out, "parameters")
-        groups = named_groups(groups_of(out), query.tested, parameters=table, within=within, required=False)
+        groups = named_groups(groups_of(out), query.tested, parameters=table, required=False)
         of = groups.groups.of if groups else np.arange(len(query.tested.paths))
         reasons = [reason for reason in query.reasons if names or reason.fails_more]
         probes = [one for reason in reasons for one in _probes_of(query, reason, of)]
@@ -288,13 +284,12 @@ class Heatmap(NamedTuple):
 
 def look(
     out: Path, names: Collection[str] = (), *, model: StrPath | None = None, options: DnnOptions = AS_IN_THE_FILE,
-    within: Path | None = None,
 ) -> dict[str, Heatmap]:  # fmt: skip
     """Compute where the network looks, keep it, and write `heatmaps/`.
 
     Parameters
     ----------
-    names, model, options, within
+    names, model, options
         As for `pipeline.asking.asking`.
 
     Returns
@@ -308,7 +303,7 @@ def look(
         As of `asking`.
     """
     with working(out, "looking"):
-        query = asking(out, names, model=model, options=options, within=within)
+        query = asking(out, names, model=model, options=options)
         found = _heatmaps(query, [reason for reason in query.reasons if reason.images])
         for heatmap in found.values():
             keep_heatmap(out, query.review.run, heatmap)

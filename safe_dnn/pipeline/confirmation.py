@@ -87,7 +87,7 @@ def confirm(
     with working(out, "confirming"):
         review, run = load_review(out), present_runs(out)[CLUSTERS]
         reasons = load_reasons(out, review.original, run)
-        first = run_record.answers_of_run(out, review.original, None)
+        first = run_record.answers_of_run(out, review.original)
         if first is None or reasons.comparison is None:
             raise SAFEError(
                 f"Expected RCCs and weak spots found with the network's answers to a test set. Received: {out}, "

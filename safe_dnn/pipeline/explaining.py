@@ -55,17 +55,13 @@ from safe_dnn.training.earlier import earlier_analysis
 HOLDS_FILE = "holds.npz"  # of a run: for which tested images each weak spot holds
 
 
-def explain_failures(
-    out: Path, *, within: Path | None = None, weights: StrPath | None = None, stream: Stream | None = None
-) -> bool:
+def explain_failures(out: Path, *, weights: StrPath | None = None, stream: Stream | None = None) -> bool:
     """After `generate_clusters`: error rates of the RCCs and weak spots, in comparison with what the DNN gets right.
 
     Weak spots come first, since they are found in seconds; the features of the images that are right take longer.
 
     Parameters
     ----------
-    within : path, optional
-        Predictions and test images are only read inside this folder.
     weights, stream
         As for `selection.select_unsafe_set`.
 
@@ -83,11 +79,11 @@ def explain_failures(
     with working(out, "comparing"):
         run = present_runs(out).get(CLUSTERS)
         clusters = load_clusters(out, run)
-        tested = answers_of_run(out, clusters, within)
+        tested = answers_of_run(out, clusters)
         if run is None or tested is None or tested.right.all() or not tested.right.any():
             return False
         record = run_record(out, run).get("parameters", {})
-        how: dict[str, Any] = {"within": within, "required": bool(record.get("given"))}
+        how: dict[str, Any] = {"required": bool(record.get("given"))}
         found = conditions_of(tested, groups_of(out), out, parameters=table_of(out, "parameters"), **how)
         known, known_groups, spots, _ = found
         curves = bins_of(tested, known, known_groups)
@@ -148,7 +144,7 @@ class FailureReasons(NamedTuple):
 
 
 def conditions_of(
-    tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None, within: Path | None = None,
+    tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None,
     required: bool = False, partial: bool = True,
 ) -> Conditions:  # fmt: skip
     """Search for weak spots, which needs no features, and no images if nothing is to be measured in them.
@@ -159,14 +155,14 @@ def conditions_of(
         As for `reasons.known_groups.groups_of_images`.
     out : Path
         The analysis: if the same was searched there before, the weak spots are those that were found then.
-    parameters, within
+    parameters
         As for `reasons.comparison.known_of`.
     required : bool
         As for both.
     partial : bool
         As for `reasons.comparison.known_of`.
     """
-    how: dict[str, Any] = {"parameters": parameters, "within": within, "required": required}
+    how: dict[str, Any] = {"parameters": parameters, "required": required}
     known = known_of(tested, groups=groups, partial=partial, **how)
     report_progress("Searching for weak spots", 0, 0)
     found = groups_of_images(groups, tested, **how)
@@ -321,26 +317,18 @@ def find_reasons(
     return tested, conditions
 
 
-def explain_collected(out: Path, *, within: Path | None = None) -> FailureReasons:
+def explain_collected(out: Path) -> FailureReasons:
     """After failures were collected in a folder: search for weak spots, and keep them.
 
     Nothing is lost where that fails: what cannot be used, such as a table of parameters, is a note.
-
-    Parameters
-    ----------
-    within : path, optional
-        The predictions, parameters and test images are only read inside this folder.
     """
     failing, reasons = out / FAILURES, FailureReasons(None, ())
     names = groups_of(out) or group_names(hold_out_record(failing))
     for required in (True, False):  # the second time without what cannot be used
         try:
-            tested, _ = known_answers(NONE_GIVEN, failing, within)
+            tested, _ = known_answers(NONE_GIVEN, failing)
             if tested and not tested.one_sided:
-                found = conditions_of(
-                    tested, names, out, parameters=find_parameters(failing, within=within), within=within,
-                    required=required,
-                )  # fmt: skip
+                found = conditions_of(tested, names, out, parameters=find_parameters(failing), required=required)
                 reasons, _ = _keep(out, tested, found, reasons.notes)
             break
         except SAFEError as error:

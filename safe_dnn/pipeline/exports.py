@@ -58,7 +58,7 @@ from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import check_own, is_edited, own_files, save_files, working, writing
 from safe_dnn.store.places import absolute
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, SELECTION, Run, present_runs
-from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, is_within, path_of
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, may_open, path_of
 from safe_dnn.support.files import encoded, intact, new_folder, prepare_folder, read_record, regular
 from safe_dnn.support.images import FORMATS, UNREADABLE, Skipped, find_images, read_bytes, reason_for
 from safe_dnn.support.progress import report_progress
@@ -146,14 +146,14 @@ def _images_in(root: Path) -> tuple[Path, Sequence[str]]:
     return root, ()
 
 
-def _inputs_of(folder: Path, within: Path | None) -> dict[str, list[str]]:
-    """The paths of the inputs in each role, relative to the folder; `within` as in `write_evidence`."""
+def _inputs_of(folder: Path) -> dict[str, list[str]]:
+    """The paths of the inputs in each role, relative to the folder."""
     sets, files = known_sets(folder, present_runs(folder))
     home, found = folder.resolve(), dict[str, list[str]]()
     for role, (root, paths) in (sets | {role: (file.parent, [file.name]) for role, file in files.items()}).items():
         place = Path(os.path.realpath(root))  # since `..` of a link leads to where that points
         names = [os.path.relpath(place / path, home) for path in paths]
-        found[role] = [name for name in names if is_within(home / name, within)]
+        found[role] = [name for name in names if may_open(home / name)]
     return found
 
 
@@ -168,13 +168,8 @@ def _digests(folder: Path, names: Collection[str]) -> dict[str, str]:
     return digests
 
 
-def write_evidence(folder: Path, *, within: Path | None = None) -> list[str]:
+def write_evidence(folder: Path) -> list[str]:
     """Write `SHA256SUMS` and `evidence.txt` of the present state.
-
-    Parameters
-    ----------
-    within : path, optional
-        Leave out files outside of this folder, all links followed.
 
     Returns
     -------
@@ -190,7 +185,7 @@ def write_evidence(folder: Path, *, within: Path | None = None) -> list[str]:
         raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
     with working(folder, "writing the evidence"):
         check_own(folder, SUMS_FILE, EVIDENCE_FILE)
-        inputs = _inputs_of(folder, within)
+        inputs = _inputs_of(folder)
         digests = _digests(folder, dict.fromkeys(itertools.chain(results_in(folder), *inputs.values())))
         lines = [_line_on(role, paths, digests) for role, paths in inputs.items() if paths]
         made_by = versions() | {"commit": _commit()}
@@ -222,11 +217,11 @@ def _commit() -> str | None:
     return subprocess.run(command, capture_output=True, check=False, text=True).stdout.strip()
 
 
-def verify(folder: Path, *, within: Path | None = None) -> list[tuple[str, str]]:
+def verify(folder: Path) -> list[tuple[str, str]]:
     """The differences between an analysis and its evidence; nothing is changed, unpickled or trusted.
 
     Each has a kind and the name of the file. Results, and images and tables of the present runs, that are not listed
-    are new. `within` as in `write_evidence`.
+    are new.
 
     Raises
     ------
@@ -234,10 +229,10 @@ def verify(folder: Path, *, within: Path | None = None) -> list[tuple[str, str]]
         There is no evidence, or it is damaged.
     """
     listed = _read_sums(folder / SUMS_FILE)
-    readable = [name for name in listed if is_within(folder / name, within)]
+    readable = [name for name in listed if may_open(folder / name)]
     now, present = _digests(folder, readable), {*results_in(folder)}
     with contextlib.suppress(SAFEError):  # what is damaged is listed, and has changed
-        present.update(*_inputs_of(folder, within).values())
+        present.update(*_inputs_of(folder).values())
     found = [(OUTSIDE, name) for name in listed.keys() - {*readable}]
     found += [(CHANGED if name in now else MISSING, name) for name in readable if now.get(name) != listed[name]]
     found += [(NEW, name) for name in present - listed.keys() if (folder / name).is_file()]

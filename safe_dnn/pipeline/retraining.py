@@ -4,13 +4,14 @@ In: what `retrain.retrain` takes. Out: the same. The process reports its progres
 itself: by one rename, so that one that is killed leaves the old result or the new one.
 """
 
+from pathlib import Path
 from typing import Any
 
 from safe_dnn.dnn.model_process import LOADING, Worker, has_message, in_a_sentence, send
 from safe_dnn.retrain import retrain
 from safe_dnn.store.database import present_engineer, speaking
 from safe_dnn.store.runs import RETRAINING, run_file, runs_of
-from safe_dnn.support.errors import StrPath, path_of
+from safe_dnn.support.errors import StrPath, confined, path_of, present_root
 from safe_dnn.support.progress import as_part
 from safe_dnn.training.finetuning import UNWATCHED, Watch
 from safe_dnn.training.material import ImageSets
@@ -38,7 +39,7 @@ def retrain_apart(
 
     with as_part(look):
         worker.run(
-            _work, model, images, out, more, present_engineer(),
+            _work, model, images, out, more, present_engineer(), present_root(),
             receive=lambda epochs: watch.on_epoch(*epochs),
             patient=lambda report: report != LOADING and not stopping,
         )  # fmt: skip
@@ -46,10 +47,12 @@ def retrain_apart(
     return read_retraining(run_file(runs_of(folder, RETRAINING)[-1], RETRAINING_FILE), folder)
 
 
-def _work(model: StrPath, images: ImageSets, out: StrPath, options: dict[str, Any], engineer: str) -> None:
+def _work(
+    model: StrPath, images: ImageSets, out: StrPath, options: dict[str, Any], engineer: str, root: Path | None
+) -> None:
     # A message that comes is the wish to stop: nothing else is ever sent.
     watch = Watch(lambda *epochs: send([*epochs]), has_message)
-    with speaking(engineer), in_a_sentence(model, _is_of_model):
+    with speaking(engineer), confined(root), in_a_sentence(model, _is_of_model):
         retrain(model, images, out, **options, watch=watch)
 
 

@@ -149,14 +149,14 @@ def content_hex(file: Path) -> str:
     return (content_of(file) or b"").hex()
 
 
-def begin(out: Path, name: str, examples: Sequence[str] = (), *, within: Path | None = None, by: str = "") -> Word:
+def begin(out: Path, name: str, examples: Sequence[str] = (), *, by: str = "") -> Word:
     """Begin a word.
 
     Parameters
     ----------
     examples : sequence of str
         Test images that somebody had before them, such as those of an RCC: some of them are asked first.
-    within, by
+    by
         As for `open_tagging` and `answer`.
 
     Raises
@@ -164,20 +164,20 @@ def begin(out: Path, name: str, examples: Sequence[str] = (), *, within: Path | 
     SAFEError
         As of `words.tags.begin_word`, or the network's answers are not known.
     """
-    tested = answers_to_tag(out, within)
+    tested = answers_to_tag(out)
     columns = {*ATTRIBUTES, *KNOWN_COLUMNS, tested.answers.target}
-    if source := table_of(out, "parameters") or find_parameters(tested.root, within=within):
+    if source := table_of(out, "parameters") or find_parameters(tested.root):
         with contextlib.suppress(SAFEError):  # the weak spots do without it as well
             columns |= read_texts(source, tested.root, tested.paths).keys()
     return begin_word(prepare_folder(out), name, examples, columns, by=by)
 
 
-def answers_to_tag(out: Path, within: Path | None = None) -> AnsweredImages:
+def answers_to_tag(out: Path) -> AnsweredImages:
     """The network's answers that an analysis is about; SAFEError if they, or the images, are not known."""
     if CLUSTERS in present_runs(out):
-        tested = answers_of_run(out, load_clusters(out), within)
+        tested = answers_of_run(out, load_clusters(out))
     else:
-        tested, _ = known_answers(NONE_GIVEN, out / FAILURES, within)
+        tested, _ = known_answers(NONE_GIVEN, out / FAILURES)
     if tested is None or not tested.has_images:
         raise SAFEError(
             f"Expected an analysis with the network's answers to its test images. Received: {out}, without."
@@ -185,15 +185,13 @@ def answers_to_tag(out: Path, within: Path | None = None) -> AnsweredImages:
     return tested
 
 
-def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None, within: Path | None = None) -> Tagging:
+def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None) -> Tagging:
     """A word that was begun, as it is now.
 
     Parameters
     ----------
     tested : AnsweredImages, optional
         As of `answers_to_tag`, if they were read already.
-    within : path, optional
-        Predictions and test images are only read inside this folder.
 
     Raises
     ------
@@ -201,7 +199,7 @@ def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None, 
         There is no such word, or as in `answers_to_tag`.
     """
     word = known_word(out, name)
-    tested = tested or answers_to_tag(out, within)
+    tested = tested or answers_to_tag(out)
     facts, frame = {"word": word.name, "answers": tested.digest}, None
     for run in reversed(runs_of(out, DRAWING)):
         if facts.items() <= run.facts.items():
@@ -496,10 +494,10 @@ def answers_in(table: StrPath, tagging: Tagging) -> list[tuple[str, str]]:
     return [*answers.items()]
 
 
-def all_words(out: Path, within: Path | None = None, *, tested: AnsweredImages | None = None) -> dict[str, Tagging]:
+def all_words(out: Path, *, tested: AnsweredImages | None = None) -> dict[str, Tagging]:
     """All words of an analysis, by name; `tested` as for `open_tagging`."""
     words = load_words(out)
-    tested = tested or (answers_to_tag(out, within) if words else None)
+    tested = tested or (answers_to_tag(out) if words else None)
     return {name: open_tagging(out, name, tested=tested) for name in words}
 
 

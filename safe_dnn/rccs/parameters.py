@@ -16,7 +16,7 @@ import numpy as np
 
 from safe_dnn.rccs.dbscan.projection import Nuisance, SetAside, combined
 from safe_dnn.store.places import absolute
-from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
+from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of
 from safe_dnn.support.files import read_record
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import check_matched, rows_in
@@ -72,21 +72,16 @@ class Parameters:
     notes: tuple[str, ...]
 
 
-def find_parameters(image_root: Path, *, within: Path | None = None) -> Path | None:
+def find_parameters(image_root: Path) -> Path | None:
     """`parameters.csv` in the image folder or, if it is not there, beside it; otherwise None.
 
     Of failures that SAFE has collected, then in the folder of their test images or beside that.
-
-    Parameters
-    ----------
-    within : path, optional
-        A file that lies outside this folder, links followed, is not taken.
     """
     tested = source_folder_of(image_root)
     for folder in (image_root, image_root.parent, *((tested, tested.parent) if tested else ())):
         table = folder / PARAMETERS_FILE
         if table.is_file():
-            return table if is_within(table, within) else None
+            return table if may_open(table) else None
     return None
 
 

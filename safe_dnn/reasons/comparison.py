@@ -295,7 +295,6 @@ def known_of(
     tested: AnsweredImages,
     *,
     parameters: StrPath | None = None,
-    within: Path | None = None,
     groups: Sequence[str] = (),
     required: bool = False,
     partial: bool = True,
@@ -308,8 +307,6 @@ def known_of(
         As for `rccs.parameters.read_parameters`; by default `parameters.csv` in the test folder or beside it, if it
         exists. A column that is known of no image that the DNN gets right is left out: it would only say that an image
         is wrong.
-    within : path, optional
-        One that is not given is only read inside this folder.
     groups : sequence of str
         Columns that say which group an image is of: their values are no numbers, and left out if they are many.
     required : bool
@@ -319,7 +316,7 @@ def known_of(
         As for `rccs.parameters.read_parameters`.
     """
     columns, notes = _answers_known(tested), ()
-    source = parameters or find_parameters(tested.root, within=within)
+    source = parameters or find_parameters(tested.root)
     if source:
         with contextlib.suppress(*(() if required else (SAFEError,))):
             recorded, notes = vars(read_parameters(source, tested.root, tested.paths, partial=partial)).values()

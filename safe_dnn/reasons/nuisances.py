@@ -10,7 +10,6 @@ wrong, is subtracted from the features (`rccs/dbscan/projection.py`).
 import functools
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -89,7 +88,6 @@ def _fit(
 
 def what_is_set_aside(
     names: Sequence[str], failing: ImageListing, tested: AnsweredImages | None, *, parameters: StrPath | None = None,
-    within: Path | None = None,
 ) -> Fit | None:  # fmt: skip
     """What does not matter, by the names of recorded parameters, if there are any: what images have of them.
 
@@ -99,8 +97,6 @@ def what_is_set_aside(
         The whole test set, if the DNN's answers are known.
     parameters : path, optional
         As for `rccs.parameters.read_parameters`; by default those in or beside the image folders.
-    within : path, optional
-        A table that is found by itself is only read inside this folder.
 
     Raises
     ------
@@ -118,7 +114,7 @@ def what_is_set_aside(
         compared = compared_images(tested, failing.root, failing.paths)
         listing, rows = ImageListing(tested.root, tested.paths, ()), compared.rows[len(compared.failing) :]
         at = np.concatenate([tested.rows_of(failing.root, failing.paths), rows])
-    source = parameters or find_parameters(listing.root, within=within) or find_parameters(failing.root, within=within)
+    source = parameters or find_parameters(listing.root) or find_parameters(failing.root)
     texts = read_texts(source, listing.root, listing.paths) if source else {}
     known = sorted(name for name, recorded in texts.items() if any(recorded))
     if missing := [name for name in names if name not in known]:

@@ -116,17 +116,15 @@ class FinalTest(NamedTuple):
         return f"{text}; they were looked at after {retrainings} as well: choose no model by them"
 
 
-def final_test(
-    folder: Path, before: AnsweredImages, after: AnsweredImages, *, held_out: bool, within: Path | None = None
-) -> FinalTest:
+def final_test(folder: Path, before: AnsweredImages, after: AnsweredImages, *, held_out: bool) -> FinalTest:
     """Compare both models on images that chose nothing; entry i of both belongs to the same image.
 
     Parameters
     ----------
-    folder, within
+    folder
         As for `reasons.known_groups.groups_of_test`.
     """
-    compared, _ = compare_in(folder, None, before, after, within=within)
+    compared, _ = compare_in(folder, None, before, after)
     counts = count_pairs(before.right, after.right)
     return FinalTest(
         before.root, held_out, counts, compared.by_group, answers=compared.answers,

@@ -233,7 +233,7 @@ class ClustersTab:
         """
         settings, (maker, _) = self._settings, self._note.keep(*parts)
         before = settings.results.state(maker.run)
-        check_links(before.clusters, settings.root)
+        check_links(before.clusters)
         edit(maker)
         results = settings.results.state()
         if results.review.last_number == before.review.last_number:  # what is said was taken back
@@ -265,10 +265,10 @@ class ClustersTab:
 
         def work(job: Job) -> None:
             images, wanted = job.form
-            generate_clusters(images, settings.out, wanted, within=settings.root)
+            generate_clusters(images, settings.out, wanted)
             try:  # the clusters are shown meanwhile: every window hears that the folder has changed
                 with as_part(_of_rates):
-                    explain_failures(settings.out, within=settings.root, weights=settings.weights)
+                    explain_failures(settings.out, weights=settings.weights)
             except SAFEError as error:
                 what = f"The RCCs were found, but not compared with images that are right. {error}"
                 raise SAFEError(what).about(*error.fields) from error
@@ -319,9 +319,9 @@ class ClustersTab:
         """Draw what a killed process did not."""
         settings = self._settings
         try:
-            check_links(settings.results.state().clusters, settings.root)
+            check_links(settings.results.state().clusters)
             with self._mending:  # two windows that open at once must not both draw it
-                if settings.jobs.running or not mend(settings.out, within=settings.root):
+                if settings.jobs.running or not mend(settings.out):
                     return gr.skip()
             return self._rcc_view.show_pictures(settings.results.state(), chosen)
         except SAFEError:

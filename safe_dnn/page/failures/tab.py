@@ -260,7 +260,7 @@ class FailuresTab(FormTab):
             if "after" in options:
                 take_over(options["after"], out)
             # The failures are shown meanwhile: every window hears that the folder has changed.
-            reasons = explain_collected(out, within=self._settings.root)
+            reasons = explain_collected(out)
             if reasons.spots is None and reasons.notes:
                 raise SAFEError(f"The failures were collected, but no reasons were found. {reasons.notes[0]}")
 

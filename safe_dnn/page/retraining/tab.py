@@ -191,7 +191,7 @@ class RetrainingTab(FormTab):
 
         with reporting(lambda *report: (job.tell if kept else job.progress)(*report)):
             retrain_apart(
-                model, images, settings.out, wishes=wishes, within=settings.root,
+                model, images, settings.out, wishes=wishes,
                 options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
                 watch=Watch(on_epoch, job.cancelled),
             )  # fmt: skip
