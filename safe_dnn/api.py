@@ -251,7 +251,7 @@ def cluster(
 
 
 def listed_reasons(folder: Path) -> list[Any]:
-    """All reasons of the analysis in a folder, with what is said of them (see `reasons.listed`); none without RCCs."""
+    """All reasons of the analysis in a folder, with their notes (see `reasons.listed`); none without RCCs."""
     from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.review.review import load_review
     from safe_dnn.reasons.register import register_of

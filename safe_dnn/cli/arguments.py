@@ -27,7 +27,7 @@ class Command(argparse.ArgumentParser):
         self.text(flag, value, what, type=TypedPath, **more)
 
     def choice(self, flag: str, choices: tuple[str, ...], what: str) -> None:
-        """One of several values, of which the first is the default."""
+        """One of several values; the first is the default."""
         self.add_argument(flag, choices=choices, default=choices[0], help=what)
 
     def names(self, flag: str, what: str) -> None:
@@ -173,7 +173,7 @@ def _reasons(reasons: Command) -> None:
 def _confirm(confirm: Command) -> None:
     confirm.path("--predictions", "CSV", "the network's answers to the fresh images, as for cluster", required=True)
     confirm.path("--tested", "DIR", "the fresh images", required=True)
-    confirm.path("--after", "CSV", "a later model's answers to the same images, which tell what reasons it has closed")
+    confirm.path("--after", "CSV", "a later model's answers to the same images, to see which reasons it has closed")
     confirm.names("--group", "groups of fresh images, as for cluster (default: as the RCCs were found)")
 
 

@@ -78,7 +78,7 @@ def _print_clusters(out: Path, clusters: Any) -> None:
 
 
 def _print_reasons(out: Path) -> None:
-    """Failure rates and weak spots."""
+    """Error rates and weak spots."""
     from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.review.review import load_review
@@ -92,7 +92,7 @@ def _print_reasons(out: Path) -> None:
     say(sentence(listed, reasons.base))
     say(baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds))
     warn(*(reasons.comparison.notes if reasons.comparison else ()))
-    say("Failure rates of images like those of each RCC:")
+    say("Error rates of images like those of each RCC:")
     rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
     more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
     say(*(f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in more))
@@ -370,7 +370,7 @@ def run_export(out: Path, options: argparse.Namespace) -> None:
 
 
 def _take_typed_labels(out: Path) -> None:
-    """Take over what was typed into `unsafe_set.csv`; said before the work, which may fail."""
+    """Take over labels typed into `unsafe_set.csv`, before the work, which may fail."""
     from safe_dnn.training.labels import take_typed_labels, typed_text
 
     if number := take_typed_labels(out):

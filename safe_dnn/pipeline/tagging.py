@@ -1,13 +1,13 @@
-"""A word for what somebody sees: images to ask about it, the answers, and how often the network fails where it holds.
+"""A word for what people see: images to ask about, the answers, and how often the network fails on images with it.
 
     tagging = open_tagging(out, begin(out, "baby").name)
-    tagging, images = next_images(tagging)          the images to show, of which one in twenty was shown before
+    tagging, images = next_images(tagging)          the images to show; one in twenty was shown before
     tagging = answer(tagging, {"a.png": "yes"})     also `undo(tagging)`
-    rate(tagging)                                   a `words.rates.WordRate`, or None as long as none follows
+    rate(tagging)                                   a `words.rates.WordRate`, or None with too few answers
 
 The first images teach a probe; then a frame of strata is made, which is kept as a run, and images are drawn from it
-(see `safe_dnn/words/`). A frame is about the network's answers: once these are others, what was said of the images
-stands, and a new frame is made. `word_NAME.csv` has all that the rate follows from.
+(see `safe_dnn/words/`). A frame is about the network's answers: if these change, the answers about images stay,
+and a new frame is made. `word_NAME.csv` has everything that the rate is computed from.
 """
 
 import bisect
@@ -196,7 +196,7 @@ def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None) 
     Raises
     ------
     SAFEError
-        There is no such word, or as of `answers_to_tag`.
+        There is no such word, or as in `answers_to_tag`.
     """
     word = known_word(out, name)
     tested = tested or answers_to_tag(out)
@@ -311,7 +311,7 @@ def likely(
 def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = "") -> Tagging:
     """Take answers about images, all of them or none.
 
-    The same answer again by the same person is none, unless the image was shown again.
+    The same answer again by the same person does not count, unless the image was shown again.
 
     Parameters
     ----------
@@ -323,7 +323,7 @@ def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = ""
     Raises
     ------
     SAFEError
-        An image is none of these or is gone, or an answer is none of those.
+        An image is not in the test folder or is gone, or an answer is invalid.
     """
     me, added, due = present_engineer() or by, list[Tag](), tagging.due_again
     last: dict[object, tuple[str, str]] = {}  # of all, and of each person
@@ -350,7 +350,7 @@ def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = ""
 
 
 def undo(tagging: Tagging, *, by: str = "") -> tuple[Tagging, Tag]:
-    """Take back the last answer of a window, which is returned (SAFEError as of `words.tags.undo_tag`)."""
+    """Take back the last answer of a window, which is returned (errors are those of `words.tags.undo_tag`)."""
     tag = undo_tag(tagging.out, tagging.word, by=by)
     return _kept(tagging), tag
 
@@ -447,8 +447,8 @@ def finding_by_word(required: Requirement, tagging: Tagging, rest_holds: np.ndar
 def evidence_text(tagging: Tagging) -> str:
     """`word_NAME.csv`: the images that were answered, and the chances with which they were drawn.
 
-    An image that was chosen, to teach the probe, has no stratum. The rate follows from the rows of which `counts` is 1:
-    of each stratum, `size` images, `drawn` answers and those of them that are yes.
+    An image that was chosen, to teach the probe, has no stratum. The rate is computed from the rows with `counts` 1:
+    for each stratum, `size` images, `drawn` answers and those of them that are yes.
     """
     frame, known, tested = tagging.frame, tagging.known, tagging.tested
     if frame is None:

@@ -97,7 +97,7 @@ class _Line(NamedTuple):
 
     @property
     def reliable(self) -> list[Bin]:
-        """The bins of which enough images were tested."""
+        """The bins with enough tested images."""
         return [each for each in self.bins if each.tested >= LEAST_TESTED]
 
     @property
@@ -177,7 +177,7 @@ def gaps_of(bins: Sequence[Bin]) -> list[tuple[float, float]]:
 
 def _undetermined(bins: Sequence[Bin], literals: Sequence[Literal]) -> list[tuple[float, float]]:
     """The gaps in which a limit of these conditions lies: any other limit there separates the images as well."""
-    if not (gaps := gaps_of([each for each in bins if not each.of_class])):  # as of every category
+    if not (gaps := gaps_of([each for each in bins if not each.of_class])):  # such as those of a category
         return []
     ends = {end for low, high in _ranges(literals) for end in (low, high) if math.isfinite(end)}
     return [(low, high) for low, high in gaps if any(low < end <= high for end in ends)]
