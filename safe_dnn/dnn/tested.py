@@ -27,7 +27,7 @@ from safe_dnn.dnn.predictions import (
     is_decided,
 )
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
-from safe_dnn.rccs.parameters import tested_by
+from safe_dnn.store.places import tested_by
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images

@@ -83,7 +83,7 @@ def measured_images(root: Path, paths: Sequence[str], *, progress: Progress = no
         The cache cannot be used.
     """
     with contextlib.closing(attribute_cache()) as cache:
-        return cached_rows(root, paths, cache, _measured, what=MEASURING, progress=progress)
+        return cached_rows(root, paths, cache, measured, what=MEASURING, progress=progress)
 
 
 def decoded(path: str, key: bytes, data: bytes) -> Loaded:
@@ -92,7 +92,8 @@ def decoded(path: str, key: bytes, data: bytes) -> Loaded:
     return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
 
 
-def _measured(path: str, key: bytes, data: bytes) -> Loaded:
+def measured(path: str, key: bytes, data: bytes) -> Loaded:
+    """What an image shows alone; any of UNREADABLE as of `decode_for_network`."""
     return Loaded(path, key, attributes=measure(*decode_for_network(data)))
 
 

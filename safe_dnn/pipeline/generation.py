@@ -24,6 +24,7 @@ from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import measured_images
 from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.own import own_extractor
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.descriptions import SHOWN, describe_rccs, show_present, show_unsafe_set
 from safe_dnn.pipeline.run_record import (
@@ -77,6 +78,8 @@ class ClusteringSettings(NamedTuple):
     ----------
     extractor, weights, precision
         As for `features.weights.choose_extractor`.
+    features : path, optional
+        In place of these: as for `features.own.own_extractor`.
     reducer : "auto", "pca" or "umap"
         As for `clustering.find_root_cause_clusters`.
     parameters : path, optional
@@ -93,6 +96,7 @@ class ClusteringSettings(NamedTuple):
     reducer: str = "auto"
     weights: StrPath | None = None
     precision: str = "auto"
+    features: StrPath | None = None
     parameters: StrPath | None = None
     answers: GivenAnswers = NONE_GIVEN
     set_aside: tuple[str, ...] = ()
@@ -138,8 +142,8 @@ def generate_clusters(
             with contextlib.suppress(SAFEError):  # the comparison says it, after the RCCs are there
                 right = right_images(tested, features, groups, stream=stream, progress=progress)
         clusters = find_root_cause_clusters(
-            features, reducer=settings.reducer, weights=settings.weights, nuisance=nuisance, right=right,
-            progress=progress,
+            features, reducer=settings.reducer, weights=settings.features or settings.weights, nuisance=nuisance,
+            right=right, progress=progress,
         )  # fmt: skip
         if tested:
             clusters, answered = with_answers(clusters, tested, specified=bool(settings.answers.predictions))
@@ -167,14 +171,23 @@ def _read_before(
     if parameters:
         read_parameters(parameters, listing.root, listing.paths, partial=settings.answers.partial)
     tested, known = known_answers(settings.answers, listing.root, within)
-    extractor = choose_extractor(
-        settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
-    )
+    extractor = _extractor(settings, progress)
     group, table = settings.answers.group or group_names(hold_out_record(listing.root)), parameters and Path(parameters)
     known |= {"group": list(group)} if group else {}
     groups = named_groups(group, tested, parameters=table or None, within=within) if tested else None
     aside = what_is_set_aside(settings.set_aside, listing, tested, parameters=parameters, within=within)
     return extractor, tested, groups, aside, known
+
+
+def _extractor(settings: ClusteringSettings, progress: Progress) -> Extractor:
+    name = settings.extractor
+    if not settings.features:
+        return choose_extractor(name, weights=settings.weights, precision=settings.precision, progress=progress)
+    if name != "auto":
+        raise SAFEError(
+            f"Expected features in a file or those of an extractor. Received both: {settings.features} and {name}."
+        ).about("features", "extractor")
+    return own_extractor(settings.features)
 
 
 def _lost_notes(previous: Review | None, review: Review) -> str:
