@@ -32,6 +32,7 @@ from safe_dnn.features.attributes import attribute_cache, decoded
 from safe_dnn.features.extractor import OWN, Extractor
 from safe_dnn.features.network import load_network
 from safe_dnn.features.own import own_batches
+from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import MOST_MEMORY, ImageListing, Skipped, find_images
 from safe_dnn.support.progress import Progress, no_progress
@@ -118,7 +119,7 @@ def stream_features(
     """
     total, done, network = len(listing.paths), 0, None
     progress(batches.EXTRACTING, 0, total)
-    for batch in own_batches(listing, extractor) if extractor.name == OWN else ():
+    for batch in own_batches(listing, extractor, source_folder_of(listing.root)) if extractor.name == OWN else ():
         done += len(batch.paths) + len(batch.skipped)
         progress(batches.EXTRACTING, done, total)
         yield batch

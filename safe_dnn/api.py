@@ -115,7 +115,7 @@ def failures(
     model, test : path
         As for `dnn.failures.find_failures`.
     predictions : path, optional
-        In place of the model, as `table` of `dnn.units.failures_in_table`.
+        In place of the model, as `table` of `dnn.detection.units.failures_in_table`.
     coco, yolo : tuple of three paths, optional
         Of a detector, in place of a model and its test images: ground truth, results and images.
     after : path, optional
@@ -135,10 +135,10 @@ def failures(
         As of these functions, or what is given does not go together.
     """
     from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
+    from safe_dnn.dnn.detection.units import failures_in_table
     from safe_dnn.dnn.failures import find_failures
     from safe_dnn.dnn.group_columns import hold_out_of
     from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.dnn.units import failures_in_table
     from safe_dnn.pipeline.explaining import explain_collected
     from safe_dnn.pipeline.summary_lines import failures_summary
     from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test

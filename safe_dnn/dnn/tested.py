@@ -38,7 +38,7 @@ from safe_dnn.support.text import count, printable, some
 
 LABEL, PREDICTED, RIGHT = "label", "predicted", "right"
 UNIT = "unit"
-"""What of an image a row is about, in a table that has several for it (see `dnn/units.py`)."""
+"""What of an image a row is about, in a table that has several for it (see `dnn/detection/units.py`)."""
 HELD_OUT = "held_out"
 """`true` for a test image that is only looked at once a model was retrained: its row has no answers."""
 KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HELD_OUT})

@@ -7,7 +7,7 @@ numeric column for each feature. The features are compared as they are: whoever 
 import contextlib
 import filecmp
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +16,6 @@ import numpy as np
 from safe_dnn.features import batches
 from safe_dnn.features.attributes import attribute_cache, measured
 from safe_dnn.features.extractor import OWN, Extractor
-from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import DAMAGED, read_arrays
@@ -96,8 +95,15 @@ def _in_columns(path: Path) -> tuple[list[str], np.ndarray]:
     return table[keys[0]].astype(str).tolist(), columns.to_numpy()
 
 
-def own_batches(listing: ImageListing, extractor: Extractor) -> Iterator[batches.FeatureBatch]:
+def own_batches(
+    listing: ImageListing, extractor: Extractor, source_folder: Path | None
+) -> Iterator[batches.FeatureBatch]:
     """The features of images in batches, in the order of the listing; what images show is measured and cached.
+
+    Parameters
+    ----------
+    source_folder : path, optional
+        Another folder, of whose images these are copies with the same paths.
 
     Raises
     ------
@@ -112,7 +118,9 @@ def own_batches(listing: ImageListing, extractor: Extractor) -> Iterator[batches
             f"Expected the features that the clusters were found with. Received: {source}, which has changed since. "
             "Restore the file, or generate the clusters again."
         ).about("features")
-    row_of = _matched(names, rows, listing, extractor)
+    roots = [root for root in (listing.root, source_folder) if root]
+    found = max((rows_by_image(names, source.parent, root, listing.paths) for root in roots), key=len)
+    row_of = _checked(found, names, rows, listing.root, extractor)
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(attribute_cache()))
         load = functools.partial(batches.load_image, root=listing.root, cache=cache, decode=measured)
@@ -130,15 +138,13 @@ def own_batches(listing: ImageListing, extractor: Extractor) -> Iterator[batches
             yield batches.FeatureBatch(paths, rows[np.array([row_of[path] for path in paths], int)], skipped)
 
 
-def _matched(names: list[str], rows: np.ndarray, listing: ImageListing, extractor: Extractor) -> dict[str, int]:
+def _checked(
+    found: Mapping[str, list[int]], names: list[str], rows: np.ndarray, root: Path, extractor: Extractor
+) -> dict[str, int]:
     """The row of each image that has one."""
-    source = extractor.weights or Path()
-    # A copy of a test image has the same path in another folder.
-    roots = filter(None, (listing.root, source_folder_of(listing.root)))
-    found = max((rows_by_image(names, source.parent, root, listing.paths) for root in roots), key=len)
-    row_of = {}
+    source, row_of = extractor.weights or Path(), {}
     for image, (first, *repeated) in found.items():
-        if _is_of(source.parent / in_slashes(names[first]), listing.root / image, in_place=extractor.in_place):
+        if _is_of(source.parent / in_slashes(names[first]), root / image, in_place=extractor.in_place):
             row_of[image] = first
         if any((rows[row] != rows[first]).any() for row in repeated):
             raise SAFEError(

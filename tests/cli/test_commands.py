@@ -164,3 +164,23 @@ def test_features_of_another_network_go_through_all_steps(case, tmp_path, capsys
     own_features(features, case.test, case.improvement)
     assert safe(*select) == 2
     assert "test.npz, which has changed since" in capsys.readouterr().err
+
+
+def test_a_table_of_units_goes_through_all_steps(fake_network, case, tmp_path, capsys):
+    """As of a segmentation: where the sky is not found, it is missed."""
+    rows = ["image,unit,label,predicted"]
+    for image, _, predicted, *_ in csv.reader(
+        (case.out.parent / "dnn" / "predictions.csv").read_text().splitlines()[1:]
+    ):
+        rows += [f"{image},{unit},{unit},{unit}" for unit in ("road", "car")]
+        rows.append(f"{image},sky,sky,{'sky' if predicted == image.split('/')[0] else 'missed'}")
+    (tmp_path / "units.csv").write_text("\n".join(rows))
+    assert safe("failures", "--predictions", tmp_path / "units.csv", case.test, "--out", case.out) == 0
+    text = capsys.readouterr()
+    assert "26 failing images of 222" in text.out
+    assert "label = sky: 26 of 74 (of 74 full images) are wrong" in text.out
+    assert "The images are of 74 full images" in text.err
+    assert safe("cluster", case.out / "failures", "--out", case.out) == 0
+    text = capsys.readouterr().out
+    assert "RCC 0" in text
+    assert safe("select", case.improvement, "--size", 6, "--out", case.out) == safe("report", "--out", case.out) == 0

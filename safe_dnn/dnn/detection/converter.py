@@ -417,9 +417,11 @@ def convert(
     return Converted(kept, (*test.notes, *unread), tuple(sorted(skipped)))
 
 
-def parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The recorded parameters of the whole images, and a sentence if they cannot be read."""
-    source = find_parameters(root)
+def parameters_of_images(
+    root: Path, names: Sequence[str], within: Path | None = None
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The recorded parameters of the whole images, and a sentence if they cannot be read (see `find_parameters`)."""
+    source = find_parameters(root, within=within)
     try:
         texts = read_texts(source, root, names) if source else {}
     except SAFEError as error:

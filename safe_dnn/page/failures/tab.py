@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
+from safe_dnn.dnn.detection.units import failures_in_table
 from safe_dnn.dnn.failures import (
     checked,
     file_and_column,
@@ -19,7 +20,6 @@ from safe_dnn.dnn.failures import (
 from safe_dnn.dnn.group_columns import hold_out_of
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.dnn.tested import number_columns, read_answer_table
-from safe_dnn.dnn.units import failures_in_table
 from safe_dnn.page.collected import CollectedFailures, are_earlier
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
@@ -251,7 +251,7 @@ class FailuresTab(FormTab):
             elif kind == "answers":
                 job.progress("Reading the answers", 0, 0)
                 answers = DnnOptions(None, False, *regression)
-                failures_in_table(paths["answers"], test, out, options=answers, **more)
+                failures_in_table(paths["answers"], test, out, options=answers, within=self._settings.root, **more)
             else:
                 job.progress("Loading the model", 0, 0)
                 dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)

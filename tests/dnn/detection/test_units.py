@@ -7,9 +7,9 @@ import pytest
 from PIL import Image
 
 from safe_dnn import api
+from safe_dnn.dnn.detection.units import failures_in_table
 from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.tested import read_predictions
-from safe_dnn.dnn.units import failures_in_table
 from safe_dnn.support.errors import SAFEError
 
 UNITS = ("car", "man/woman", "sky")
@@ -47,7 +47,7 @@ def test_each_row_is_tested_and_images_are_groups(images, tmp_path):
     assert "night/00_1_man_woman.png" in found.failures.failing
     assert load_failures(tmp_path / "out").group == ("full_image",)
     notes = " ".join((*found.failures.notes, *found.reasons.notes))
-    assert "120 units of 40 images, which are groups" in notes
+    assert "120 units of 40 images, by units.csv; those of one image are a group" in notes
     assert "The images are of 40 full images" in notes
     parameters = (tmp_path / "out" / "objects" / "parameters.csv").read_text().splitlines()
     assert parameters[0] == "image,full_image,unit,rain"

@@ -28,9 +28,14 @@ from safe_dnn.support.text import count, printable
 
 def failures_in_table(
     table: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE,
-    hold_out: HoldOut | None = None, **more: Any,
+    hold_out: HoldOut | None = None, within: Path | None = None, **more: Any,
 ) -> AnsweredImages:  # fmt: skip
     """Collect failures by a table of answers (see `dnn.failures.collect_failures`), which may be about units.
+
+    Parameters
+    ----------
+    within : path, optional
+        Parameters of the whole images are only read inside this folder.
 
     Raises
     ------
@@ -43,7 +48,8 @@ def failures_in_table(
     if options.targets or UNIT not in cells.header or len({*names}) == len(names):
         return collect_failures(table, test, out, options=options, hold_out=hold_out, **more)
     folder = checked_folder(out, test, *TABLES, folders=(FAILURES, OBJECTS))
-    notes, skipped = _split(cells, existing_folder(test, "a folder of test images").resolve(), folder, options.partial)
+    root = existing_folder(test, "a folder of test images").resolve()
+    notes, skipped = _split(cells, root, folder, within, partial=options.partial)
     if hold_out and not hold_out.group:
         hold_out = hold_out._replace(group=(FULL_IMAGE,))
     return collect_failures(
@@ -52,7 +58,9 @@ def failures_in_table(
     )  # fmt: skip
 
 
-def _split(cells: Table, root: Path, out: Path, partial: bool) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+def _split(
+    cells: Table, root: Path, out: Path, within: Path | None, *, partial: bool
+) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     """Write `objects/`; sentences on it, and images without a row."""
     listing, units = find_images(root), cells.texts(UNIT)
     cells.check(np.array([*map(bool, units)]), f"a text under {UNIT}", lambda row: "")
@@ -72,7 +80,7 @@ def _split(cells: Table, root: Path, out: Path, partial: bool) -> tuple[tuple[st
             names.append(f"{path.with_suffix('')}_{number[units[row]]}_{plain_name(units[row])}{path.suffix}")
             images.append(image)
             of.append(row)
-    parameters, notes = parameters_of_images(root, images)
+    parameters, notes = parameters_of_images(root, images, within)
     columns = {name: cells.taken(of).texts(name) for name in cells.header if name not in (IMAGE, UNIT)}
     for name in columns.keys() - {LABEL, PREDICTED} if cells.decimal_comma else ():
         columns[name] = [*map(with_point, columns[name])]
@@ -89,5 +97,6 @@ def _split(cells: Table, root: Path, out: Path, partial: bool) -> tuple[tuple[st
             (folder / file).write_text(text, "utf-8", errors="surrogateescape", newline="")
     left = f"Left out, since their images are not in {root}: {count(len(absent), 'row')}, the first {{}}."
     notes += [left.format(printable(absent[0]))] if absent else []
-    sentence = f"The test images are {count(len(names), 'unit')} of {count(len(found), 'image')}, which are groups."
+    of_images = f"{count(len(names), 'unit')} of {count(len(found), 'image')}"
+    sentence = f"The test images are {of_images}, by {cells.source.name}; those of one image are a group."
     return (sentence, *notes), tuple(Skipped(image, f"no row in {cells.source.name}") for image in without_row)
