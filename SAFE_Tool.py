@@ -30,7 +30,7 @@ import warnings
 
 from safe_dnn.cli.arguments import build_parser
 from safe_dnn.cli.before import check_analysis, read_paths, speaking_of
-from safe_dnn.cli.terminal import terminal, warn
+from safe_dnn.cli.terminal import terminal_progress, warn
 from safe_dnn.support.errors import SAFEError
 
 
@@ -55,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         read_paths(options)
         if not options.changes_nothing:
             check_analysis(options.out)
-        with speaking_of(options), terminal() as progress:
-            status = options.run(options.out, options, progress)
+        with speaking_of(options), terminal_progress():
+            status = options.run(options.out, options)
         sys.stdout.flush()
     except SAFEError as error:
         warn(error.named({name: f"--{name.replace('_', '-')}" for name in vars(options)}).replace("\n", " "))

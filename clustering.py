@@ -34,7 +34,7 @@ from safe_dnn.rccs.dbscan.projection import Nuisance, Projection, average_neighb
 from safe_dnn.rccs.dbscan.tuning import largest_first, reduced_by_umap, tune
 from safe_dnn.rccs.spots.rates import Placed, among_failing, nearest_failing, regions
 from safe_dnn.support.errors import SAFEError, StrPath
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
 HUGE = 0.25  # share of the failing images: an RCC of as many is divided, where that tells as much
 NEARLY_ALL = 0.75  # of failing images lie among failing ones, and of right ones do not, if all that fails is one group
@@ -48,7 +48,6 @@ def find_root_cause_clusters(
     weights: StrPath | None = None,
     nuisance: Nuisance | None = None,
     right: RightImages | None = None,
-    progress: Progress = no_progress,
 ) -> RootCauseClusters:
     """Cluster images by their features.
 
@@ -78,8 +77,8 @@ def find_root_cause_clusters(
     with ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "kneed")  # takes as long as PCA of a thousand images, after which it is needed
         right = right if reducer == "auto" else None
-        grouped, explained = (None, None) if right is None else _set_apart(images, right, progress)
-        grouped = grouped or _grouped(images, _looks(images, nuisance), reducer=reducer, progress=progress)
+        grouped, explained = (None, None) if right is None else _set_apart(images, right)
+        grouped = grouped or _grouped(images, _looks(images, nuisance), reducer=reducer)
         if right is not None and grouped.is_empty:
             grouped, explained = _one_group(grouped, right, explained)
     tuning, grouping = grouped.tuning, grouped.grouping
@@ -134,22 +133,20 @@ def _apart(images: ImageFeatures, right: RightImages) -> _Space | None:
     return _Space(projection, coordinates, points)
 
 
-def _grouped(images: ImageFeatures, space: _Space, *, reducer: str = "pca", progress: Progress) -> _Grouped:
+def _grouped(images: ImageFeatures, space: _Space, *, reducer: str = "pca") -> _Grouped:
     projection, coordinates, points = space
-    tuning, grouping = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
+    tuning, grouping = cluster_points(points, coordinates, images.paths, reducer=reducer)
     return _Grouped(projection, points, tuning, grouping, np.zeros(0, int))
 
 
-def _set_apart(
-    images: ImageFeatures, right: RightImages, progress: Progress
-) -> tuple[_Grouped | None, ExplainedUncertainty | None]:
+def _set_apart(images: ImageFeatures, right: RightImages) -> tuple[_Grouped | None, ExplainedUncertainty | None]:
     """The RCCs by what sets failing images apart, or by looks if these tell as much or there are no others; and what
     both tell.
 
     None if nothing sets failing images apart. To choose, images are clustered once and, where that does not decide, a
     huge RCC is divided, without the samples by which RCCs are found again: in a tenth of the time.
     """
-    progress("Comparing with images that are right", 0, 0)
+    report_progress("Comparing with images that are right", 0, 0)
     apart, n = _apart(images, right), len(images.paths)
     if apart is None:
         return None, None
@@ -163,20 +160,20 @@ def _set_apart(
         wrong = np.arange(n + len(of_right)) < n
         return explained_beyond_class(np.concatenate([of_failing, of_right]), right.classes, wrong, right.units)
 
-    once, once_looks = (cluster_once(space.points, progress)[-1] for space in (apart, looks))
+    once, once_looks = (cluster_once(space.points)[-1] for space in (apart, looks))
     explained = ExplainedUncertainty.chosen(explains(once.labels), explains(once_looks.labels, by_looks))
     if not explained.is_apart:
         *_, divided = _divided(once, explains, images, right, lambda space, _: cluster_once(space.points)[-1])
         explained = ExplainedUncertainty.chosen(divided, explained.looks)
     if not explained.is_apart:
-        return _grouped(images, looks, progress=progress), explained
-    grouped = _grouped(images, apart, progress=progress)
+        return _grouped(images, looks), explained
+    grouped = _grouped(images, apart)
     if grouped.is_empty:  # none of it is found again in parts of the images
         explained = ExplainedUncertainty(explains(grouped.grouping.labels), explained.looks, False)
-        return _grouped(images, looks, progress=progress), explained
+        return _grouped(images, looks), explained
 
     def steady_grouping(space: _Space, names: Sequence[str]) -> Grouping | None:
-        inside = cluster_points(space.points, space.coordinates, names, progress=progress)[1]
+        inside = cluster_points(space.points, space.coordinates, names)[1]
         return inside if inside.steadiness else None
 
     grouping, parts, contrast_explained = _divided(grouped.grouping, explains, images, right, steady_grouping)
@@ -275,9 +272,7 @@ class Grouping(NamedTuple):
         return Grouping(number[self.labels], self.is_core, steadiness)
 
 
-def cluster_once(
-    points: np.ndarray, progress: Progress = no_progress
-) -> tuple[np.ndarray, Points, np.ndarray, Tuning, Grouping]:
+def cluster_once(points: np.ndarray) -> tuple[np.ndarray, Points, np.ndarray, Tuning, Grouping]:
     """Cluster images once, without random samples: of more than `MOST_STORED`, a random part.
 
     Returns
@@ -295,17 +290,12 @@ def cluster_once(
     part = random_part(len(points))
     original = Points(points[part])
     averaged = average_neighbours(original)
-    tuning = tune(averaged, original=original, averaged=averaged, progress=progress)
+    tuning = tune(averaged, original=original, averaged=averaged)
     return part, original, averaged, tuning, _for_all(tuning, original, points, part)
 
 
 def cluster_points(
-    points: np.ndarray,
-    coordinates: np.ndarray,
-    names: Sequence[str],
-    *,
-    reducer: str = "pca",
-    progress: Progress = no_progress,
+    points: np.ndarray, coordinates: np.ndarray, names: Sequence[str], *, reducer: str = "pca"
 ) -> tuple[Tuning, Grouping]:
     """Cluster images: once, by which the settings are shown, and in random parts, by which the RCCs are found.
 
@@ -318,15 +308,15 @@ def cluster_points(
     names : sequence of str
         See `cluster_samples`.
     """
-    part, original, averaged, tuning, grouping = cluster_once(points, progress)
+    part, original, averaged, tuning, grouping = cluster_once(points)
     enough = None if reducer == "umap" else settled  # after UMAP the same samples are clustered again
-    votes = cluster_samples(coordinates, names, enough=enough, progress=progress)
+    votes = cluster_samples(coordinates, names, enough=enough)
     grouping = _consensus(grouping, votes)
     if reducer == "umap":
-        reduced = reduced_by_umap(points, progress)  # (n_images, 10)
+        reduced = reduced_by_umap(points)  # (n_images, 10)
         known = largest_first(grouping.labels[part])
-        tuning = tune(reduced[part], original=original, averaged=averaged, known=known, progress=progress)
-        umap_votes = cluster_samples(coordinates, names, reduced=reduced, known=grouping.labels, progress=progress)
+        tuning = tune(reduced[part], original=original, averaged=averaged, known=known)
+        umap_votes = cluster_samples(coordinates, names, reduced=reduced, known=grouping.labels)
         grouping = _consensus(_for_all(tuning, original, points, part), votes.joined(umap_votes))
     return tuning, grouping
 

@@ -28,7 +28,6 @@ from safe_dnn.rccs.parameters import Aside, find_parameters
 from safe_dnn.rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from safe_dnn.support.errors import Number, SAFEError, StrPath, number_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, some
 
 SELECTION_FACTOR = 0.3
@@ -167,7 +166,7 @@ class SelectionSettings(NamedTuple):
 
 def select_unsafe_set(
     improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *, stream: Stream | None = None,
-    likely_wrong: LikelyWrong | None = None, within: Path | None = None, progress: Progress = no_progress,
+    likely_wrong: LikelyWrong | None = None,
 ) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
@@ -182,8 +181,6 @@ def select_unsafe_set(
     likely_wrong : callable, optional
         Such as `safe_dnn.dnn.failure_prediction.FailurePrediction.of`; half of each RCC's images are then chosen by it
         (see `choose_half`).
-    within : path, optional
-        A table of the improvement images' parameters is only read inside this folder.
 
     Raises
     ------
@@ -200,8 +197,8 @@ def select_unsafe_set(
     extractor = clusters.extractor_of_others(settings.weights, settings.features)
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
-    batches = (stream or stream_features)(listing, extractor, progress=progress)
-    parameters = find_parameters(listing.root, within=within)
+    batches = (stream or stream_features)(listing, extractor)
+    parameters = find_parameters(listing.root)
     aside = Aside(clusters.set_aside, listing, parameters) if clusters.set_aside else None
     n_improvement, skipped = 0, list(listing.skipped)
     for paths, points, unreadable in _points_of(batches, clusters.projection, aside.of if aside else None):
@@ -242,8 +239,8 @@ def _not_learned(listing: ImageListing, learned: Collection[Path]) -> tuple[Imag
     new = tuple(path for path in listing.paths if listing.root / path not in learned)
     if not new:
         raise SAFEError(
-            f"Expected images that the network has not learned yet. Received {count(len(listing.paths), 'image')} in "
-            f"{listing.root}, all of which it has learned in earlier rounds. Give a folder with others as well."
+            f"Expected images that the network has not learned yet. The network learned all "
+            f"{count(len(listing.paths), 'image')} in {listing.root} in earlier rounds. Add a folder with other images."
         )
     told = f"without {count(len(listing.paths) - len(new), 'image')} that earlier rounds have taught it"
     return listing._replace(paths=new), (told,) if len(new) < len(listing.paths) else ()

@@ -7,7 +7,6 @@ from typing import Any
 
 from safe_dnn import CLONE
 from safe_dnn.cli import commands as work
-from safe_dnn.cli.terminal import Progress
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.version import PROGRAM, VERSION
 
@@ -40,7 +39,7 @@ class Command(argparse.ArgumentParser):
         self.add_argument(flag, action="store_true", default=None, help=what)
 
 
-Run = Callable[[Path, argparse.Namespace, Progress], int | None]
+Run = Callable[[Path, argparse.Namespace], int | None]
 Commands = argparse._SubParsersAction  # what `add_subparsers` returns has no public name
 
 
@@ -133,7 +132,8 @@ def _cluster(cluster: Command) -> None:
     cluster.choice("--precision", ("auto", "bfloat16", "float32"), formats)
     reducers = (
         "pca: by appearance alone, as in the paper; umap: PCA, then UMAP, as the authors' study of 2024 recommends; "
-        "auto (default): by contrast with images that are right, if these are known and it explains more, else pca"
+        "auto (default): by contrast with correctly classified images, if these are known and it explains more; "
+        "otherwise pca"
     )
     cluster.choice("--reducer", ("auto", "pca", "umap"), reducers)
     cluster.path(
@@ -193,7 +193,7 @@ def _word(word: Command) -> None:
     word.path(
         "--tags", "CSV", "take answers: columns image, in the test folder, and answer, which is yes, no or unsure"
     )
-    more = "print the images of this folder, or .txt list, sorted by predicted probability"
+    more = "print the images of this folder or .txt list, sorted by predicted probability"
     word.path("--likely", "IMAGES", more)
 
 
@@ -264,8 +264,9 @@ def _retrain(retrain: Command) -> None:
     retrain.path("--final-test", "DIR", proof)
     retrain.switch("--only-labelled", "leave out unlabelled images of the unsafe set")
     aims = (
-        "what matters more: balance (default); accuracy, although more images that were right become wrong; or keep: "
-        "fewer do, by unlabelled improvement images, but fewer failures are corrected (as balance without them)"
+        "what matters more: balance (default); accuracy, at the cost of more correct images that become wrong; or "
+        "keep, to keep them, by unlabelled improvement images, at the cost of fewer corrected failures (as balance "
+        "without them)"
     )
     retrain.choice("--aim", ("balance", "accuracy", "keep"), aims)
     retrain.text("--learning-rate", "R", "default: 0.7 times the rate that the model was compiled with, or 7e-4")

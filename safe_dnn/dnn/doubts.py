@@ -58,8 +58,8 @@ def _of_classes(known: Answers) -> list[str]:
     doubts = []
     if given >= MOSTLY * len(label) > images[answer]:
         doubts.append(
-            f"Doubtful: the answer is {printable(answer)} for {given / len(label):.0%} of "
-            f"{count(len(label), 'image')}, of which {images[answer] / len(label):.0%} are of this class."
+            f"Doubtful: the network answers {printable(answer)} for {given / len(label):.0%} of "
+            f"{count(len(label), 'image')}, but only {images[answer] / len(label):.0%} of the images are in this class."
         )
     if len(label) >= LEAST_TESTED and bdtrc(gained - 1, max(gained + lost, 1), 0.5) >= LEVEL:
         doubts.append(

@@ -45,7 +45,6 @@ from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, number_
 from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder, state_of_file
 from safe_dnn.support.images import Skipped, find_images
 from safe_dnn.support.matching import check_matched, rows_in
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
@@ -185,7 +184,7 @@ def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) 
         ).about("targets")
     images = with_targets(folder, targets, partial=options.partial)
     angles = [name for name in images.classes if name.endswith(ANGLE_SUFFIX)]
-    turning = f" Angles in degrees, of which 359 and 1 are 2 apart: {some(angles)}." if angles else ""
+    turning = f" Columns treated as angles in degrees (359 and 1 differ by 2): {some(angles)}." if angles else ""
     names = ", ".join(f"output {i} is {name}" for i, name in enumerate(images.classes))
     return images, (
         f"Targets: in the order of the table's columns, {names}. An error (root mean square over the outputs) above "
@@ -317,7 +316,7 @@ def _numbers_in_cells(rows: Table, n: int) -> np.ndarray:
 
 def find_failures(
     model: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None,
-    hold_out: HoldOut | None = None, progress: Progress = no_progress,
+    hold_out: HoldOut | None = None,
 ) -> AnsweredImages:  # fmt: skip
     """Run a DNN on a test set; write the failing images and the accuracy to the folder `out`.
 
@@ -342,7 +341,7 @@ def find_failures(
     """
     options = checked(options)
     out = checked_folder(out, test, *TABLES)
-    dnn = load_apart(model, options, task=options.task, progress=progress)
+    dnn = load_apart(model, options, task=options.task)
     images, assumptions = examples_for(dnn, test, options=options, train=train)
     images, of_copies = predictions.without_copies(images)
     dnn = sized_for(dnn, images.files)
@@ -350,7 +349,7 @@ def find_failures(
     if hold_out:
         held, sentences = draw(images.root, images.paths, images.labels, hold_out)
     held_out, images = images.taken(held).paths, images.taken(~held)
-    found = predict_apart(dnn, images.root, images.paths, progress=progress)
+    found = predict_apart(dnn, images.root, images.paths)
     judgement = predictions.judge(dnn, images, found, threshold=options.threshold)
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
     notes = (*dnn.assumptions, *assumptions, *of_copies, *predictions.undecided(dnn, found), *sentences)

@@ -25,7 +25,7 @@ from safe_dnn.dnn.tested import KNOWN_COLUMNS, find_predictions, read_prediction
 from safe_dnn.rccs.parameters import ANY_NAME, find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import grouped
 from safe_dnn.support.contents import in_common
-from safe_dnn.support.errors import SAFEError, is_within, number_of
+from safe_dnn.support.errors import SAFEError, may_open, number_of
 from safe_dnn.support.files import read_record
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.tables import IMAGE
@@ -220,13 +220,8 @@ def draw(
     return held[of], (f"Held out, to prove a retraining: {told}. Nothing is chosen by them.",)
 
 
-def held_out_of(image_root: Path, *, within: Path | None = None) -> HeldOut | None:
+def held_out_of(image_root: Path) -> HeldOut | None:
     """What was held out when the failures in a folder were collected; None if nothing was, or SAFE collected none.
-
-    Parameters
-    ----------
-    within : path, optional
-        The table and the test images are only read inside this folder.
 
     Raises
     ------
@@ -234,7 +229,7 @@ def held_out_of(image_root: Path, *, within: Path | None = None) -> HeldOut | No
         The table beside the folder, which names the images, is gone or damaged.
     """
     place = find_predictions(image_root) if hold_out_record(image_root) else None
-    if place is None or not all(is_within(path, within) for path in place):
+    if place is None or not all(may_open(path) for path in place):
         return None
     tested = read_predictions(*place, partial=True)
     return HeldOut(tested.root, tested.held_out)

@@ -368,7 +368,7 @@ def probabilities_in(rows: Table, columns: Mapping[str, str]) -> tuple[tuple[str
     SAFEError
         One is missing or not from 0 to 1, or a further column may be a class or not.
     """
-    read = rows.numbers([*columns.values()], "a probability from 0 to 1 (such as of a softmax)", most=ONE)
+    read = rows.numbers([*columns.values()], "a probability from 0 to 1 (for example after a softmax)", most=ONE)
     found = dict(zip(columns, read.T, strict=True))
     if not _is_whole(found) and [*columns] == [*columns.values()]:
         numbers = {name: rows.column(name) for name in rows.header if name not in {*KNOWN_COLUMNS, *found}}
@@ -551,7 +551,7 @@ def _checked_columns(
     if len(numbers := number_columns(rows, PREDICTED)) == 1:
         raise SAFEError(
             f"Expected the targets and a threshold, since {printable(*numbers)} in {rows.source} is a number, as "
-            "of a regression. Of a classifier, expected the classes of images, in folders or in the column label."
+            "for a regression. Expected class names for a classifier, as folders or in the column label."
         ).about("targets", "threshold")
     if not given:
         raise missing_columns(rows)

@@ -28,7 +28,6 @@ from PIL import Image, ImageChops
 
 from safe_dnn.features.batches import FeatureCache, Loaded, cached_rows, decode_for_network, pixels_of
 from safe_dnn.features.extractor import INPUT_SIZE
-from safe_dnn.support.progress import Progress, no_progress
 
 MEASURING = "Measuring images"
 ATTRIBUTES = (
@@ -64,7 +63,7 @@ def attribute_cache() -> FeatureCache:
     return FeatureCache(IDENTITY, len(ATTRIBUTES))
 
 
-def measured_images(root: Path, paths: Sequence[str], *, progress: Progress = no_progress) -> np.ndarray:
+def measured_images(root: Path, paths: Sequence[str]) -> np.ndarray:
     """Measure images, those that are not cached in threads. Each batch is cached as soon as it is measured.
 
     Parameters
@@ -83,7 +82,7 @@ def measured_images(root: Path, paths: Sequence[str], *, progress: Progress = no
         The cache cannot be used.
     """
     with contextlib.closing(attribute_cache()) as cache:
-        return cached_rows(root, paths, cache, measured, what=MEASURING, progress=progress)
+        return cached_rows(root, paths, cache, measured, what=MEASURING)
 
 
 def decoded(path: str, key: bytes, data: bytes) -> Loaded:
@@ -264,7 +263,7 @@ def _dominant_hue(grid: Image.Image, chroma: np.ndarray) -> float:
     return degrees if np.float32(degrees) < 360 else 0.0
 
 
-def pictures(files: Sequence[Path], *, progress: Progress = no_progress, what: str = "Reading images") -> np.ndarray:
+def pictures(files: Sequence[Path], *, what: str = "Reading images") -> np.ndarray:
     """The features of images, cached by content.
 
     Returns
@@ -278,7 +277,7 @@ def pictures(files: Sequence[Path], *, progress: Progress = no_progress, what: s
         The cache cannot be used.
     """
     with contextlib.closing(FeatureCache(PICTURES, SIDE**2)) as cache:
-        rows = cached_rows(Path(), list(map(str, files)), cache, _picture, what=what, progress=progress)
+        rows = cached_rows(Path(), list(map(str, files)), cache, _picture, what=what)
     return np.nan_to_num(rows)
 
 

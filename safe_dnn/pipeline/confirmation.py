@@ -46,7 +46,6 @@ from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import find_images
 from safe_dnn.support.matching import rows_by_image
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.certainty import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
@@ -67,7 +66,7 @@ class Confirmation(NamedTuple):
 
 def confirm(
     out: Path, tables: run_record.GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
-    features: StrPath | None = None, progress: Progress = no_progress,
+    features: StrPath | None = None,
 ) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
 
@@ -89,22 +88,22 @@ def confirm(
     with working(out, "confirming"):
         review, run = load_review(out), present_runs(out)[CLUSTERS]
         reasons = load_reasons(out, review.original, run)
-        first = run_record.answers_of_run(out, review.original, None)
+        first = run_record.answers_of_run(out, review.original)
         if first is None or reasons.comparison is None:
             raise SAFEError(
                 f"Expected RCCs and weak spots found with the network's answers to a test set. Received: {out}, "
                 "without such answers. Find the failures and cluster them first."
             )
         fresh = read_predictions(tables.predictions, tables.tested, partial=tables.partial)
-        noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)), progress)
+        noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)))
         later = right_by(after, fresh, partial=tables.partial)[0] if after else None
         names = tables.group or run_record.groups_of(out)
         parameters = find_parameters(fresh.root)
         groups = groups_of_images(names, fresh, parameters=parameters, required=bool(tables.group))
-        known = known_of(fresh, groups=names, progress=progress)
+        known = known_of(fresh, groups=names)
         points, read = points_of_tested(
             review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters,
-            extractor=review.clusters.extractor_of_others(weights, features), progress=progress,
+            extractor=review.clusters.extractor_of_others(weights, features),
         )  # fmt: skip
         nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
         nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
@@ -147,9 +146,7 @@ def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[
     return {name: [sets[name][0] / path for path in sets[name][1]] for name in names if name in sets}
 
 
-def _check_fresh(
-    fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]], progress: Progress
-) -> tuple[str, ...]:
+def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
     """Make sure that the images have chosen nothing and may be of the same network; a sentence on further classes.
 
     Either test set may lack classes of the other: images are compared with fresh ones alone.
@@ -164,7 +161,7 @@ def _check_fresh(
             f"{fresh.source}, {'of another kind' if other_kind else 'with none'}."
         )
     check_names(fresh, first)
-    refuse_saved_again([fresh.root / path for path in fresh.paths], used["test"], progress=progress)
+    refuse_saved_again([fresh.root / path for path in fresh.paths], used["test"])
     number = int(np.isin(fresh.answers.label, [*new]).sum())
     sentence = f"{count(number, 'fresh image')} of classes that the first test set has no images of: "
     return (sentence + printable(some(sorted(new))) + ".",) if new else ()
@@ -241,7 +238,7 @@ class Checked(NamedTuple):
 
 def check_requirements(
     requirements: StrPath, out: Path, tables: run_record.GivenAnswers = run_record.NONE_GIVEN, *,
-    before: StrPath | None = None, learned: StrPath | None = None, progress: Progress = no_progress,
+    before: StrPath | None = None, learned: StrPath | None = None,
 ) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
 
@@ -270,10 +267,10 @@ def check_requirements(
         raise SAFEError(
             f"Expected predictions and their test images, or an analysis with them. Received: {out}, without."
         ).about("predictions", "tested")
-    notes = [*answered.notes, *(_leaks(learned, answered, progress) if learned else ())]
+    notes = [*answered.notes, *(_leaks(learned, answered) if learned else ())]
     names = tables.group or (run_record.groups_of(out) if clusters else ())
     groups = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(tables.group))
-    known = known_of(answered, groups=names, progress=progress)
+    known = known_of(answered, groups=names)
     notes += [*known.notes, *notes_of(groups)]
     of_images = groups.groups if groups and groups.named else None
     words = load_words(out)
@@ -322,11 +319,11 @@ def _finding_by_word(
     return finding_by_word(required, tagging, holds[np.isin(answered.paths, tagging.tested.paths)])
 
 
-def _leaks(learned: StrPath, tested: AnsweredImages, progress: Progress) -> tuple[str, ...]:
+def _leaks(learned: StrPath, tested: AnsweredImages) -> tuple[str, ...]:
     """Sentences on tested images that are learned ones, saved again."""
     images = find_images(learned)
     proving = {"test": [tested.root / path for path in tested.paths]}
-    return saved_again({"training": [images.root / path for path in images.paths]}, proving, progress=progress)
+    return saved_again({"training": [images.root / path for path in images.paths]}, proving)
 
 
 # --- A new model in comparison with the one before --------------------------------------------------------------------

@@ -40,7 +40,6 @@ from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.matching import rows_by_image
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import IMAGE, read_own, read_table, table_text
 from safe_dnn.support.text import count, some
@@ -150,14 +149,14 @@ def content_hex(file: Path) -> str:
     return (content_of(file) or b"").hex()
 
 
-def begin(out: Path, name: str, examples: Sequence[str] = (), *, within: Path | None = None, by: str = "") -> Word:
+def begin(out: Path, name: str, examples: Sequence[str] = (), *, by: str = "") -> Word:
     """Begin a word.
 
     Parameters
     ----------
     examples : sequence of str
         Test images that somebody had before them, such as those of an RCC: some of them are asked first.
-    within, by
+    by
         As for `open_tagging` and `answer`.
 
     Raises
@@ -165,20 +164,20 @@ def begin(out: Path, name: str, examples: Sequence[str] = (), *, within: Path | 
     SAFEError
         As of `words.tags.begin_word`, or the network's answers are not known.
     """
-    tested = answers_to_tag(out, within)
+    tested = answers_to_tag(out)
     columns = {*ATTRIBUTES, *KNOWN_COLUMNS, tested.answers.target}
-    if source := table_of(out, "parameters") or find_parameters(tested.root, within=within):
+    if source := table_of(out, "parameters") or find_parameters(tested.root):
         with contextlib.suppress(SAFEError):  # the weak spots do without it as well
             columns |= read_texts(source, tested.root, tested.paths).keys()
     return begin_word(prepare_folder(out), name, examples, columns, by=by)
 
 
-def answers_to_tag(out: Path, within: Path | None = None) -> AnsweredImages:
+def answers_to_tag(out: Path) -> AnsweredImages:
     """The network's answers that an analysis is about; SAFEError if they, or the images, are not known."""
     if CLUSTERS in present_runs(out):
-        tested = answers_of_run(out, load_clusters(out), within)
+        tested = answers_of_run(out, load_clusters(out))
     else:
-        tested, _ = known_answers(NONE_GIVEN, out / FAILURES, within)
+        tested, _ = known_answers(NONE_GIVEN, out / FAILURES)
     if tested is None or not tested.has_images:
         raise SAFEError(
             f"Expected an analysis with the network's answers to its test images. Received: {out}, without."
@@ -186,15 +185,13 @@ def answers_to_tag(out: Path, within: Path | None = None) -> AnsweredImages:
     return tested
 
 
-def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None, within: Path | None = None) -> Tagging:
+def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None) -> Tagging:
     """A word that was begun, as it is now.
 
     Parameters
     ----------
     tested : AnsweredImages, optional
         As of `answers_to_tag`, if they were read already.
-    within : path, optional
-        Predictions and test images are only read inside this folder.
 
     Raises
     ------
@@ -202,7 +199,7 @@ def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None, 
         There is no such word, or as of `answers_to_tag`.
     """
     word = known_word(out, name)
-    tested = tested or answers_to_tag(out, within)
+    tested = tested or answers_to_tag(out)
     facts, frame = {"word": word.name, "answers": tested.digest}, None
     for run in reversed(runs_of(out, DRAWING)):
         if facts.items() <= run.facts.items():
@@ -229,7 +226,6 @@ def _with_answers(tagging: Tagging) -> Tagging:
 
 def next_images(
     tagging: Tagging, number: int = BATCH, *, weights: StrPath | None = None, stream: Stream | None = None,
-    progress: Progress = no_progress,
 ) -> tuple[Tagging, tuple[str, ...]]:  # fmt: skip
     """The images to ask next, relative to the test folder; fewer if there are no more.
 
@@ -246,9 +242,9 @@ def next_images(
         Features of the images cannot be extracted, or the frame cannot be written.
     """
     if tagging.frame is None:
-        extractor = _extractor(tagging.out, weights, progress)
+        extractor = _extractor(tagging.out, weights)
         rows = np.arange(len(tagging.tested.paths))
-        features, read = features_of_tested(tagging.tested, rows, extractor, stream=stream, progress=progress)
+        features, read = features_of_tested(tagging.tested, rows, extractor, stream=stream)
         tagging = tagging._replace(tested=tagging.tested.taken(read))
         points = probe_points(comparable(features, extractor.name))
         tested, known = tagging.tested, tagging.known
@@ -271,16 +267,16 @@ def next_images(
     return tagging, tuple([*images[: number - 1], again] if again and number >= BATCH else images)
 
 
-def _extractor(out: Path, weights: StrPath | None, progress: Progress) -> Extractor:
+def _extractor(out: Path, weights: StrPath | None) -> Extractor:
     """That of the clusters, whose features are cached; without clusters, that which they would have."""
     if CLUSTERS in present_runs(out):
         return load_clusters(out).recalled_extractor(weights)
-    return choose_extractor(weights=weights, precision="auto", progress=progress)
+    return choose_extractor(weights=weights, precision="auto")
 
 
 def likely(
     tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, features: StrPath | None = None,
-    stream: Stream | None = None, progress: Progress = no_progress,
+    stream: Stream | None = None,
 ) -> list[tuple[str, float]]:  # fmt: skip
     """Other images, the likeliest to have the word first, with how likely that is by the probe alone: no rate follows.
 
@@ -304,13 +300,13 @@ def likely(
         raise SAFEError(
             f"Expected answers yes and no about “{tagging.word.name}”. Received: {count(len(rows), 'answer')}"
         )
-    extractor = _extractor(tagging.out, weights, progress)
+    extractor = _extractor(tagging.out, weights)
     of_others = extractor
     if features or extractor.name == OWN:
         of_others = load_clusters(tagging.out).extractor_of_others(weights, features)
-    others = extract_features(images, of_others, stream=stream, progress=progress)
+    others = extract_features(images, of_others, stream=stream)
     everything = np.arange(len(known))
-    of_tested, read = features_of_tested(tagging.tested, everything, extractor, stream=stream, progress=progress)
+    of_tested, read = features_of_tested(tagging.tested, everything, extractor, stream=stream)
     points = probe_points(*(comparable(each, extractor.name) for each in (of_tested, others.features)))
     rows = rows[read[rows]]
     found = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(of_tested) :]
@@ -504,10 +500,10 @@ def answers_in(table: StrPath, tagging: Tagging) -> list[tuple[str, str]]:
     return [*answers.items()]
 
 
-def all_words(out: Path, within: Path | None = None, *, tested: AnsweredImages | None = None) -> dict[str, Tagging]:
+def all_words(out: Path, *, tested: AnsweredImages | None = None) -> dict[str, Tagging]:
     """All words of an analysis, by name; `tested` as for `open_tagging`."""
     words = load_words(out)
-    tested = tested or (answers_to_tag(out, within) if words else None)
+    tested = tested or (answers_to_tag(out) if words else None)
     return {name: open_tagging(out, name, tested=tested) for name in words}
 
 

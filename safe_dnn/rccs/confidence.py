@@ -290,9 +290,9 @@ def consensus_text(clusters: RootCauseClusters) -> str:
     if n > MOST_IMAGES:
         smallest, largest = (round(share * MOST_IMAGES) for share in (SMALLEST_SHARE, LARGEST_SHARE))
         each = (
-            f"each {smallest:,} to {largest:,} of the {n:,}, were clustered in the same way, and every other image was "
-            "put into the cluster of the image nearest to it. A cause of which such a part holds only a few images is "
-            f"not found. The settings are those tried on {MOST_IMAGES:,} random images"
+            f"each {smallest:,} to {largest:,} of the {n:,}, were clustered in the same way, and every other image "
+            "joined the cluster of its nearest neighbour. SAFE cannot find a cause that has only a few images in such "
+            f"a sample. The settings are those tried on {MOST_IMAGES:,} random images"
         )
     may_change = math.ceil(100 * clusters.steadiness.may_change)
     left_out = (

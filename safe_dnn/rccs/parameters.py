@@ -16,7 +16,7 @@ import numpy as np
 
 from safe_dnn.rccs.dbscan.projection import Nuisance, SetAside, combined
 from safe_dnn.store.places import source_folder_of
-from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
+from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import check_matched, rows_in
 from safe_dnn.support.run_folder import FAILURES_MARK
@@ -59,21 +59,16 @@ class Parameters:
     notes: tuple[str, ...]
 
 
-def find_parameters(image_root: Path, *, within: Path | None = None) -> Path | None:
+def find_parameters(image_root: Path) -> Path | None:
     """`parameters.csv` in the image folder or, if it is not there, beside it; otherwise None.
 
     Of failures that SAFE has collected, then in the folder of their test images or beside that.
-
-    Parameters
-    ----------
-    within : path, optional
-        A file that lies outside this folder, links followed, is not taken.
     """
     tested = source_folder_of(image_root)
     for folder in (image_root, image_root.parent, *((tested, tested.parent) if tested else ())):
         found = folder / PARAMETERS_FILE
         if found.is_file():
-            return found if is_within(found, within) else None
+            return found if may_open(found) else None
     return None
 
 
@@ -272,5 +267,5 @@ class Aside:
     def notes(self) -> tuple[str, ...]:
         """A sentence if it is not known of some of the images so far."""
         name = printable(" and ".join(self._aside.names))
-        told = f"{name} was not set aside in {count(self._unknown, 'image')}, of which it is not known"
-        return (told,) if self._unknown else ()
+        which = f"{count(self._unknown, 'image')}, because it is unknown for {'it' if self._unknown == 1 else 'them'}"
+        return (f"{name} was not subtracted for {which}",) if self._unknown else ()

@@ -150,7 +150,7 @@ def _is_made(db: sqlite3.Connection, file: Path) -> bool:
     """Whether a database has the schema; a SAFEError if it is not SAFE's, or of another format."""
     # In one statement, since another process may be making the database.
     version, application, tables = db.execute(
-        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) "
+        "SELECT user_version, application_id, (SELECT count() FROM sqlite_master) "
         "FROM pragma_user_version, pragma_application_id"
     ).fetchone()
     if (application, version) == (APPLICATION, FORMAT) or not (tables or version):

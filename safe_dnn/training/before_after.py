@@ -133,21 +133,20 @@ class BeforeAfter:
 
 
 def compare_in(
-    folder: Path, clusters: RootCauseClusters | None, before: AnsweredImages, after: AnsweredImages, *,
-    within: Path | None = None,
-) -> tuple[BeforeAfter, tuple[str, ...]]:  # fmt: skip
+    folder: Path, clusters: RootCauseClusters | None, before: AnsweredImages, after: AnsweredImages
+) -> tuple[BeforeAfter, tuple[str, ...]]:
     """Compare the answers of two models, by the groups that are known of the images; and sentences on these groups.
 
     Parameters
     ----------
-    folder, within
+    folder
         As for `reasons.known_groups.groups_of_test`.
     clusters : RootCauseClusters or None
         The RCCs of the first model's failures, if they are known.
     before, after : AnsweredImages
         Entry i of both belongs to the same image.
     """
-    known_groups = groups_of_test(folder, before.root, before.paths, before.right, within=within)
+    known_groups = groups_of_test(folder, before.root, before.paths, before.right)
     found = outcomes(folder, clusters, before, after) if clusters else ()
     label, is_classifier = before.answers.label, before.task == "classification"
     columns = (label.tolist(), before.answers.predicted.tolist(), after.answers.predicted.tolist())
@@ -158,7 +157,7 @@ def compare_in(
         worsened=tuple(itertools.compress(answers, before.right & ~after.right)),
         per_rcc=shares_by_rcc(clusters, found) if clusters else (),
         per_class=shares_by_class(before, after) if is_classifier else (),
-        per_condition=shares_by_condition(folder, before, after, within=within),
+        per_condition=shares_by_condition(folder, before, after),
         outcomes=found, answers=answers if is_classifier else (),
         by_group=_by_group(before, after, known_groups),
     )  # fmt: skip
@@ -207,9 +206,7 @@ def _share(name: str, of: np.ndarray, before: AnsweredImages, after: AnsweredIma
     return Share(name, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
 
 
-def shares_by_condition(
-    folder: Path, before: AnsweredImages, after: AnsweredImages, *, within: Path | None = None
-) -> tuple[Share, ...]:
+def shares_by_condition(folder: Path, before: AnsweredImages, after: AnsweredImages) -> tuple[Share, ...]:
     """The number of correct predictions for the images of each weak spot of an analysis; not of words.
 
     What its table of parameters says is about its own test set; of other images it is found beside them.
@@ -221,7 +218,7 @@ def shares_by_condition(
         return ()
     table = run_record(folder).get("parameters", {}).get("source") if is_tested(folder, before.root) else None
     groups = group_names(run_record(folder))
-    columns = known_of(before, parameters=table, within=within, groups=groups).columns
+    columns = known_of(before, parameters=table, groups=groups).columns
     known = (spot for spot in spots if are_known(spot.literals, columns))
     return tuple(_share(spot.conditions, spot.holds(columns), before, after) for spot in known)
 

@@ -340,13 +340,15 @@ def what_is_missing(sure: Certainty) -> str:
     if not differ:
         return "both are right on the same test images"
     if not len(shown):
-        return f"both differ on only {count(differ, 'test image')}, and fewer than {FEWEST} cannot show anything"
+        return (
+            f"the networks differ on only {count(differ, 'test image')}, and fewer than {FEWEST} cannot show anything"
+        )
     least = int(shown[0])
     if least <= max(counts.improved, counts.worsened):
         return f"{count(sure.groups, sure.group)} differ too much from each other; more of them might show it"
     return (
-        f"both differ on {differ:,} test images, of which the second one gets {counts.improved:,} right; at least "
-        f"{least:,} would show that it is better, at most {differ - least:,} that it is worse"
+        f"the networks differ on {differ:,} test images; the second one is right on {counts.improved:,} of these. At "
+        f"least {least:,} would show that it is better, at most {differ - least:,} that it is worse"
         f"{f', if images of one {sure.group} were independent' if sure.group else ''}"
     )
 

@@ -22,7 +22,7 @@ from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.errors import SAFEError, StrPath, is_within
 from safe_dnn.support.images import find_images
-from safe_dnn.support.progress import Progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, some
@@ -84,13 +84,11 @@ class Material(NamedTuple):
     assumptions: tuple[str, ...]
 
 
-def read_material(
-    model: Path, images: ImageSets, out: Path, *, options: DnnOptions, wishes: Wishes, progress: Progress
-) -> Material:
+def read_material(model: Path, images: ImageSets, out: Path, *, options: DnnOptions, wishes: Wishes) -> Material:
     """Load the model, and find its images and their labels; a SAFEError if they do not match."""
     dnn = load_dnn(model, rescale=options.rescale, trust=options.trust_model, task=options.task)
     choose_settings(dnn, wishes)  # what is wrong with them is reported before images are read
-    progress("Reading labels", 0, 0)
+    report_progress("Reading labels", 0, 0)
     training, testing, sentences = _training_and_test(dnn, images, options)
     unsafe, labels, review, n_again = _unsafe_images(dnn, (training, testing), out, images.labelling, options)
     final, train = images.final_test, images.train
@@ -107,7 +105,7 @@ def read_material(
         unlabelled = ()
     learned = {"training": training.files, "unsafe": unsafe.files, "improvement": unlabelled}
     proving = {"test": testing.files, "final test": chosen_nothing.files if chosen_nothing else ()}
-    leaks = saved_again(learned, proving, progress=progress)
+    leaks = saved_again(learned, proving)
     no_labels = np.zeros((len(unlabelled), *labels.shape[1:]), labels.dtype)
     groups = np.full(len(training.paths), TRAINING), weighed(unsafe), np.full(len(unlabelled), UNLABELLED)
     data = TrainingData(

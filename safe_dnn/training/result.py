@@ -41,7 +41,6 @@ from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, read_json, read_record
 from safe_dnn.support.images import Skipped
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, Share, compare_in, shares_by_rcc
 from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties, count_pairs, in_words
@@ -117,17 +116,15 @@ class FinalTest(NamedTuple):
         return f"{text}; they were looked at after {retrainings} as well: choose no model by them"
 
 
-def final_test(
-    folder: Path, before: AnsweredImages, after: AnsweredImages, *, held_out: bool, within: Path | None = None
-) -> FinalTest:
+def final_test(folder: Path, before: AnsweredImages, after: AnsweredImages, *, held_out: bool) -> FinalTest:
     """Compare both models on images that chose nothing; entry i of both belongs to the same image.
 
     Parameters
     ----------
-    folder, within
+    folder
         As for `reasons.known_groups.groups_of_test`.
     """
-    compared, _ = compare_in(folder, None, before, after, within=within)
+    compared, _ = compare_in(folder, None, before, after)
     counts = count_pairs(before.right, after.right)
     return FinalTest(
         before.root, held_out, counts, compared.by_group, answers=compared.answers,
@@ -163,10 +160,10 @@ def refuse_used(of: str, files: Sequence[Path], other_sets: Mapping[str, Sequenc
         )
 
 
-def refuse_saved_again(fresh: Sequence[Path], tested: Sequence[Path], *, progress: Progress = no_progress) -> None:
+def refuse_saved_again(fresh: Sequence[Path], tested: Sequence[Path]) -> None:
     """Raise a SAFEError if fresh images, which are to prove something, are test images that were saved again."""
     kinds = {"fresh": fresh, "test": tested}
-    first, second = (pictures(of, progress=progress, what=f"Reading {kind} images") for kind, of in kinds.items())
+    first, second = (pictures(of, what=f"Reading {kind} images") for kind, of in kinds.items())
     if pairs := same_images(first, second):
         n, (row, place) = len({row for row, _ in pairs}), pairs[0]
         raise SAFEError(
@@ -176,9 +173,7 @@ def refuse_saved_again(fresh: Sequence[Path], tested: Sequence[Path], *, progres
         )
 
 
-def saved_again(
-    learned: Mapping[str, Sequence[Path]], proving: Mapping[str, Sequence[Path]], *, progress: Progress = no_progress
-) -> tuple[str, ...]:
+def saved_again(learned: Mapping[str, Sequence[Path]], proving: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
     """A sentence for each two sets that have images in common which were saved again (see `features.attributes`).
 
     Raises
@@ -188,10 +183,7 @@ def saved_again(
     """
     for of, tests in proving.items():
         refuse_used(of, tests, learned)
-    features = {
-        name: pictures(files, progress=progress, what=f"Reading {name} images")
-        for name, files in {**learned, **proving}.items()
-    }
+    features = {name: pictures(files, what=f"Reading {name} images") for name, files in {**learned, **proving}.items()}
     sentences = []
     for of, by in product(proving, learned):
         if pairs := same_images(features[by], features[of]):

@@ -151,8 +151,9 @@ class WordRate(NamedTuple):
     @property
     def text(self) -> str:
         """A sentence to follow the word."""
-        unsure = f", of which {self.unsure:,} unsure count as both" if self.unsure else ""
-        about = f"About {self.images:,.0f} of {count(self.tested, 'image')} are such, by {count(self.tagged, 'answer')}"
+        images, answers = count(self.tested, "image"), count(self.tagged, "answer")
+        unsure = f"; unsure answers ({self.unsure:,}) count as both" if self.unsure else ""
+        about = f"An estimated {self.images:,.0f} of {images} have it, from {answers}"
         if self.classes:
             rates = ", ".join(f"{name} {rate_text(of_it.rate)}" for name, of_it in self.classes)
             return f"how many are wrong differs by class: {rates}. {about}{unsure}."

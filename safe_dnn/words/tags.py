@@ -135,9 +135,8 @@ def known_word(folder: Path, name: str) -> Word:
     """A word that was begun; SAFEError if there is none of this name."""
     words, name = load_words(folder), " ".join(name.split())
     if name not in words:
-        raise SAFEError(
-            f"Expected a word of this analysis ({some(words) or 'there is none'}). Received: {quoted(name)}"
-        )
+        expected = f"a word of this analysis ({some(words)})" if words else "an existing word; this analysis has none"
+        raise SAFEError(f"Expected {expected}. Received: {quoted(name)}")
     return words[name]
 
 

@@ -90,7 +90,7 @@ def test_the_unsafe_set_is_selected_by_tables_alone_unless_they_cannot_be_used(c
     for edited, more, message in (
         (text.replace("night,", "dark,"), (), "for each class of predictions.csv (night, snow, wood)"),
         (text.replace("new/", "new/x_"), (), "whose first image is /data/new/x_night_00.png"),
-        (text.replace("0.8", "8"), (), "a probability from 0 to 1 (such as of a softmax) under night in line 2"),
+        (text.replace("0.8", "8"), (), "a probability from 0 to 1 (for example after a softmax) under night in line 2"),
         ("\n".join(text.splitlines()[:-5]) + "\n", (), "Received a row for 19 of 24 images (not for wood_03.png, "),
         (text, ("--predictions", clustered.tested), "the test folder, or neither of them"),
         (text, model, "Expected a model or tables of its answers. Received both"),

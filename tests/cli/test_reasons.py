@@ -61,7 +61,7 @@ def test_the_table_of_parameters_may_lie_elsewhere_and_images_are_measured_where
     ("change", "options", "expected"),
     [
         (lambda row: [row[0].rpartition("/")[2], "", *row[2:]], (), "Without a label"),
-        (lambda row: [row[0], row[1], row[1], "", "true"], (), "Expected both right and wrong answers"),
+        (lambda row: [row[0], row[1], row[1], "", "true"], (), "Expected both correct and wrong answers."),
         (lambda row: row, ("--parameters", "none.csv"), "none.csv"), (lambda row: row, ("--group", "person"), "person"),
     ],
 )  # fmt: skip

@@ -22,14 +22,14 @@ from safe_dnn.page.clusters.edits_and_runs import refreshed
 from safe_dnn.page.clusters.failing_images import MOST_AT_ONCE
 from safe_dnn.page.picker import FIELDS
 from safe_dnn.page.pictures import picture
-from safe_dnn.page.results import Results, check_within
+from safe_dnn.page.results import Results, check_places
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES
 from safe_dnn.pipeline.exports import EVIDENCE_FILE, EXPORT_ZIP, SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, confined
 from tests.helpers.laid_out import settings_of
 from tests.helpers.scenes import draw_scenes
 from tests.helpers.small_models import lambda_model, saved
@@ -158,23 +158,26 @@ def test_every_path_field_refuses_what_lies_outside_the_root_and_can_be_chosen_f
 
 
 def test_a_picture_of_a_file_outside_the_root_is_not_shown(attacked):
-    tile = np.asarray(picture(Path("/no/such/file"), 64, None))
-    for path in (attacked.secret / SECRET / "night_00.png", attacked.root / "linked" / "a.png"):
-        assert (np.asarray(picture(path, 64, attacked.root)) == tile).all()
-        assert (np.asarray(picture(path, 64, None)) != tile).any()
-    assert (np.asarray(picture(attacked.root / "failing" / "snow_00.png", 64, attacked.root)) != tile).any()
+    tile = np.asarray(picture(Path("/no/such/file"), 64))
+    with confined(attacked.root):
+        for path in (attacked.secret / SECRET / "night_00.png", attacked.root / "linked" / "a.png"):
+            assert (np.asarray(picture(path, 64)) == tile).all()
+            with confined(None):
+                assert (np.asarray(picture(path, 64)) != tile).any()
+        assert (np.asarray(picture(attacked.root / "failing" / "snow_00.png", 64)) != tile).any()
 
 
 def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started(attacked, tmp_path):
     out = attacked.folder / "out"
-    check_within(out, attacked.root)
-    check_within(out, None)
-    with pytest.raises(SAFEError, match=r"--root.*holds some of .*failing"):
-        check_within(out, tmp_path)
+    for root in (attacked.root, None):
+        with confined(root):
+            check_places(out)
+    with confined(tmp_path), pytest.raises(SAFEError, match=r"--root.*holds some of .*failing"):
+        check_places(out)
     with pytest.raises(SAFEError, match="Name another output folder"):
         serve(out, root=str(tmp_path))
-    with pytest.raises(SAFEError, match="--root"):
-        Results(out, tmp_path).state()
+    with confined(tmp_path), pytest.raises(SAFEError, match="--root"):
+        Results(out).state()
 
 
 def test_an_analysis_of_images_outside_the_root_is_not_opened(attacked, visitor):
@@ -283,9 +286,8 @@ def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_repo
             assert "leads elsewhere by now" in told, told[-500:]
             assert '"path"' not in told
         out = attacked.folder / "out"
-        settings = settings_of(out, attacked.root)
-        with pytest.raises(SAFEError, match="leads elsewhere by now"):
-            refreshed(settings)
+        with confined(attacked.root), pytest.raises(SAFEError, match="leads elsewhere by now"):
+            refreshed(settings_of(out, attacked.root))
     finally:
         image.unlink()
         image.write_bytes(whole)

@@ -60,7 +60,7 @@ def test_improvement_images_are_treated_in_the_same_way_where_the_nuisance_is_kn
     clusters = generate_clusters(people.failing, people.out, ASIDE._replace(parameters=people.parameters))
     unsafe = select_images(people.improvement, people.out, SelectionSettings(size=16))
     assert load_unsafe_set(people.out) == unsafe
-    assert unsafe.notes == ("person was not set aside in 4 images, of which it is not known",)
+    assert unsafe.notes == ("person was not subtracted for 4 images, because it is unknown for them",)
     assert unsafe.notes[0] in selection_summary(unsafe)
     dark = {rcc: is_dark(clusters.members(rcc)[0]) for rcc in range(clusters.n_rccs)}
     for image in unsafe.images:
@@ -73,7 +73,7 @@ def test_improvement_images_are_treated_in_the_same_way_where_the_nuisance_is_kn
     people.parameters.unlink()
     unsafe = select_images(people.improvement, people.out, SelectionSettings(size=16))
     assert unsafe.notes == (
-        "person was not set aside in 16 images, of which it is not known",
+        "person was not subtracted for 16 images, because it is unknown for them",
         "no improvement image is like those of RCC 0 (40 failing images), RCC 1 (40 failing images): "
         "record images like these",
     )

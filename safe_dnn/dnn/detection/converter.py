@@ -30,7 +30,7 @@ from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_text
 from safe_dnn.rccs.unsafe_set import FULL_IMAGE
 from safe_dnn.support.errors import Number, SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, printable
@@ -177,7 +177,7 @@ def _ends(box: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, 
 
 
 def cut_crops(
-    test: DetectorTest, crops: Sequence[Crop], files: Sequence[Path | None], folder: Path, progress: Progress
+    test: DetectorTest, crops: Sequence[Crop], files: Sequence[Path | None], folder: Path
 ) -> Iterator[tuple[dict[str, dict[str, str]], list[Skipped]]]:
     """Cut the crops out of each image; what is known of each, by name, and what could not be read."""
     of_image: dict[int, list[Crop]] = {}
@@ -191,7 +191,7 @@ def cut_crops(
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         try:
             for done, result in enumerate(pool.map(cut, of_image), start=1):
-                progress("Cutting out objects", done, len(of_image))
+                report_progress("Cutting out objects", done, len(of_image))
                 yield result
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # a job that is stopped does not cut the rest
@@ -314,7 +314,7 @@ class Converted(NamedTuple):
     skipped: tuple[Skipped, ...]
 
 
-def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Progress = no_progress) -> AnsweredImages:
+def find_detection_failures(files: DetectorFiles, out: StrPath) -> AnsweredImages:
     """Convert a detector's files to `objects/` in the folder `out`, and collect failures from there.
 
     Raises
@@ -328,24 +328,18 @@ def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Pro
     iou = checked_iou(iou)
     test = read_yolo(truth, results, root, score=score) if yolo else read_coco(truth, results, score=score)
     out = checked_folder(out, root, *TABLES, folders=(FAILURES, OBJECTS))
-    progress("Matching boxes", 0, 0)
+    report_progress("Matching boxes", 0, 0)
     matching = match(test, iou=iou)
     cases = cases_of(test, matching, iou=iou)
     crops = crops_of(test, cases)
-    converted = convert(test, crops, root, out / OBJECTS, progress)
+    converted = convert(test, crops, root, out / OBJECTS)
     notes = (*_counts(test, matching, cases, iou), *converted.notes, *_not_cut(crops, converted.crops))
     table = out / OBJECTS / PREDICTIONS_FILE
     return collect_failures(table, out / OBJECTS, out, notes=notes, skipped=converted.skipped)
 
 
 def cut_detections(
-    info: StrPath,
-    results: StrPath,
-    images: StrPath,
-    out: StrPath,
-    *,
-    score: Number = 0.05,
-    progress: Progress = no_progress,
+    info: StrPath, results: StrPath, images: StrPath, out: StrPath, *, score: Number = 0.05
 ) -> Converted:
     """Cut a detector's detections out of improvement images, into `objects/` in the folder `out`.
 
@@ -373,12 +367,10 @@ def cut_detections(
     nothing = np.full(len(rows), NONE)
     crops = crops_of(test, Cases(nothing, rows, nothing, np.full(len(rows), SEEN)))
     crops = [crop._replace(name=crop.name.partition("/")[2]) for crop in crops]  # not in folders of classes
-    return convert(test, crops, root, out / OBJECTS, progress, tested=False)
+    return convert(test, crops, root, out / OBJECTS, tested=False)
 
 
-def convert(
-    test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path, progress: Progress, *, tested: bool = True
-) -> Converted:
+def convert(test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path, *, tested: bool = True) -> Converted:
     """Cut the crops into a new folder with their tables, which replaces `target`.
 
     Parameters
@@ -395,7 +387,7 @@ def convert(
     known: dict[str, dict[str, str]] = {}
     of_images, unread = parameters_of_images(root, test.images)
     with replacing_images(target) as folder:
-        for measured, unusable in cut_crops(test, crops, files, folder, progress):
+        for measured, unusable in cut_crops(test, crops, files, folder):
             known |= measured
             skipped += unusable
         if not known:
@@ -417,11 +409,9 @@ def convert(
     return Converted(kept, (*test.notes, *unread), tuple(sorted(skipped)))
 
 
-def parameters_of_images(
-    root: Path, names: Sequence[str], within: Path | None = None
-) -> tuple[dict[str, list[str]], list[str]]:
-    """The recorded parameters of the whole images, and a sentence if they cannot be read (see `find_parameters`)."""
-    source = find_parameters(root, within=within)
+def parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+    """The recorded parameters of the whole images, and a sentence if they cannot be read."""
+    source = find_parameters(root)
     try:
         texts = read_texts(source, root, names) if source else {}
     except SAFEError as error:

@@ -28,14 +28,9 @@ from safe_dnn.support.text import count, printable
 
 def failures_in_table(
     table: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE,
-    hold_out: HoldOut | None = None, within: Path | None = None, **more: Any,
+    hold_out: HoldOut | None = None, **more: Any,
 ) -> AnsweredImages:  # fmt: skip
     """Collect failures by a table of answers (see `dnn.failures.collect_failures`), which may be about units.
-
-    Parameters
-    ----------
-    within : path, optional
-        Parameters of the whole images are only read inside this folder.
 
     Raises
     ------
@@ -49,7 +44,7 @@ def failures_in_table(
         return collect_failures(table, test, out, options=options, hold_out=hold_out, **more)
     folder = checked_folder(out, test, *TABLES, folders=(FAILURES, OBJECTS))
     root = existing_folder(test, "a folder of test images").resolve()
-    notes, skipped = _split(cells, root, folder, within, partial=options.partial)
+    notes, skipped = _split(cells, root, folder, partial=options.partial)
     if hold_out and not hold_out.group:
         hold_out = hold_out._replace(group=(FULL_IMAGE,))
     return collect_failures(
@@ -58,9 +53,7 @@ def failures_in_table(
     )  # fmt: skip
 
 
-def _split(
-    cells: Table, root: Path, out: Path, within: Path | None, *, partial: bool
-) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+def _split(cells: Table, root: Path, out: Path, *, partial: bool) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
     """Write `objects/`; sentences on it, and images without a row."""
     listing, units = find_images(root), cells.texts(UNIT)
     cells.check(np.array([*map(bool, units)]), f"a text under {UNIT}", lambda row: "")
@@ -80,7 +73,7 @@ def _split(
             names.append(f"{path.with_suffix('')}_{number[units[row]]}_{plain_name(units[row])}{path.suffix}")
             images.append(image)
             of.append(row)
-    parameters, notes = parameters_of_images(root, images, within)
+    parameters, notes = parameters_of_images(root, images)
     columns = {name: cells.taken(of).texts(name) for name in cells.header if name not in (IMAGE, UNIT)}
     for name in columns.keys() - {LABEL, PREDICTED} if cells.decimal_comma else ():
         columns[name] = [*map(with_point, columns[name])]

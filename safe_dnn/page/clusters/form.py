@@ -26,8 +26,8 @@ from safe_dnn.support.text import printable
 
 EXTRACTOR_MEANINGS = {name: kind.meaning for name, kind in EXTRACTORS.items()}
 REDUCER_MEANINGS = {
-    "auto": "to what sets failing images apart from right ones, where that tells more; else PCA",
-    "pca": "looks alone, as in the paper",
+    "auto": "to the contrast with correctly classified images, if it explains more; else PCA",
+    "pca": "appearance alone, as in the paper",
     "umap": "PCA, then UMAP, the authors' study of 2024: may part what PCA leaves together",
 }
 PRECISION_MEANINGS = {

@@ -83,7 +83,7 @@ class ReasonList:
     def _picture(self, state: AnalysisState, image: str) -> str:
         """Address of an image that represents a reason."""
         path = state.clusters.image_root / image
-        return f"gradio_api/file={quote(picture_file(path, 160, self._settings.root))}"
+        return f"gradio_api/file={quote(picture_file(path, 160))}"
 
     def rename(self, state: AnalysisState) -> gr.HTML:
         """What the engineer says of all reasons; all else, and what is clicked meanwhile, stays as it is."""

@@ -53,7 +53,7 @@ class SplitView:
         root, found = results.clusters.image_root, []
         for paths in parts:
             sample = paths[:: -(-len(paths) // MOST_PICTURES)]  # from all of it
-            pictures = [data_uri(root / path, 96, self._settings.root) for path in sample]
+            pictures = [data_uri(root / path, 96) for path in sample]
             found.append({"words": count(len(paths), "image"), "pictures": pictures})
         asked = {"rcc": rcc, "seen": results.review.last_number, "title": title(rcc, results.notes), "parts": found}
         return {self.dialog: gr.HTML(parts=as_text({**asked, "at": time.monotonic()}))}

@@ -93,12 +93,12 @@ class WordsView:
             clusters = settings.results.state(run).clusters
             listed = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST_SEEN]]
             seen = [tested.paths[row] for row in tested.rows_of(clusters.image_root, listed).tolist() if row >= 0]
-            begin(settings.out, name, seen, within=settings.root, by=visitor_of(visitor))
+            begin(settings.out, name, seen, by=visitor_of(visitor))
         tagging = open_tagging(settings.out, name, tested=tested)
         if tagging.frame is None and tested.digest != search.extracted:
 
             def work(job: Job) -> None:
-                search.batch = next_images(tagging, weights=settings.weights, progress=job.progress)
+                search.batch = next_images(tagging, weights=settings.weights)
                 search.extracted = tested.digest
 
             search.job = settings.jobs.start(TAB, work)
@@ -134,7 +134,7 @@ class WordsView:
 
     def _image(self, tagging: Tagging, image: str) -> dict[str, str]:
         # Without its name, class or answer, which could sway whoever is asked
-        picture = data_uri(tagging.tested.root / image, SIDE, self._settings.root)
+        picture = data_uri(tagging.tested.root / image, SIDE)
         return {"image": quote(os.fsencode(image)), "picture": picture}
 
 

@@ -137,7 +137,7 @@ class FailuresView:
     def _show_all(self, answered: AnsweredImages) -> dict:
         """All failing images in the grid and, with none at hand, reasons and matrix; of a regression, the errors."""
         known = ungrouped_reasons(answered, self._settings.out)
-        cards = gr.HTML("", reasons=cards_of(answered, known, self._settings.root) if known else "")
+        cards = gr.HTML("", reasons=cards_of(answered, known) if known else "")
         images = {self.reasons: cards, **self.images.show(answered.digest, images_of(answered))}
         if answered.task == "regression":
             return {**images, self.errors: gr.HTML("", **error_histogram(answered))}

@@ -84,7 +84,7 @@ class LabelView:
             image = _image_at(unsafe, index)
         except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
             return ""
-        return data_uri(unsafe.improvement_root / image.image, 480, self._settings.root)
+        return data_uri(unsafe.improvement_root / image.image, 480)
 
     def _give(
         self, rcc: object, index: Any, label: object, classes: object, key: object, visitor: object, labels_sent: object
@@ -173,7 +173,7 @@ class LabelView:
             "images": [
                 {"index": i, "name": printable(Path(one.image).name), "label": printable(one.label),
                  "filed": one.image.startswith(f"{one.label}/"),
-                 "picture": data_uri(root / one.image, 72, self._settings.root) if place < MOST_TILES else ""}
+                 "picture": data_uri(root / one.image, 72) if place < MOST_TILES else ""}
                 for place, (i, one) in enumerate(members)
             ],
         }  # fmt: skip

@@ -194,7 +194,7 @@ class UnsafeTab(FormTab):
 
         def work(job: Job) -> None:
             improvement, chosen, likely = job.form
-            select_images(improvement, settings.out, chosen, likely=likely, within=settings.root, progress=job.progress)
+            select_images(improvement, settings.out, chosen, likely=likely)
 
         take_labels(settings.out)
         return self._work(fields, work, self._wanted)

@@ -48,7 +48,7 @@ from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.text import count, some
 from safe_dnn.training import certainty
 from safe_dnn.training.certainty import with_intervals
@@ -195,7 +195,7 @@ def carded(clusters: RootCauseClusters, rates: Mapping[int, Rate]) -> list[int]:
 T = TypeVar("T")
 
 
-def _gather(folder: Path, progress: Progress) -> Material:
+def _gather(folder: Path) -> Material:
     runs = present_runs(folder)  # first: what is not there any more after it is an error in one sentence
     review, missing = load_review(folder), dict[str, str]()
 
@@ -225,7 +225,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
         run=run, clustered_at=runs[CLUSTERS].time,
         earlier=since_earlier(folder, run.get("predictions", {}).get("digest", "")),
         rests_on=", ".join(f"{run.number} ({kind})" for kind, run in runs.items()),
-        images=_images(review.clusters, carded(review.clusters, reasons.rates), progress),
+        images=_images(review.clusters, carded(review.clusters, reasons.rates)),
         words=tuple(words or filter(None, [missing.get("words")])),
     )  # fmt: skip
 
@@ -250,7 +250,7 @@ def _retraining(folder: Path, review: Review) -> Retraining | None:
     return retraining_of(folder, review)
 
 
-def _images(clusters: RootCauseClusters, rccs: list[int], progress: Progress) -> dict[str, str]:
+def _images(clusters: RootCauseClusters, rccs: list[int]) -> dict[str, str]:
     """Data URIs of the samples, in the order of the RCCs, until the report would become too large."""
     groups = [*rccs, *([NOISE] if NOISE in clusters.groups else [])]
     paths = [path for rcc in groups for path in sample(clusters, rcc)]
@@ -266,7 +266,7 @@ def _images(clusters: RootCauseClusters, rccs: list[int], progress: Progress) ->
             used += len(data)
             if used <= MOST_IMAGE_BYTES:
                 images[path] = data
-            progress("Collecting images for the report", done, len(paths))
+            report_progress("Collecting images for the report", done, len(paths))
     return images
 
 
@@ -601,7 +601,7 @@ def subject(known: Material) -> str:
     return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
 
 
-def write_report(folder: Path, *, progress: Progress = no_progress) -> Path:
+def write_report(folder: Path) -> Path:
     """Write `report.html` for the run in a folder, and return its path.
 
     Raises
@@ -611,11 +611,11 @@ def write_report(folder: Path, *, progress: Progress = no_progress) -> Path:
     """
     prepare_folder(folder)
     check_own(folder, REPORT_FILE)
-    save_files(folder, {REPORT_FILE: report_html(folder, progress=progress)})
+    save_files(folder, {REPORT_FILE: report_html(folder)})
     return folder / REPORT_FILE
 
 
-def report_html(folder: Path, *, progress: Progress = no_progress) -> str:
+def report_html(folder: Path) -> str:
     """The report of the run in a folder, an HTML document.
 
     Raises
@@ -623,7 +623,7 @@ def report_html(folder: Path, *, progress: Progress = no_progress) -> str:
     SAFEError
         There are no clusters, or one of the files is damaged.
     """
-    known = _gather(folder, progress)
+    known = _gather(folder)
     now = datetime.datetime.now().astimezone()
     page = filled(
         "report.html", known=known, subject=subject(known), now=now,

@@ -29,7 +29,7 @@ from safe_dnn.rccs.dbscan.neighbours import MOST_STORED, THREADS, Points, one_th
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
 from safe_dnn.rccs.dbscan.projection import average_neighbours, neighbourhood, relevant_scale
 from safe_dnn.rccs.dbscan.tuning import MIN_SAMPLES_TRIED, Clustering, cluster_with_each, largest_first
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
 SMALLEST_SHARE, LARGEST_SHARE = 0.5, 0.8  # of the images in a sample
 FEWEST_IMAGES = 30  # in samples of fewer, small causes have too few images to be found
@@ -102,7 +102,6 @@ def cluster_samples(
     reduced: np.ndarray | None = None,
     known: np.ndarray | None = None,
     enough: Callable[[Votes], Any] | None = None,
-    progress: Progress = no_progress,
 ) -> Votes:
     """Cluster random samples of the images: scaling, neighbour averaging and DBSCAN anew for each.
 
@@ -145,7 +144,7 @@ def cluster_samples(
             found = cluster_with_each(reduced[sample], original=points, averaged=averaged, known=of_sample)
         return found, None if n <= MOST_IMAGES else placed(points, lambda rows: scale(coordinates[rows]), n)
 
-    progress(PROGRESS_TEXT, 0, wanted)
+    report_progress(PROGRESS_TEXT, 0, wanted)
     with one_thread(), ThreadPoolExecutor(THREADS) as pool:
         try:
             for i, (found, places) in enumerate(pool.map(cluster, samples)):
@@ -156,7 +155,7 @@ def cluster_samples(
                         if places is not None:
                             labels[i, k], is_core[i, k] = in_places(one.labels, one.is_core, places)
                         labels[i, k, samples[i]], is_core[i, k, samples[i]] = one.labels, one.is_core
-                progress(PROGRESS_TEXT, i + 1, wanted)
+                report_progress(PROGRESS_TEXT, i + 1, wanted)
                 if enough and i + 1 in LOOKS:
                     so_far = votes.taken(0, i + 1)._replace(further=wanted - i - 1)
                     if agreed := enough(so_far):

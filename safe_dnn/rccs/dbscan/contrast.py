@@ -294,20 +294,14 @@ class ExplainedUncertainty(NamedTuple):
         """A sentence on which grouping was used, and how much both explain."""
         if self.is_nothing:
             return (
-                "Looks tell nothing of right and wrong beyond the class: these RCCs are what failing images look like, "
-                "hardly why they fail."
+                "Clusters by appearance explain nothing about which images fail, beyond the class: these RCCs show "
+                "what failing images look like, hardly why they fail."
             )
-        both = (self.apart, self.looks) if self.is_apart else (self.looks, self.apart)
-        taken, other = (f"{max(100 * share, 0):.0f}" for share in both)
-        points = "1 point" if taken == "1" else f"{taken} points"
-        if self.is_apart:
-            return (
-                f"Grouped by what sets failing images apart from right ones: these RCCs tell {points} of right and "
-                f"wrong beyond the class (by looks alone: {other})."
-            )
+        ways = [("contrast with correctly classified images", self.apart), ("appearance, as in the paper", self.looks)]
+        (way, share), (other, other_share) = ways if self.is_apart else ways[::-1]
         return (
-            f"Grouped by looks, as in the paper: these RCCs tell {points} of right and wrong beyond the class (by what "
-            f"sets failing images apart from right ones: {other})."
+            f"Grouped by {way}: these clusters explain {max(100 * share, 0):.0f} % of the uncertainty about which "
+            f"images fail, beyond the class (clusters by {other.partition(',')[0]}: {max(100 * other_share, 0):.0f} %)."
         )
 
 

@@ -26,7 +26,7 @@ from safe_dnn.rccs.dbscan.density import SAME_POINT, SMALLEST_BRANCH, Branches, 
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Tuning
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
 UMAP_COMPONENTS = 10
 UMAP_NEIGHBOURS = 15
@@ -64,7 +64,7 @@ def load_umap() -> type:
     return UMAP
 
 
-def reduced_by_umap(points: np.ndarray, progress: Progress) -> np.ndarray:
+def reduced_by_umap(points: np.ndarray) -> np.ndarray:
     """Reduce points to 10 dimensions with UMAP, deterministically.
 
     Points are returned unchanged if there are too few of them to fit UMAP.
@@ -80,7 +80,7 @@ def reduced_by_umap(points: np.ndarray, progress: Progress) -> np.ndarray:
         UMAP = load_umap()
     except ImportError as error:
         raise SAFEError("The reducer umap needs the package umap-learn. Run: pip install umap-learn") from error
-    progress("Fitting UMAP", 0, 0)
+    report_progress("Fitting UMAP", 0, 0)
     umap = UMAP(UMAP_NEIGHBOURS, UMAP_COMPONENTS, min_dist=0.0, random_state=0, n_jobs=1)
     return umap.fit_transform(points).astype(np.float32)
 
@@ -194,7 +194,6 @@ def tune(
     original: np.ndarray | Points | None = None,
     averaged: np.ndarray | None = None,
     known: np.ndarray | None = None,
-    progress: Progress = no_progress,
 ) -> Tuning:
     """Choose DBSCAN's parameters and run it.
 
@@ -245,10 +244,10 @@ def tune(
     found: list[Clustering] = []
     tried = [k for k in MIN_SAMPLES_TRIED if k <= n]
     for i, min_samples in enumerate(tried):
-        progress("Tuning DBSCAN", i, len(tried))
+        report_progress("Tuning DBSCAN", i, len(tried))
         found.append(_best_branches(Density(cloud, min_samples), images))
     found = _scored(images.averaged, found)
-    progress("Tuning DBSCAN", len(tried), len(tried))
+    report_progress("Tuning DBSCAN", len(tried), len(tried))
     if all(one.setting.score == 0 for one in found):
         found += _scored(images.averaged, [_textbook(Density(cloud, min(5, n)))])
     settings = tuple(one.setting for one in found)

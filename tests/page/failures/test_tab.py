@@ -15,7 +15,7 @@ from safe_dnn.page.steps import Steps
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.store.runs import earlier_runs
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.browsing import Served, field, opened, served_from, unfold_in_sight
@@ -283,7 +283,8 @@ def test_units_of_images_are_collected_and_a_link_beside_the_folder_that_leads_o
     ]
     case.table.write_text("\n".join(["image,unit,label,predicted", *units]))
     tab = tab_of(case.out, tmp_path / "root")
-    assert run(tab, kind="answers", answers=str(case.table), test=str(case.test)) is None
+    with confined(tmp_path / "root"):
+        assert run(tab, kind="answers", answers=str(case.table), test=str(case.test)) is None
     assert len(load_failures(case.out).paths) == 148
     assert (case.out / "objects" / "parameters.csv").read_text().startswith("image,full_image,unit\n")
 

@@ -84,7 +84,7 @@ def test_no_line_is_drawn_where_no_image_is_and_other_limits_there_are_said_to_d
     bins = find_curves({"light": light}, rng.random(600) < np.where(light < 0.1, 0.9, 0.05))
     below, above = float(light[light < 0.3].max()), float(light[light > 0.3].min())
     assert gaps_of(bins) == [(below, above)]
-    drawn = curve_svg(bins, [Literal("light", "<", 0.4)], 0.2)
+    drawn = curve_svg(bins, [dark := Literal("light", "<", 0.4)], 0.2)
     assert f"no images from {below:g} to {above:g}" in drawn
     assert f"Any limit from {below:g} to {above:g} separates them as well:" in drawn
     assert drawn.count("<polyline") == 2
@@ -93,6 +93,10 @@ def test_no_line_is_drawn_where_no_image_is_and_other_limits_there_are_said_to_d
     assert [len({name for pair in each for name in pair if name}) for each in ids] == [1, 1]
     assert ids[0] != ids[1], "of one that is hidden, no hatching would be drawn"
     assert "Any limit" not in elsewhere
+    second = curves_of(Reasons(base=0.2, curves=bins_of("age") + bins), [spot(old := Literal("age", ">=", 60.0), dark)])
+    assert ["Any limit" in curve for curve in second.values()] == [False, True]
+    sure = curves_of(Reasons(base=0.2, curves=bins_of("age") + bins), [spot(old, Literal("light", "<", 0.8))])
+    assert [*sure] == ["age"]
     even = find_curves({"light": np.linspace(0, 1, 600)}, np.arange(600) < 60)
     assert gaps_of(even) == []
     assert "no images" not in curve_svg(even, [], 0.1)

@@ -179,13 +179,13 @@ def test_what_regions_tell_beyond_the_class_is_what_the_class_does_not_tell():
 @pytest.mark.parametrize(
     ("apart", "looks", "begins"),
     [
-        (0.18, 0.004, "Grouped by what sets failing images apart from right ones: these RCCs tell 18 points"),
-        (0.3, 0.23, "Grouped by looks, as in the paper: these RCCs tell 23 points"),
-        (0.01, 0.12, "Grouped by looks, as in the paper: these RCCs tell 12 points"),
-        (0.002, -0.03, "Looks tell nothing of right and wrong beyond the class"),
+        (0.18, 0.004, "Grouped by contrast with correctly classified images: these clusters explain 18 %"),
+        (0.3, 0.23, "Grouped by appearance, as in the paper: these clusters explain 23 %"),
+        (0.01, 0.12, "Grouped by appearance, as in the paper: these clusters explain 12 %"),
+        (0.002, -0.03, "Clusters by appearance explain nothing about which images fail, beyond the class"),
     ],
 )  # fmt: skip
-def test_looks_are_taken_unless_they_tell_much_less_and_one_sentence_says_so(apart, looks, begins):
-    told = ExplainedUncertainty.chosen(apart, looks)
-    assert told.text.startswith(begins)
-    assert told.is_apart == (apart == 0.18)
+def test_looks_are_taken_unless_they_explain_much_less_and_one_sentence_says_so(apart, looks, begins):
+    explained = ExplainedUncertainty.chosen(apart, looks)
+    assert explained.text.startswith(begins)
+    assert explained.is_apart == (apart == 0.18)
