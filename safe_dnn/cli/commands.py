@@ -194,7 +194,7 @@ def run_confirm(out: Path, options: argparse.Namespace) -> None:
     from safe_dnn.pipeline.run_record import GivenAnswers
 
     given = settings_of(GivenAnswers, vars(options))
-    found = confirm(out, given, after=options.after, weights=options.weights)
+    found = confirm(out, given, after=options.after, weights=options.weights, features=options.features)
     warn(*found.notes)
     say(*found.verdicts, "" if found.verdicts else "Nothing to confirm: no weak spot, and no RCC that fails more often")
     say("With the later model:" if found.closed else "", *(f"  {text}" for text in found.closed))
@@ -260,13 +260,15 @@ def run_word(out: Path, options: argparse.Namespace) -> None:
     if not options.word:
         say(*(tagging.text for tagging in all_words(out).values()))
         return
+    if options.features and not options.likely:
+        raise SAFEError(f"--features requires --likely. Received without it: {options.features}")
     if (options.next or options.tags) and " ".join(options.word.split()) not in load_words(out):
         begin(out, options.word)
     tagging = open_tagging(out, options.word)
     if options.tags:
         tagging = answer(tagging, answers_in(options.tags, tagging))
     if options.likely:
-        found = likely(tagging, options.likely, weights=options.weights)
+        found = likely(tagging, options.likely, weights=options.weights, features=options.features)
         rows = ((image, f"{chance:.4f}") for image, chance in found[: options.next])
         say(*table_text(("image", "likely_by_the_probe_alone"), rows).splitlines())
         return
