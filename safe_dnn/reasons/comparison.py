@@ -326,7 +326,7 @@ def known_of(
                 if len(np.unique(recorded[name])) > MOST_CATEGORIES:
                     del recorded[name]
             if same := tested.same_as_target(recorded):
-                notes += (f"Left out of the parameters, since they are the target: {some(same)}.",)
+                notes += (f"Taken as the target, not as a parameter: {some(same)}.",)
                 if LABEL in columns:  # a table that does not name its target
                     columns[same[0]] = columns.pop(LABEL)
             if shares := recorded.keys() & {*tested.classes, *tested.answers.label.tolist()}:
@@ -379,7 +379,8 @@ def weak_spots_of(
     """The conditions under which the DNN fails more often than elsewhere, and how often on new images."""
     columns, label, classes, groups = _searched(tested, known, known_groups)
     wrong = ~tested.right
-    recorded = {name: column for name, column in columns.items() if name != label and name not in known.measured}
+    own = {label, *known.measured, *tested.same_as_target(columns)}  # a target is no answer, however much it explains
+    recorded = {name: column for name, column in columns.items() if name not in own}
     doubted = disguised(recorded, wrong, classes=classes, groups=groups)
     columns = {name: column for name, column in columns.items() if name not in doubted}
 
