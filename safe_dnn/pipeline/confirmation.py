@@ -168,13 +168,14 @@ def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str
 
 
 CHOSEN_BY = (
-    "These images also chose the RCCs and any weak spots: a requirement that was written after them is shown by other "
-    "images alone."
+    "SAFE found the RCCs and weak spots in these images. If a requirement was written afterwards, only other images "
+    "can show that it holds."
 )
 
 
 NOT_GROUPED = (
-    "While groups are suspected, nothing is shown to hold: name them or, if there are none, name image as the group."
+    "While groups are suspected, no requirement holds: name the groups or, if images are independent, name image as "
+    "the group."
 )
 
 
@@ -217,7 +218,7 @@ class Checked(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether all requirements are shown to hold, no image is missing, and the network is worse for no reason."""
+        """Whether all requirements hold, no image is missing, and the network is worse for no reason."""
         return not any(case.failure for case in self.cases)
 
     @property

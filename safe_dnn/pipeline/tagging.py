@@ -129,19 +129,19 @@ class Tagging(NamedTuple):
     @property
     def text(self) -> str:
         """What is known of it, in sentences."""
-        found, (shown, agreed), known = rate(self), self.agreement, self.known
+        estimate, (repeated, agreed), known = rate(self), self.agreement, self.known
         answers = count(int((known != UNTAGGED).sum()), "answer")
-        told = f"no rate yet. {answers} teach which images may have it; a rate follows from images that are drawn then"
-        if found:
-            told = found.text
+        text = f"no rate yet. {answers} train a regression that finds likely images; further answers give the rate"
+        if estimate:
+            text = estimate.text
         elif (known != UNTAGGED).any() and not (known == YES).any():
-            told = f"no rate. By {answers}, no image has it"
-        again = f" Of {count(shown, 'image')} shown again, {agreed} got the same answer." if shown else ""
+            text = f"no rate. By {answers}, no image has it"
+        again = f" Of {count(repeated, 'image')} shown again, {agreed} got the same answer." if repeated else ""
         if n := self.disputed:
             again += f" People disagree about {count(n, 'image')}: the later answer counts, and both are in the table."
         gone = len(self.tags) - len(self.counted)
         lost = f" Without {count(gone, 'answer')} about images that are gone or have changed." if gone else ""
-        return f"{self.word.name}: {told.rstrip('.')}.{again}{lost}"
+        return f"{self.word.name}: {text.rstrip('.')}.{again}{lost}"
 
 
 def content_hex(file: Path) -> str:
