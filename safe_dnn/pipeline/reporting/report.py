@@ -234,7 +234,7 @@ def _headline(known: Material) -> str:
 def _lacking(known: Material) -> str:
     """What was stopped or could not be read, so that figures are missing; empty if nothing is."""
     stopped = known.record.get("predictions") and not known.reasons.rates and not known.missing.get("counted")
-    rates = "The RCCs were not compared with images that are right: their failure rates are missing." if stopped else ""
+    rates = "The RCCs were not compared with images that are right: their error rates are missing." if stopped else ""
     return " ".join(filter(None, (rates, known.missing.get("counted"))))
 
 
@@ -255,7 +255,7 @@ def _tiles(known: Material) -> list[tuple[str, str]]:
 
 
 def _accuracy(result: Retraining) -> tuple[str, str]:
-    """The accuracy before and after retraining; what its images also chose is said where it says what was done."""
+    """The accuracy before and after retraining; the section on the method says what its images also chose."""
     shown = result.final or result
     of_images = result.final.images_text if result.final else count(result.test_size, "image")
     retrained = " retraining" if result.after is None else ""
@@ -298,7 +298,7 @@ def _open(known: Material) -> Iterator[str]:
     if n := sum(one.note.status == "open" for one in known.entries):
         yield f"{count(n, 'reason')} open."
     if known.record.get("predictions") and not known.reasons.rates:
-        yield "Failure rates of RCCs: generate them again."
+        yield "Error rates of RCCs: generate them again."
     if noise := int((known.clusters.labels == NOISE).sum()):
         yield f"{count(noise, 'failing image')} in no cluster."
     yield from (known.lacking[what] for what in ("unsafe", "retraining") if what in known.lacking)
@@ -402,7 +402,7 @@ def run_section(known: Material) -> Markup:
 
 
 def register_section(known: Material) -> Markup:
-    """A row for each reason of which anything is said, and what a safety case would ask for."""
+    """A row for each reason with an entry in the register, and what a safety case lacks."""
     entries = known.entries
     said = [(one, _said(one)) for one in entries if any(getattr(one.note, field) for field in REGISTER)]
     missing = [f"{one.reason}: {text}" for one in entries for text in one.missing]
