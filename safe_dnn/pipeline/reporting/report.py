@@ -14,7 +14,7 @@ import itertools
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -45,7 +45,7 @@ from safe_dnn.store.runs import CLUSTERS, RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import report_progress
-from safe_dnn.support.text import count, some
+from safe_dnn.support.text import some
 from safe_dnn.training import certainty
 from safe_dnn.training.certainty import with_intervals
 from safe_dnn.training.earlier import failing_model
@@ -152,6 +152,11 @@ class Material(Analysis):
         return since_earlier(self.folder, self.record.get("predictions", {}).get("digest", ""))
 
     @property
+    def to_judge(self) -> list[Entry]:
+        """The reasons that a verdict is asked for, or was given on."""
+        return [one for one in self.entries if one.to_judge or one.note.verdict]
+
+    @property
     def rests_on(self) -> str:
         """The runs that it is about: their numbers and kinds."""
         return ", ".join(f"{run.number} ({kind})" for kind, run in self.runs.items())
@@ -215,95 +220,20 @@ def _images(clusters: RootCauseClusters, rccs: list[int]) -> dict[str, str]:
 
 def first_page(known: Material) -> Markup:
     """What somebody who reads one page has to know."""
-    shown = _fails(known)
+    # The reasons to judge and those judged unsafe, which come first, or else all
+    shown = [one for one in known.to_judge if one.to_judge or one.note.verdict == UNSAFE] or known.entries
+    shown = sorted(shown, key=lambda one: one.note.verdict != UNSAFE)
+    first = shown[:MOST_REASONS]
     return filled(
-        "first_page.html", headline=_headline(known), nothing=no_steady_groups_text(known.clusters),
-        tiles=_tiles(known), base=known.reasons.base, baseline=_baseline(known),
-        tested=known.record.get("predictions", {}), profile_of=known.profile_of, reasons=shown[:MOST_REASONS],
-        left=len(shown) - MOST_REASONS, lacking=_lacking(known), done=filter(None, _done(known)),
-        open=filter(None, _open(known)), scope=known.scope[0],
-        changed=changed_reasons([one.about for one in shown[:MOST_REASONS] if one.about], known.result),
+        "first_page.html", known=known, sentence=sentence(known.listed, known.reasons.base),
+        headline=headline(known.clusters), nothing=no_steady_groups_text(known.clusters),
+        baseline=_baseline(known), claim=claim_text,
+        tested=known.record.get("predictions", {}), reasons=first, left=len(shown) - MOST_REASONS,
+        lacking=[one for one in known.entries if one.missing], most=MOST_MISSING, outdated=outdated(known.folder),
+        engineers=some(sorted({edit.engineer for edit in known.edits if edit.engineer})),
+        noise=int((known.clusters.labels == NOISE).sum()),
+        changed=changed_reasons([one.about for one in first if one.about], known.result),
     )  # fmt: skip
-
-
-def _headline(known: Material) -> str:
-    """What was found: the first reasons, and how the failing images are grouped."""
-    return f"{sentence(known.listed, known.reasons.base)} {headline(known.clusters)}".strip()
-
-
-def _lacking(known: Material) -> str:
-    """What was stopped or could not be read, so that figures are missing; empty if nothing is."""
-    stopped = known.record.get("predictions") and not known.reasons.rates and not known.missing.get("counted")
-    rates = "The RCCs were not compared with images that are right: their error rates are missing." if stopped else ""
-    return " ".join(filter(None, (rates, known.missing.get("counted"))))
-
-
-def _tiles(known: Material) -> list[tuple[str, str]]:
-    """The numbers at a glance."""
-    clusters, rccs = known.clusters, rccs_of(known.clusters)
-    verdicts = Counter(one.note.verdict for one in known.entries if one.to_judge or one.note.verdict)
-    tiles = [_accuracy(known.result)] if known.result else []
-    tiles += [
-        (f"{len(clusters.paths):,}", "failing images"),
-        (f"{len(rccs):,}", "root cause clusters"),
-        (f"{verdicts[UNSAFE]:,}", "reasons judged unsafe"),
-        (f"{verdicts['']:,}", "reasons not judged yet"),
-    ]
-    if known.selection:
-        tiles.append((f"{len(known.selection.images):,}", "images to label (the unsafe set)"))
-    return tiles
-
-
-def _accuracy(result: Retraining) -> tuple[str, str]:
-    """The accuracy before and after retraining; the section on the method says what its images also chose."""
-    shown = result.final or result
-    of_images = result.final.images_text if result.final else count(result.test_size, "image")
-    retrained = " retraining" if result.after is None else ""
-    figure = f"{shown.accuracy_before:.2%} → {shown.accuracy_after:.2%}"
-    return figure, f"test accuracy before and after{retrained}, of {of_images}"
-
-
-def _fails(known: Material) -> list[Entry]:
-    """The reasons to judge and those judged unsafe, which come first, or else all."""
-    shown = [one for one in known.entries if one.to_judge or one.note.verdict == UNSAFE] or known.entries
-    return sorted(shown, key=lambda one: one.note.verdict != UNSAFE)
-
-
-def _done(known: Material) -> Iterator[str]:
-    """What has been judged, changed, labelled, trained and checked."""
-    entries, who = known.entries, sorted({edit.engineer for edit in known.edits if edit.engineer})
-    judged = [bool(one.note.verdict) for one in entries if one.to_judge or one.note.verdict]
-    yield f"{sum(judged):,} of {count(len(judged), 'reason')} judged."
-    yield f"Said and changed by {some(who)}." if who else ""
-    for status in ("in treatment", "closed", "accepted"):
-        if n := sum(one.note.status == status for one in entries):
-            yield f"{count(n, 'reason')} {status}."
-    if known.selection:
-        labelled = sum(bool(image.label) for image in known.selection.images)
-        yield f"{labelled:,} of {count(len(known.selection.images), 'image')} of the unsafe set labelled."
-    if known.result and (claim := claim_text(known.result)):
-        yield f"{claim.removesuffix('.')}."
-    if known.confirmation:
-        yield f"{count(known.confirmation['images'], 'image')} that chose nothing asked of what was found."
-
-
-def _open(known: Material) -> Iterator[str]:
-    """What a safety case would ask for, and what was not done."""
-    yield outdated(known.folder)
-    lacking = [one for one in known.entries if one.missing]
-    for one in lacking[:MOST_MISSING]:
-        yield f"{one.reason}: {'; '.join(one.missing)}."
-    if len(lacking) > MOST_MISSING:
-        yield f"{count(len(lacking) - MOST_MISSING, 'more reason')} of the kind, in the register."
-    if n := sum(one.note.status == "open" for one in known.entries):
-        yield f"{count(n, 'reason')} open."
-    if known.record.get("predictions") and not known.reasons.rates:
-        yield "Error rates of RCCs: generate them again."
-    if noise := int((known.clusters.labels == NOISE).sum()):
-        yield f"{count(noise, 'failing image')} in no cluster."
-    yield from (known.lacking[what] for what in ("unsafe", "retraining") if what in known.lacking)
-    if not known.confirmation:
-        yield "No fresh test set was asked of what was found."
 
 
 # --- The sections ----------------------------------------------------------------------------------------------------
