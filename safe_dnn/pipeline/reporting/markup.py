@@ -19,6 +19,8 @@ from safe_dnn.selection import chosen_by_model
 from safe_dnn.support.images import thumbnail
 from safe_dnn.support.text import count, display_name, printable, range_text, rate_text
 
+LOOSE = Markup("<span class='verdict unclear'>loose</span>")
+
 
 def picture_uri(file: Path, side: int, quality: int) -> str:
     """An image as the report holds it (see `jpeg_uri`)."""
@@ -71,7 +73,7 @@ _TEMPLATES.filters |= {"f": format, "n": "{:,}".format}
 _TEMPLATES.globals |= {
     "FIELDS": FIELDS, "REGISTER": REGISTER, "SCOPE": SCOPE, "VERDICTS": VERDICTS, "badge": badge,
     "chosen_by_model": chosen_by_model, "confidence": confidence, "count": count, "describe_edit": describe_edit,
-    "display_name": display_name, "judgements": judgements, "nearest_rccs": nearest_rccs, "path": path_text,
-    "percent": percent, "range_text": range_text, "rate_text": rate_text, "rccs_of": rccs_of, "sample": sample,
+    "display_name": display_name, "judgements": judgements, "loose": LOOSE, "nearest_rccs": nearest_rccs,
+    "path": path_text, "percent": percent, "range_text": range_text, "rate_text": rate_text, "rccs_of": rccs_of, "sample": sample,
     "title": title, "warning": warning,
 }  # fmt: skip

@@ -35,7 +35,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, plane_points
 from safe_dnn.rccs.review.notes import REGISTER, UNSAFE, Note, title
 from safe_dnn.rccs.review.review import notes_elsewhere
-from safe_dnn.rccs.spots.rates import Rate, by_excess
+from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.unsafe_set import UnsafeSet
 from safe_dnn.reasons.listed import Reason, baseline, sentence
 from safe_dnn.reasons.probes import Probe
@@ -71,7 +71,6 @@ NOISE_COLOUR = "#8a94a0"
 MOST_OVERLAPS = 5  # RCCs named with a weak spot
 MOST_REASONS, MOST_MISSING = 5, 3  # that the first page has room for
 MOST_CARDS = 400  # RCCs with images; the others are in the table
-LOOSE = Markup("<span class='verdict unclear'>loose</span>")
 AIM_TEXTS = {
     "balance": "balance of accuracy and of keeping what was right",
     "accuracy": "accuracy before keeping what was right",
@@ -137,9 +136,14 @@ class Material(Analysis):
         return self.retraining
 
     @functools.cached_property
+    def carded(self) -> list[int]:
+        """The RCCs for which there is room with images, the most failures beyond the average first."""
+        return by_excess(rccs_of(self.clusters), self.reasons.rates)[:MOST_CARDS]
+
+    @functools.cached_property
     def images(self) -> Mapping[str, str]:
         """Data URIs by path, without images left out to keep the report small."""
-        return _images(self.clusters, carded(self.clusters, self.reasons.rates))
+        return _images(self.clusters, self.carded)
 
     @property
     def notes_on_spots(self) -> Mapping[str, Note]:
@@ -155,6 +159,11 @@ class Material(Analysis):
     def to_judge(self) -> list[Entry]:
         """The reasons that a verdict is asked for, or was given on."""
         return [one for one in self.entries if one.to_judge or one.note.verdict]
+
+    @property
+    def noted(self) -> list[Entry]:
+        """The reasons with an entry in the register."""
+        return [one for one in self.entries if any(getattr(one.note, field) for field in REGISTER)]
 
     @property
     def rests_on(self) -> str:
@@ -188,11 +197,6 @@ class Material(Analysis):
     def title(self, rcc: int) -> str:
         """The number of an RCC with the engineer's name for it."""
         return title(rcc, self.notes)
-
-
-def carded(clusters: RootCauseClusters, rates: Mapping[int, Rate]) -> list[int]:
-    """The RCCs for which there is room with images, those on which the network fails most beyond the average first."""
-    return by_excess(rccs_of(clusters), rates)[:MOST_CARDS]
 
 
 def _images(clusters: RootCauseClusters, rccs: list[int]) -> dict[str, str]:
@@ -244,8 +248,8 @@ def summary_section(known: Material) -> Markup:
     clusters = known.clusters
     common = {rcc: _common(known, rcc) for rcc in clusters.groups}
     return filled(
-        "summary.html", known=known, rccs=by_excess(clusters.groups, known.reasons.rates), common=common, loose=LOOSE,
-        steady=bool(clusters.steadiness and rccs_of(clusters)), carded=set(carded(clusters, known.reasons.rates)),
+        "summary.html", known=known, rccs=by_excess(clusters.groups, known.reasons.rates), common=common,
+        steady=bool(clusters.steadiness and rccs_of(clusters)), carded=set(known.carded),
         **_map(known),
     )  # fmt: skip
 
@@ -277,13 +281,6 @@ def _map(known: Material) -> dict[str, Any]:
         "how": "the first two principal components" if stored is None else "UMAP",
         **{"n_rccs": len(rccs), "n_colours": len(COLOURS), "n_drawn": len(drawn), "width": width, "height": height},
     }
-
-
-def rccs_section(known: Material) -> Markup:
-    """A card for each RCC that there is room for."""
-    rccs = carded(known.clusters, known.reasons.rates)
-    rest = len(rccs_of(known.clusters)) - len(rccs)
-    return filled("rccs.html", known=known, rccs=rccs, rest=rest, loose=LOOSE)
 
 
 def weak_spots_section(known: Material) -> Markup:
@@ -329,20 +326,6 @@ def probes_html(probes: Sequence[Probe]) -> Markup:
 def run_section(known: Material) -> Markup:
     """The features, the settings tried and chosen, and how steady the RCCs are."""
     return filled("run.html", known=known, curve=elbow_svg(known.review.original))
-
-
-def register_section(known: Material) -> Markup:
-    """A row for each reason with an entry in the register, and what a safety case lacks."""
-    entries = known.entries
-    said = [(one, _said(one)) for one in entries if any(getattr(one.note, field) for field in REGISTER)]
-    missing = [f"{one.reason}: {text}" for one in entries for text in one.missing]
-    return filled("register.html", said=said, missing=missing, words=known.words_known)
-
-
-def _said(entry: Entry) -> list[tuple[str, str]]:
-    """The fields that are filled in, each with its name."""
-    said = ((known.title, getattr(entry.note, field)) for field, known in REGISTER.items() if field != "status")
-    return [(title, text) for title, text in (*said, ("Fresh test set", entry.fresh)) if text]
 
 
 def elbow_svg(clusters: RootCauseClusters) -> Markup:
@@ -448,11 +431,11 @@ SECTIONS: tuple[tuple[str, str, Callable[[Material], Markup] | None], ...] = (
     ("scope", "Scope and operating domain", None),
     ("summary", "Summary", summary_section),
     ("reading", "How to read this report", None),
-    ("rccs", "Root cause clusters", rccs_section),
+    ("rccs", "Root cause clusters", None),
     ("weak-spots", "Weak spots", weak_spots_section),
     ("heatmaps", "Where the network looks", heatmaps_section),
     ("confirmation", "On a fresh test set", lambda known: confirmation_html(known.confirmation, changed=known.changed)),
-    ("register", "Register", register_section),
+    ("register", "Register", None),
     ("noise", "Images in no cluster", None),
     ("skipped", "Skipped images", None),
     ("edits", "What was changed by hand", None),

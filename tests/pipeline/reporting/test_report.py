@@ -13,6 +13,7 @@ from PIL import Image
 from safe_dnn.pipeline.descriptions import show_present
 from safe_dnn.pipeline.exports import write_register
 from safe_dnn.pipeline.reporting import report
+from safe_dnn.pipeline.reporting.markup import LOOSE
 from safe_dnn.pipeline.reporting.report import report_html, write_report
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.confidence import BOUND, NEAR, confidence_text, place_text
@@ -131,7 +132,7 @@ def test_the_report_says_how_steady_rccs_are_and_which_images_lie_between_two(cl
     ):  # fmt: skip
         assert expected in text
     assert re.search(r"52% +loose", text)
-    assert document.count(report.LOOSE) == 2  # in the table and with the RCC
+    assert document.count(LOOSE) == 2  # in the table and with the RCC
     merge_rccs(tmp_path, 1, 0)
     text = Page(report_html(tmp_path)).text
     assert "Changed by hand: how steady it is now is not known" in text
