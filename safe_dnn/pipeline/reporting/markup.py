@@ -74,6 +74,6 @@ _TEMPLATES.globals |= {
     "FIELDS": FIELDS, "REGISTER": REGISTER, "SCOPE": SCOPE, "VERDICTS": VERDICTS, "badge": badge,
     "chosen_by_model": chosen_by_model, "confidence": confidence, "count": count, "describe_edit": describe_edit,
     "display_name": display_name, "judgements": judgements, "loose": LOOSE, "nearest_rccs": nearest_rccs,
-    "path": path_text, "percent": percent, "range_text": range_text, "rate_text": rate_text, "rccs_of": rccs_of, "sample": sample,
-    "title": title, "warning": warning,
+    "path": path_text, "percent": percent, "range_text": range_text, "rate_text": rate_text, "rccs_of": rccs_of,
+    "sample": sample, "title": title, "warning": warning,
 }  # fmt: skip
