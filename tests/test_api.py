@@ -78,6 +78,39 @@ def test_functions_do_what_the_commands_do(case):
     assert safe.report(case.out).value == case.out / "report.html"
 
 
+def test_what_follows_the_clusters_has_sentences_and_tables_as_well(case, tmp_path):
+    found = safe.reasons(case.table, tmp_path / "alone", tested=case.test)
+    assert found.headline == "35.1% of 74 images are wrong"
+    assert found.lines[0].startswith("Weak spots: ")
+    safe.failures(predictions=case.table, test=case.test, out=case.out)
+    safe.cluster(case.out / "failures", case.out, group="image")
+    missing = safe.register(case.out, missing=True)
+    assert len(missing.value) == len(missing.lines) > 0
+    written = safe.register(case.out)
+    assert (written.written, len(written.rows)) == ("register.csv, scope.csv", len(written.value))
+    assert safe.register(case.out, read=case.out / "register.csv").headline == "0 changes; nothing was taken over"
+    unsafe = safe.select(case.out / "failures", case.out, size=4)
+    assert "selected to label" in unsafe.headline
+    (tmp_path / "labels.csv").write_text("image,label\n" + "".join(f"{row[0]},night\n" for row in unsafe.rows[:3]))
+    labelled = safe.label(case.out, labels=tmp_path / "labels.csv")
+    assert labelled.headline == "4 of 4 images labelled"  # the last one by its class folder
+    assert [label for _, label in labelled.rows][:3] == ["night"] * 3
+    exported = safe.export(case.out, to=tmp_path / "exported")
+    assert exported.value.images == 26
+    assert exported.lines == (f"Written: {tmp_path / 'exported'}",)
+    with pytest.raises(SAFEError, match="Expected either labelled images or RCCs"):
+        safe.export(case.out, labelled=tmp_path / "x", rcc=(0,))
+    assert safe.evidence(case.out).written == "SHA256SUMS, evidence.txt"
+    assert (safe.verify(case.out).value, safe.verify(case.out).headline) == ([], "All is as the evidence says")
+    (case.out / "labels.txt").write_text("changed")
+    assert ("changed", "labels.txt") in safe.verify(case.out).rows
+    begun = safe.word("dark", case.out, next=3)
+    assert [answer for _, answer in begun.rows] == ["", "", ""]
+    assert safe.word(out=case.out).rows[0][0] == "dark"
+    with pytest.raises(SAFEError, match=r"Expected 1 to 74 images. Received: 75"):
+        safe.word("dark", case.out, next=75)
+
+
 def test_clusters_alone_have_no_rates(fake_network, draw_folder, tmp_path):
     found = safe.cluster(draw_folder(tmp_path / "failing", {"night": 12, "snow": 12}), tmp_path / "out")
     assert not found.value.compared
