@@ -1,6 +1,5 @@
 """SAFE for programs and notebooks: a function for each step, which the command line calls as well.
 
-    from safe_dnn import api as safe
 
     safe.failures("model.keras", "test", "out")
     reasons = safe.cluster("out/failures", "out", group="person")
@@ -12,13 +11,11 @@ module of step 6; the function is here.)
 
 Progress is reported to whoever listens, who may stop the work by an exception:
 
-    from safe_dnn.support.progress import reporting
 
     with reporting(lambda what, done, total: print(what, done, total)):
         safe.cluster("out/failures", "out")
 
-Models run in a process of their own: a script calls these functions below `if __name__ == "__main__":`. Slow imports
-are local to the functions that need them.
+Models run in a process of their own: a script calls these functions below `if __name__ == "__main__":`.
 """
 
 import math
@@ -27,9 +24,59 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any, NamedTuple
 
+import pandas
+
+from safe_dnn.dnn.detection.converter import DetectorFiles, cut_detections, find_detection_failures
+from safe_dnn.dnn.detection.units import failures_in_table
+from safe_dnn.dnn.failures import checked, find_failures
+from safe_dnn.dnn.group_columns import hold_out_of
+from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.pipeline import confirmation, exports, tagging
+from safe_dnn.pipeline.analysis import Analysis
+from safe_dnn.pipeline.asking import HEATMAPS_FOLDER, look, probe_reasons
+from safe_dnn.pipeline.confirmation import check_requirements
+from safe_dnn.pipeline.explaining import explain_collected, explain_failures, find_reasons, since_earlier
+from safe_dnn.pipeline.exports import EXPORT_FOLDER, export_labelled_set, export_results, write_evidence, write_register
+from safe_dnn.pipeline.generation import ClusteringSettings, Likely, generate_clusters, select_images
+from safe_dnn.pipeline.reporting.report import write_report
+from safe_dnn.pipeline.retraining import retrain_apart
+from safe_dnn.pipeline.run_record import GivenAnswers, lost_notes, notes_of
+from safe_dnn.pipeline.summary_lines import (
+    cluster_lines,
+    cluster_summary,
+    earlier_lines,
+    failures_summary,
+    left_out,
+    rate_lines,
+    retraining_details,
+    retraining_summary,
+    selection_summary,
+    spot_lines,
+)
+from safe_dnn.rccs.clusters import rccs_of
+from safe_dnn.rccs.review.journal import Maker, newest
+from safe_dnn.rccs.spots.figures import Figures, row_of
+from safe_dnn.rccs.unsafe_set import UnsafeImage
+from safe_dnn.reasons.comparison import doubts_on
+from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
+from safe_dnn.reasons.known_groups import notes_of as notes_of_groups
+from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry
+from safe_dnn.reasons.register import take_over as take_over_changes
+from safe_dnn.reasons.requirements import HOLDS
+from safe_dnn.selection import SelectionSettings, chosen_by_model
+from safe_dnn.store.output_folder import writing
 from safe_dnn.support.errors import Number, SAFEError, StrPath, path_of
 from safe_dnn.support.options import names_of, settings_of
 from safe_dnn.support.text import count, some
+from safe_dnn.training.certainty import with_intervals
+from safe_dnn.training.compared import compare_answers
+from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
+from safe_dnn.training.finetuning import UNWATCHED
+from safe_dnn.training.labels import Labelling, label_unsafe_set, save_labels, take_typed_labels
+from safe_dnn.training.material import ImageSets
+from safe_dnn.training.result import shares_by_reason
+from safe_dnn.training.settings import Wishes
+from safe_dnn.words.tags import load_words
 
 __all__ = (
     "check", "cluster", "compare", "confirm", "crops", "evidence", "export", "failures", "heatmaps", "label", "probe",
@@ -71,10 +118,8 @@ class StepResult:
     notes: tuple[str, ...] = ()
     written: str = ""
 
-    def to_frame(self) -> Any:
+    def to_frame(self) -> pandas.DataFrame:
         """The table as a pandas.DataFrame."""
-        import pandas  # which Gradio requires
-
         return pandas.DataFrame(list(self.rows), columns=list(self.columns))
 
     def _repr_html_(self) -> str:
@@ -156,17 +201,6 @@ def failures(
     SAFEError
         As of these functions, or what is given does not go together.
     """
-    from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
-    from safe_dnn.dnn.detection.units import failures_in_table
-    from safe_dnn.dnn.failures import find_failures
-    from safe_dnn.dnn.group_columns import hold_out_of
-    from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.pipeline.analysis import Analysis
-    from safe_dnn.pipeline.explaining import explain_collected, since_earlier
-    from safe_dnn.pipeline.summary_lines import earlier_lines, failures_summary, left_out, spot_lines
-    from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
-    from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
-
     folder, boxes = path_of(out, "an output folder"), coco or yolo
     sources = {"model": model, "predictions": predictions, "coco": coco, "yolo": yolo}
     if sum(map(bool, sources.values())) != 1 or bool(boxes) == bool(test):
@@ -232,20 +266,13 @@ def reasons(
     SAFEError
         As of `find_reasons`.
     """
-    from safe_dnn.pipeline.explaining import find_reasons
-    from safe_dnn.pipeline.run_record import GivenAnswers
-    from safe_dnn.pipeline.summary_lines import spot_lines
-    from safe_dnn.rccs.spots.figures import row_of
-    from safe_dnn.reasons.comparison import doubts_on
-    from safe_dnn.reasons.known_groups import notes_of
-
     folder, (tables,) = path_of(out, "an output folder"), _settings(options, GivenAnswers, predictions=predictions)
     tested, found = find_reasons(tables, folder, parameters=parameters)
     rows = tuple((spot.conditions, *row_of(spot.figures)) for spot in found.spots)
     return StepResult(
         found, f"{(~tested.right).mean():.1%} of {count(len(tested.paths), 'image')} are wrong",
         ("conditions", *FIGURES), rows, tuple(spot_lines(found.spots)),
-        (*tested.doubts, *doubts_on(found.spots), *tested.notes, *found.known.notes, *notes_of(found.groups)),
+        (*tested.doubts, *doubts_on(found.spots), *tested.notes, *found.known.notes, *notes_of_groups(found.groups)),
         written="weak_spots.csv, rates.csv",
     )  # fmt: skip
 
@@ -255,9 +282,6 @@ def crops(info: StrPath, results: StrPath, images: StrPath, out: StrPath = ".", 
 
     The table has the crops.
     """
-    from safe_dnn.dnn.detection.converter import cut_detections
-    from safe_dnn.pipeline.summary_lines import left_out
-
     seen = cut_detections(info, results, images, path_of(out, "an output folder"), score=score)
     images_of = {one.image for one in seen.crops}
     headline = f"{count(len(seen.crops), 'detection')} cut out of {count(len(images_of), 'image')}"
@@ -314,12 +338,6 @@ def cluster(
     SAFEError
         As of `generate_clusters` and `pipeline.explaining.explain_failures`.
     """
-    from safe_dnn.pipeline.analysis import Analysis
-    from safe_dnn.pipeline.explaining import explain_failures
-    from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-    from safe_dnn.pipeline.summary_lines import cluster_summary, rate_lines
-    from safe_dnn.rccs.spots.figures import row_of
-
     folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
     clusters = generate_clusters(images, folder, settings, stream=stream)
     then(_clustered(clusters, folder))
@@ -342,11 +360,6 @@ def cluster(
 
 def _clustered(clusters: Any, folder: Any) -> StepResult:
     """RCCs before they are compared with images that are right."""
-    from safe_dnn.pipeline.analysis import Analysis
-    from safe_dnn.pipeline.run_record import lost_notes, notes_of
-    from safe_dnn.pipeline.summary_lines import cluster_lines, cluster_summary, left_out
-    from safe_dnn.rccs.clusters import rccs_of
-
     found = Analysis(folder)
     doubts = (clusters.extractor.notice, *left_out(clusters.skipped), *notes_of(folder), lost_notes(folder))
     rows = tuple((f"RCC {rcc}", found.profile_of(rcc), int(clusters.sizes[rcc])) for rcc in rccs_of(clusters))
@@ -378,11 +391,6 @@ def select(improvement: StrPath, out: StrPath = ".", *, stream: Any = None, **op
     SAFEError
         As of `pipeline.generation.select_images`.
     """
-    from safe_dnn.pipeline.generation import Likely, select_images
-    from safe_dnn.pipeline.summary_lines import left_out, selection_summary
-    from safe_dnn.rccs.unsafe_set import UnsafeImage
-    from safe_dnn.selection import SelectionSettings, chosen_by_model
-
     folder, (settings, likely) = path_of(out, "an output folder"), _settings(options, SelectionSettings, Likely)
     unsafe = select_images(improvement, folder, settings, likely=likely, stream=stream)
     rows = tuple(image[:-1] for image in unsafe.images)  # without the digest
@@ -411,10 +419,6 @@ def label(out: StrPath = ".", **options: Any) -> StepResult:
     SAFEError
         There is no unsafe set, or as of `training.labels.label_unsafe_set`.
     """
-    from safe_dnn.pipeline.analysis import Analysis
-    from safe_dnn.store.output_folder import writing
-    from safe_dnn.training.labels import Labelling, label_unsafe_set, save_labels, take_typed_labels
-
     folder, (labelling,) = path_of(out, "an output folder"), _settings(options, Labelling)
     take_typed_labels(folder)
     with writing(folder):
@@ -456,12 +460,6 @@ def retrain(
     SAFEError
         As of `pipeline.retraining.retrain_apart`.
     """
-    from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.pipeline.retraining import retrain_apart
-    from safe_dnn.training.finetuning import UNWATCHED
-    from safe_dnn.training.material import ImageSets
-    from safe_dnn.training.settings import Wishes
-
     images, wishes, dnn = _settings(options, ImageSets, Wishes, DnnOptions, train=train, test=test)
     folder = path_of(out, "an output folder")
     result = retrain_apart(model, images, folder, options=dnn, wishes=wishes, watch=watch or UNWATCHED)
@@ -488,20 +486,12 @@ def compare(before: StrPath, after: StrPath, test: StrPath, out: StrPath = ".", 
     SAFEError
         As of `compare_answers`.
     """
-    from safe_dnn.dnn.failures import checked
-    from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.training.compared import compare_answers
-
     folder, (dnn,) = path_of(out, "an output folder"), _settings(options, DnnOptions)
     result = compare_answers(before, after, test, folder, options=checked(dnn))
     return _retrained(result, folder, "retraining.json")
 
 
 def _retrained(result: Any, folder: Any, written: str) -> StepResult:
-    from safe_dnn.pipeline.analysis import Analysis
-    from safe_dnn.pipeline.summary_lines import left_out, retraining_details, retraining_summary
-    from safe_dnn.training.certainty import with_intervals
-    from safe_dnn.training.result import shares_by_reason
 
     analysis = Analysis(folder)
     listed = analysis.listed if analysis.there else []
@@ -542,9 +532,6 @@ def confirm(
     SAFEError
         As of `pipeline.confirmation.confirm`.
     """
-    from safe_dnn.pipeline import confirmation
-    from safe_dnn.pipeline.run_record import GivenAnswers
-
     folder = path_of(out, "an output folder")
     (given,) = _settings(options, GivenAnswers, predictions=predictions, tested=tested)
     found = confirmation.confirm(folder, given, after=after, weights=weights, features=features)
@@ -580,9 +567,6 @@ def probe(
     SAFEError
         As of `pipeline.asking.probe_reasons`.
     """
-    from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.pipeline.asking import probe_reasons
-
     (dnn,) = _settings(options, DnnOptions)
     found = probe_reasons(path_of(out, "an output folder"), reason, model=model, options=dnn)
     rows = tuple((", ".join(filter(None, (one.reason, one.where))), one.text) for one in found)
@@ -611,9 +595,6 @@ def heatmaps(
     SAFEError
         As of `pipeline.asking.look`.
     """
-    from safe_dnn.dnn.model import DnnOptions
-    from safe_dnn.pipeline.asking import HEATMAPS_FOLDER, look
-
     (dnn,) = _settings(options, DnnOptions)
     found = look(path_of(out, "an output folder"), reason, model=model, options=dnn)
     rows = tuple((name, one.text) for name, one in found.items())
@@ -650,9 +631,6 @@ def word(
     SAFEError
         As of the functions of `pipeline.tagging`.
     """
-    from safe_dnn.pipeline import tagging
-    from safe_dnn.words.tags import load_words
-
     folder = path_of(out, "an output folder")
     if not word:
         words = [*tagging.all_words(folder).values()]
@@ -703,11 +681,6 @@ def check(
     SAFEError
         As of `check_requirements`.
     """
-    from safe_dnn.pipeline.confirmation import check_requirements
-    from safe_dnn.pipeline.run_record import GivenAnswers
-    from safe_dnn.rccs.spots.figures import Figures
-    from safe_dnn.reasons.requirements import HOLDS
-
     folder, (given,) = path_of(out, "an output folder"), _settings(options, GivenAnswers)
     checked = check_requirements(requirements, folder, given, before=no_worse, learned=learned)
     required = checked.findings
@@ -753,17 +726,12 @@ def register(
     SAFEError
         As of `pipeline.exports.write_register`, `reasons.register.changes_in` and `take_over`.
     """
-    from safe_dnn.pipeline.analysis import Analysis
-    from safe_dnn.pipeline.exports import write_register
-    from safe_dnn.rccs.review.journal import Maker, newest
-    from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry, take_over
-
     folder = path_of(out, "an output folder")
     if read:
         maker = Maker(last_entry=newest(folder))
         changes = changes_in(path_of(read, "a register"), Analysis(folder).register, scope_entry(folder))
         if apply:
-            take_over(folder, changes, maker=maker)
+            take_over_changes(folder, changes, maker=maker)
         n, lines = count(len(changes), "change"), tuple(one.text for one in changes)
         headline = f"Taken over: {n}" if apply else f"{n}; nothing was taken over"
         return StepResult(changes, headline, ("change",), tuple((text,) for text in lines), lines)
@@ -809,10 +777,6 @@ def export(
     SAFEError
         As of `export_results` and `pipeline.exports.export_labelled_set`, or what is given does not go together.
     """
-    from safe_dnn.pipeline.exports import EXPORT_FOLDER, export_labelled_set, export_results
-    from safe_dnn.pipeline.summary_lines import left_out
-    from safe_dnn.training.labels import Labelling
-
     folder, (labelling,), unlabelled = path_of(out, "an output folder"), _settings(options, Labelling), 0
     if labelled and (to or rcc):
         raise SAFEError("Expected either labelled images or RCCs. Received both.").about("labelled", "to", "rcc")
@@ -829,8 +793,6 @@ def export(
 
 def evidence(out: StrPath = ".") -> StepResult:
     """Write the SHA-256 of all results and of all that they rest on, as `pipeline.exports.write_evidence`."""
-    from safe_dnn.pipeline.exports import write_evidence
-
     lines = tuple(write_evidence(path_of(out, "an output folder")))
     rows = tuple((line,) for line in lines)
     return StepResult(lines, "", ("input",), rows, lines, written="SHA256SUMS, evidence.txt")
@@ -841,8 +803,6 @@ def verify(out: StrPath = ".") -> StepResult:
 
     The value and the table are the differences, as of `pipeline.exports.verify`.
     """
-    from safe_dnn.pipeline import exports
-
     found = exports.verify(path_of(out, "an output folder"))
     headline = "" if found else "All is as the evidence says"
     return StepResult(found, headline, ("kind", "file"), tuple(found), tuple(f"{kind}: {name}" for kind, name in found))
@@ -850,7 +810,5 @@ def verify(out: StrPath = ".") -> StepResult:
 
 def report(out: StrPath = ".") -> StepResult:
     """Write all results to one HTML file, whose path is the value; as `pipeline.reporting.report.write_report`."""
-    from safe_dnn.pipeline.reporting.report import write_report
-
     path = write_report(path_of(out, "an output folder"))
     return StepResult(path, f"Written: {path}", ("report",), ((str(path),),))

@@ -30,7 +30,7 @@ FILES = sorted(
     for name in HOUSE
     for path in [*(file for place in PLACES for file in place.glob(f"{name}.py")), *PACKAGE.glob(f"{name}/**/*.py")]
 )
-COMMAND_LINE = [ROOT / "SAFE_Tool.py", PACKAGE / "api.py", *sorted((PACKAGE / "cli").glob("*.py"))]
+COMMAND_LINE = [ROOT / "SAFE_Tool.py", *sorted((PACKAGE / "cli").glob("*.py"))]
 CONTAINERS = {"Accordion", "Column", "Group", "Row", "Tab", "Tabs"}  # of Gradio
 CHANGES = {"add", "append", "clear", "discard", "extend", "insert", "pop", "popitem", "remove", "setdefault", "update"}
 
@@ -231,7 +231,7 @@ def test_what_loads_a_network_is_imported_only_inside_functions():
 
 
 def test_the_command_line_imports_only_light_modules_until_it_knows_the_command():
-    light = ("api", "cli.", "features.extractors.", "support.errors.", "support.text.", "support.version.")
+    light = ("cli.", "features.extractors.", "support.errors.", "support.text.", "support.version.")
     light += ("support.defects.", "support.options.", "support.progress.")
     for path, name, node in all_imports():
         if path in COMMAND_LINE and name.split(".")[0] in HOUSE and node not in inside_functions(parsed(path)):

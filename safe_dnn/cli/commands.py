@@ -1,7 +1,7 @@
 """What each command does: it calls one function of SAFE and prints the result. Its docstring is its help.
 
-The steps are those of `safe_dnn/api.py`, which programs call as well. Slow imports are local to the functions that need
-them.
+The steps are those of `safe_dnn/api.py`, which programs call as well. It is imported once a command runs, since it
+imports all else.
 """
 
 import argparse
@@ -11,7 +11,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from safe_dnn import api
 from safe_dnn.cli.terminal import say, stoppable, warn
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
@@ -39,44 +38,51 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in OWN}
 
 
+def _step(name: str, options: argparse.Namespace, **more: Any) -> Any:
+    """The result of a step of `safe_dnn.api`."""
+    from safe_dnn import api
+
+    return getattr(api, name)(**_given(options), **more)
+
+
 def run_failures(out: Path, options: argparse.Namespace) -> None:
     """Run a Keras or ONNX model on a labelled test set, collect the images that it gets wrong, and find the reasons."""
     if options.predictions and options.test is None:
         options.model, options.test = None, options.model  # the only one given is TEST
-    _print(api.failures(**_given(options)), out)
+    _print(_step("failures", options), out)
 
 
 def run_reasons(out: Path, options: argparse.Namespace) -> None:
     """Find the conditions under which a network fails from tables alone, without images."""
-    _print(api.reasons(**_given(options)), out)
+    _print(_step("reasons", options), out)
 
 
 def run_cluster(out: Path, options: argparse.Namespace) -> None:
     """Group failing images into root cause clusters (RCCs)."""
     _take_typed_labels(out)
-    found = api.cluster(**_given(options), stream=_stream(options), then=lambda clusters: _print(clusters, out))
+    found = _step("cluster", options, stream=_stream(options), then=lambda clusters: _print(clusters, out))
     _print(replace(found, headline=""), out)  # it was printed
 
 
 def run_probe(out: Path, options: argparse.Namespace) -> None:
     """Test whether a reason causes failures, by changing the pixels of images."""
-    _print(api.probe(**_given(options)), out)
+    _print(_step("probe", options), out)
 
 
 def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
-    _print(api.heatmaps(**_given(options)), out)
+    _print(_step("heatmaps", options), out)
 
 
 def run_crops(out: Path, options: argparse.Namespace) -> None:
     """Cut a detector's detections out of improvement images, for `select`."""
-    _print(api.crops(**_given(options)), out)
+    _print(_step("crops", options), out)
 
 
 def run_select(out: Path, options: argparse.Namespace) -> None:
     """Select the images to label (the unsafe set)."""
     _take_typed_labels(out)
-    _print(api.select(**_given(options), stream=_stream(options)), out)
+    _print(_step("select", options, stream=_stream(options)), out)
 
 
 def run_retrain(out: Path, options: argparse.Namespace) -> None:
@@ -85,25 +91,25 @@ def run_retrain(out: Path, options: argparse.Namespace) -> None:
 
     _take_typed_labels(out)
     with stoppable() as stopping:
-        found = api.retrain(**_given(options), watch=Watch(stopping.on_epoch, stopping.should_stop))
+        found = _step("retrain", options, watch=Watch(stopping.on_epoch, stopping.should_stop))
     _print(found, out)
 
 
 def run_compare(out: Path, options: argparse.Namespace) -> None:
     """Compare a network before and after it was retrained elsewhere, by tables of its answers."""
-    _print(api.compare(**_given(options)), out)
+    _print(_step("compare", options), out)
 
 
 def run_confirm(out: Path, options: argparse.Namespace) -> None:
     """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
-    _print(api.confirm(**_given(options)), out)
+    _print(_step("confirm", options), out)
 
 
 def run_word(out: Path, options: argparse.Namespace) -> None:
     """Tag a sample of test images with a word, and estimate the error rate on images that have it."""
     from safe_dnn.support.tables import table_text
 
-    found = api.word(**_given(options))
+    found = _step("word", options)
     _print(found, out)
     if options.word and (options.next or options.likely):
         say(*table_text(found.columns, found.rows).splitlines())
@@ -114,7 +120,7 @@ def run_check(out: Path, options: argparse.Namespace) -> int:
     from safe_dnn.pipeline.confirmation import junit_text
     from safe_dnn.support.files import write_text
 
-    found = api.check(**_given(options))
+    found = _step("check", options)
     _print(found, out, sums_up=True)
     if options.junit:
         write_text(options.junit, junit_text(found.value.cases))
@@ -123,7 +129,7 @@ def run_check(out: Path, options: argparse.Namespace) -> int:
 
 def run_register(out: Path, options: argparse.Namespace) -> int:
     """Write the register and the scope for a safety case (register.csv, scope.csv), or read edited ones back."""
-    found = api.register(**_given(options))
+    found = _step("register", options)
     if options.read and not options.apply:
         found = replace(found, headline=f"{found.headline} (--apply)")
     _print(found, out, sums_up=True)
@@ -132,24 +138,24 @@ def run_register(out: Path, options: argparse.Namespace) -> int:
 
 def run_report(out: Path, options: argparse.Namespace) -> None:
     """Write all results to one HTML file, for the safety case."""
-    _print(api.report(out), out)
+    _print(_step("report", options), out)
 
 
 def run_export(out: Path, options: argparse.Namespace) -> None:
     """Copy the images to a folder per RCC, with a table and the report."""
     if options.labelled:
         _take_typed_labels(out)
-    _print(api.export(**_given(options)), out)
+    _print(_step("export", options), out)
 
 
 def run_evidence(out: Path, options: argparse.Namespace) -> None:
     """Write the SHA-256 of all results and of all that they rest on (SHA256SUMS)."""
-    _print(api.evidence(out), out)
+    _print(_step("evidence", options), out)
 
 
 def run_verify(out: Path, options: argparse.Namespace) -> None:
     """Check that nothing has changed since evidence was written, as sha256sum -c does, and that nothing is new."""
-    found = api.verify(out)
+    found = _step("verify", options)
     _print(found, out)
     if found.value:
         differences = count(len(found.value), "difference")
@@ -170,7 +176,7 @@ def run_weights(out: Path, options: argparse.Namespace) -> None:
     say(f"The weights of vgg16-conv: {fetch_conv_weights()}")
 
 
-def _print(result: api.StepResult, out: Path, *, sums_up: bool = False) -> None:
+def _print(result: Any, out: Path, *, sums_up: bool = False) -> None:
     """Print what a step says of its result; if its headline sums up what the lines say, it comes last."""
     warn(*result.warnings)
     lines = (*result.lines, result.headline) if sums_up else (result.headline, *result.lines)
