@@ -43,7 +43,7 @@ class RccView:
             self.looks = LooksView(settings, "rcc-look")
             self.probes = ProbeView(settings, "probe-rcc")
             self.heading = gr.HTML(elem_id="rcc-heading")
-            self.asked = self.looks, self.probes
+            self.queries = self.looks, self.probes
             with gr.Row(equal_height=True, elem_classes="safe-form"):
                 self.into = gr.Dropdown(
                     label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,

@@ -75,7 +75,7 @@ class ClustersTab:
         self.job_view = JobView(
             settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.there else self._nothing, result=self._pane,
-            other_buttons=[view.button for view in (*self._rcc_view.asked, *self._spot_view.asked)],
+            other_buttons=[view.button for view in (*self._rcc_view.queries, *self._spot_view.queries)],
         )  # fmt: skip
         self.outputs = [*self.job_view.outputs, *self.fold.outputs, self._pane, *self._note.outputs,
                          *self._one_rcc, self._reasons.widget, *self._spot_view.outputs, self._compared, self._drawn,
@@ -116,8 +116,8 @@ class ClustersTab:
         left = [note.name.blur, note.name.submit, note.note.blur, note.verdict.input]
         gr.on(left, self._on_note, note.parts, outputs, **EACH, **EDITS)
         for view, reason in ((rcc_view, rcc_view.owner), (self._spot_view, reasons)):
-            for asked in view.asked:
-                self._wire_query(asked, reason, outputs)
+            for query in view.queries:
+                self._wire_query(query, reason, outputs)
         rcc_view.wire(reasons, note, outputs, self._edited)
         images_view.wire(rcc, note, outputs, self._edited, self._choose)
         self._runs_view.wire(rcc, reasons, note, outputs, self._edited)
