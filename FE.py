@@ -10,6 +10,8 @@ There are three extractors:
 - `vgg16`, the default where the weights are: both, from one pass; 8320 features. See
   docs/decisions/015-fc2-and-channel-means.md.
 
+Features of another network can stand in for them, in a file (see `safe_dnn.features.own`).
+
 `extract_features` is the entry point, and `stream_features` does the work. `safe_dnn/features/` contains the parts.
 TensorFlow is imported only if an image is not in the feature cache.
 
@@ -27,8 +29,10 @@ import numpy as np
 
 from safe_dnn.features import batches
 from safe_dnn.features.attributes import attribute_cache, decoded
-from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.extractor import OWN, Extractor
 from safe_dnn.features.network import load_network
+from safe_dnn.features.own import own_batches
+from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import MOST_MEMORY, ImageListing, Skipped, find_images
 from safe_dnn.support.progress import report_progress
@@ -111,6 +115,12 @@ def stream_features(listing: ImageListing, extractor: Extractor) -> Iterator[bat
     """
     total, done, network = len(listing.paths), 0, None
     report_progress(batches.EXTRACTING, 0, total)
+    for batch in own_batches(listing, extractor, source_folder_of(listing.root)) if extractor.name == OWN else ():
+        done += len(batch.paths) + len(batch.skipped)
+        report_progress(batches.EXTRACTING, done, total)
+        yield batch
+    if extractor.name == OWN:
+        return
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(batches.FeatureCache(extractor.identity, extractor.dimension)))
         measured = opened.enter_context(contextlib.closing(attribute_cache()))

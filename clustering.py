@@ -57,7 +57,7 @@ def find_root_cause_clusters(
         PCA as in the paper, followed by neighbour averaging; or PCA followed by UMAP to 10 dimensions, which was the
         best pipeline in the authors' study of 2024. By default PCA, or the contrast with `right`.
     weights : path, optional
-        The weights file that the engineer specified, recorded so that the selection finds it again.
+        The file with weights, or features, that the engineer specified: recorded, so that the selection finds it again.
     nuisance : Nuisance, optional
         The nuisance variable that is subtracted from these images' features, recorded so that later steps can do the
         same.

@@ -148,6 +148,8 @@ class SelectionSettings(NamedTuple):
         Files that the DNN has learned already, and which are left out.
     weights : path, optional
         As for `safe_dnn.features.weights.choose_extractor`; by default those of the clustering.
+    features : path, optional
+        The improvement images' own features, if the file that the images were clustered by does not have them.
     """
 
     test_accuracy: Number | None = None
@@ -159,6 +161,7 @@ class SelectionSettings(NamedTuple):
     leave_out_safe: bool = True
     learned: Collection[Path] = ()
     weights: StrPath | None = None
+    features: StrPath | None = None
 
 
 def select_unsafe_set(
@@ -191,7 +194,7 @@ def select_unsafe_set(
         raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {settings.quota}")
     wanted, formula = wanted_images(settings, len(clusters.paths))
     listing, learned_notes = _not_learned(find_images(improvement), settings.learned)
-    extractor = clusters.recalled_extractor(settings.weights)
+    extractor = clusters.extractor_of_others(settings.weights, settings.features)
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
     batches = (stream or stream_features)(listing, extractor)
@@ -225,7 +228,7 @@ def select_unsafe_set(
     return UnsafeSet(
         listing.root, tuple(chosen), wanted, formula, n_improvement, tuple(nearest.counts.tolist()),
         tuple(sorted(skipped)), fingerprint(clusters), excluded, settings.quota, listed=listing.listed,
-        notes=tuple(notes),
+        notes=tuple(notes), extractor=extractor if settings.features else None,
     )  # fmt: skip
 
 

@@ -121,7 +121,7 @@ def failures(
     model, test : path
         As for `dnn.failures.find_failures`.
     predictions : path, optional
-        In place of the model, as `table` of `dnn.failures.collect_failures`.
+        In place of the model, as `table` of `dnn.detection.units.failures_in_table`.
     coco, yolo : tuple of three paths, optional
         Of a detector, in place of a model and its test images: ground truth, results and images.
     after : path, optional
@@ -141,7 +141,8 @@ def failures(
         As in these functions, or the inputs do not go together.
     """
     from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
-    from safe_dnn.dnn.failures import collect_failures, find_failures
+    from safe_dnn.dnn.detection.units import failures_in_table
+    from safe_dnn.dnn.failures import find_failures
     from safe_dnn.dnn.group_columns import hold_out_of
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.explaining import explain_collected
@@ -170,7 +171,7 @@ def failures(
             raise SAFEError(text).about("rescale", "trust_model")
         common: dict[str, Any] = {"options": dnn, "train": images.train, "hold_out": hold_out}
         if predictions:
-            collected = collect_failures(predictions, test, folder, **common)
+            collected = failures_in_table(predictions, test, folder, **common)
         else:
             collected = find_failures(kept_copy(model), test, folder, **common)
     if earlier:

@@ -99,7 +99,9 @@ def test_the_name_of_an_image_is_no_markup_in_a_notebook(case):
 
 
 def test_an_option_that_a_step_does_not_have_is_refused_with_those_that_it_has(case):
-    with pytest.raises(SAFEError, match=r"Expected no options but extractor, group, .*\. Received: groups\.") as caught:
+    with pytest.raises(
+        SAFEError, match=r"Expected no options but extractor, features, group, .*\. Received: groups\."
+    ) as caught:
         safe.cluster(case.failing, case.out, groups="person")
     assert caught.value.fields == ("groups",)
     with pytest.raises(SAFEError, match=r"Expected no options but iou, score, yolo\. Received: train\."):

@@ -56,15 +56,15 @@ def build_parser() -> argparse.ArgumentParser:
         work.run_ui: (_ui, _weights),
         work.run_failures: (_failures, _loading, _regression, _partial),
         work.run_reasons: (_reasons, _partial),
-        work.run_cluster: (_cluster, _partial, _weights, _dask),
+        work.run_cluster: (_cluster, _features, _partial, _weights, _dask),
         work.run_probe: (_asking, _loading),
         work.run_heatmaps: (_asking, _loading),
         work.run_crops: (_crops,),
-        work.run_select: (_select, _partial, _weights, _loading, _dask),
+        work.run_select: (_select, _features_of_others, _partial, _weights, _loading, _dask),
         work.run_retrain: (_retrain, _labels, _loading, _regression, _partial),
         work.run_compare: (_compare, _regression, _partial),
-        work.run_confirm: (_confirm, _partial, _weights),
-        work.run_word: (_word, _weights),
+        work.run_confirm: (_confirm, _features_of_others, _partial, _weights),
+        work.run_word: (_word, _features_of_others, _weights),
         work.run_check: (_check, _partial),
         work.run_register: (_register,),
         work.run_report: (),
@@ -306,6 +306,15 @@ def _labels(command: Command) -> None:
     labels.add_argument("--improvement", metavar="DIR", type=TypedPath, help=folder)
     table = "labels of the unsafe set: columns image (in the improvement folder) and label"
     labels.add_argument("--labels", metavar="CSV", type=TypedPath, help=table)
+
+
+def _features(command: Command) -> None:
+    own = "instead of --extractor: features of another network, an .npz or .parquet file (docs/other-frameworks.md)"
+    command.path("--features", "FILE", own)
+
+
+def _features_of_others(command: Command) -> None:
+    command.path("--features", "FILE", "features of these images, if those that cluster was given do not have them")
 
 
 def _weights(command: Command) -> None:

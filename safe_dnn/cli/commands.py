@@ -195,7 +195,7 @@ def run_confirm(out: Path, options: argparse.Namespace) -> None:
     from safe_dnn.pipeline.run_record import GivenAnswers
 
     answers = settings_of(GivenAnswers, vars(options))
-    result = confirm(out, answers, after=options.after, weights=options.weights)
+    result = confirm(out, answers, after=options.after, weights=options.weights, features=options.features)
     warn(*result.notes)
     say(
         *result.verdicts,
@@ -264,13 +264,15 @@ def run_word(out: Path, options: argparse.Namespace) -> None:
     if not options.word:
         say(*(tagging.text for tagging in all_words(out).values()))
         return
+    if options.features and not options.likely:
+        raise SAFEError(f"--features requires --likely. Received without it: {options.features}")
     if (options.next or options.tags) and " ".join(options.word.split()) not in load_words(out):
         begin(out, options.word)
     tagging = open_tagging(out, options.word)
     if options.tags:
         tagging = answer(tagging, answers_in(options.tags, tagging))
     if options.likely:
-        candidates = likely(tagging, options.likely, weights=options.weights)
+        candidates = likely(tagging, options.likely, weights=options.weights, features=options.features)
         rows = ((image, f"{chance:.4f}") for image, chance in candidates[: options.next])
         say(*table_text(("image", "predicted_probability"), rows).splitlines())
         return

@@ -354,12 +354,13 @@ def find_failures(
     images = dataclasses.replace(images, skipped=(*images.skipped, *outputs.skipped))
     notes = (*dnn.assumptions, *assumptions, *of_copies, *predictions.undecided(dnn, outputs), *sentences)
     answered = in_words(dnn.path, images, judgement, notes=notes, held_out=held_out)
-    return keep_failures(answered, out, options=options, hold_out=hold_out)
+    return keep_failures(answered, out, options=options, group=hold_out.group if hold_out else ())
 
 
 def collect_failures(
     table: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None,
     hold_out: HoldOut | None = None, notes: tuple[str, ...] = (), skipped: tuple[Skipped, ...] = (),
+    group: tuple[str, ...] = (),
 ) -> AnsweredImages:  # fmt: skip
     """Do the same as `find_failures` with a table of the DNN's answers in place of the model.
 
@@ -371,6 +372,8 @@ def collect_failures(
         As for `find_failures`; of these images, the answers are not used.
     notes, skipped
         What is known of the table beforehand: sentences, and what has no row in it.
+    group
+        The columns by which images are of one group; by default those that are held out together.
 
     Raises
     ------
@@ -385,17 +388,18 @@ def collect_failures(
         labels = answered.answers.label if answered.task == "classification" else np.zeros((len(answered.paths), 0))
         held, sentences = draw(answered.root, answered.paths, labels, hold_out, table=answered.source)
         answered = dataclasses.replace(answered.without(held), notes=answered.notes + sentences)
-    return keep_failures(answered, out, options=options, hold_out=hold_out)
+        group = hold_out.group
+    return keep_failures(answered, out, options=options, group=group)
 
 
 def keep_failures(
-    answered: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, hold_out: HoldOut | None = None
+    answered: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, group: tuple[str, ...] = ()
 ) -> AnsweredImages:
     """Write the failures among answers, and the answers themselves."""
     answered = dataclasses.replace(
         answered, notes=answered.doubts + answered.notes, skipped=tuple(sorted(answered.skipped)),
         threshold=options.threshold if answered.task == "regression" else None, targets=str(options.targets or ""),
-        rescale=options.rescale, trust_model=options.trust_model, group=hold_out.group if hold_out else (),
+        rescale=options.rescale, trust_model=options.trust_model, group=group,
     )  # fmt: skip
     if answered.held_out and not answered.failing:
         raise SAFEError(
@@ -491,7 +495,7 @@ def _record_of(answered: AnsweredImages, folder: Path) -> dict[str, Any]:
         **({"rescale": answered.rescale} if answered.rescale else {}),
         **({"trust_model": True} if answered.trust_model else {}),
         **({"targets": relative(answered.targets, folder)} if answered.targets else {}),
-        **({HOLD_OUT: held_out} if answered.held_out else {}),
+        **({HOLD_OUT: held_out} if answered.held_out or answered.group else {}),
     }  # fmt: skip
 
 

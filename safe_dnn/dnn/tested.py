@@ -27,16 +27,18 @@ from safe_dnn.dnn.predictions import (
     is_decided,
 )
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
-from safe_dnn.rccs.parameters import tested_by
+from safe_dnn.store.places import tested_by
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
-from safe_dnn.support.run_folder import PREDICTIONS_FILE
+from safe_dnn.support.run_folder import FAILURES_MARK, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
 LABEL, PREDICTED, RIGHT = "label", "predicted", "right"
+UNIT = "unit"
+"""What of an image a row is about, in a table that has several for it (see `dnn/detection/units.py`)."""
 HELD_OUT = "held_out"
 """`true` for a test image that is only looked at once a model was retrained: its row has no answers."""
 KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HELD_OUT})
@@ -462,11 +464,12 @@ def read_predictions(
     root, images = listing.root, listing.paths
     folders = {entry.name for entry in root.iterdir()} if folder else set()
     target = _target_in(cells)
-    names = {*KNOWN_COLUMNS, target, *folders, *classes, *cells.texts(target), *cells.texts(PREDICTED)}
+    names = {*KNOWN_COLUMNS, UNIT, target, *folders, *classes, *cells.texts(target), *cells.texts(PREDICTED)}
     if PREDICTED not in cells.header:  # any column may have the probabilities of a class
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
-    copies = copies_in(root, images) if folder else {}
+    # Of the units of an image, SAFE has put the same image into a folder of its own.
+    copies = copies_in(root, images) if folder and not (root / FAILURES_MARK).is_file() else {}
     rows, paths, held_out, notes, without_row = match_images(
         cells, root, images, agreeing, partial=partial, copies=copies
     )

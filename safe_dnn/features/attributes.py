@@ -82,7 +82,7 @@ def measured_images(root: Path, paths: Sequence[str]) -> np.ndarray:
         The cache cannot be used.
     """
     with contextlib.closing(attribute_cache()) as cache:
-        return cached_rows(root, paths, cache, _measured, what=MEASURING)
+        return cached_rows(root, paths, cache, measured, what=MEASURING)
 
 
 def decoded(path: str, key: bytes, data: bytes) -> Loaded:
@@ -91,7 +91,8 @@ def decoded(path: str, key: bytes, data: bytes) -> Loaded:
     return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
 
 
-def _measured(path: str, key: bytes, data: bytes) -> Loaded:
+def measured(path: str, key: bytes, data: bytes) -> Loaded:
+    """What an image shows alone; any of UNREADABLE as of `decode_for_network`."""
     return Loaded(path, key, attributes=measure(*decode_for_network(data)))
 
 

@@ -66,6 +66,7 @@ class Confirmation(NamedTuple):
 
 def confirm(
     out: Path, tables: run_record.GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
+    features: StrPath | None = None,
 ) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
 
@@ -75,8 +76,8 @@ def confirm(
         The answers to the fresh images; their groups are by default those that the RCCs were found with.
     after : path, optional
         What a later model says of the same images: then also which reasons are closed (see `training/certainty.py`).
-    weights
-        As for `selection.select_unsafe_set`.
+    weights, features
+        As for `selection.select_unsafe_set`, of the fresh images.
 
     Raises
     ------
@@ -101,7 +102,8 @@ def confirm(
         groups = groups_of_images(names, fresh, parameters=parameters, required=bool(tables.group))
         known = known_of(fresh, groups=names)
         points, read = points_of_tested(
-            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
+            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters,
+            extractor=review.clusters.extractor_of_others(weights, features),
         )  # fmt: skip
         nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
         nearest[read] = Points(review.clusters.points).nearest_to(points)[0]

@@ -111,10 +111,12 @@ def known_sets(folder: Path, runs: Mapping[str, Run]) -> tuple[_Sets, dict[str, 
         clusters = load_clusters(folder)
         sets["failing"] = (clusters.image_root, clusters.paths)
         if weights := clusters.recalled_extractor().weights:
-            files["weights"] = Path(weights)
+            files["features" if clusters.own_features else "weights"] = weights
     if SELECTION in runs:
         unsafe = load_unsafe_set(folder)
         sets["unsafe"] = (unsafe.improvement_root, unsafe.paths)
+        if unsafe.extractor and unsafe.extractor.weights:
+            files["improvement features"] = unsafe.extractor.weights
         if not unsafe.listed:  # otherwise the list is not known, and the folder may hold others
             sets["improvement"] = _images_in(unsafe.improvement_root)
     records: dict[str, Any] = {"failures": read_record(folder / ACCURACY_FILE)}

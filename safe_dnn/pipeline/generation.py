@@ -24,6 +24,7 @@ from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import measured_images
 from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.own import own_extractor
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.descriptions import SHOWN, describe_rccs, show_present, show_unsafe_set
 from safe_dnn.pipeline.run_record import (
@@ -76,6 +77,8 @@ class ClusteringSettings(NamedTuple):
     ----------
     extractor, weights, precision
         As for `features.weights.choose_extractor`.
+    features : path, optional
+        In place of these: as for `features.own.own_extractor`.
     reducer : "auto", "pca" or "umap"
         As for `clustering.find_root_cause_clusters`.
     parameters : path, optional
@@ -92,6 +95,7 @@ class ClusteringSettings(NamedTuple):
     reducer: str = "auto"
     weights: StrPath | None = None
     precision: str = "auto"
+    features: StrPath | None = None
     parameters: StrPath | None = None
     answers: GivenAnswers = NONE_GIVEN
     set_aside: tuple[str, ...] = ()
@@ -133,7 +137,8 @@ def generate_clusters(
             with contextlib.suppress(SAFEError):  # the comparison says it, after the RCCs are there
                 right = right_images(tested, features, groups, stream=stream)
         clusters = find_root_cause_clusters(
-            features, reducer=settings.reducer, weights=settings.weights, nuisance=nuisance, right=right,
+            features, reducer=settings.reducer, weights=settings.features or settings.weights, nuisance=nuisance,
+            right=right,
         )  # fmt: skip
         if tested:
             clusters, answered = with_answers(clusters, tested, specified=bool(settings.answers.predictions))
@@ -161,12 +166,23 @@ def _read_before(
     if parameters:
         read_parameters(parameters, listing.root, listing.paths, partial=settings.answers.partial)
     tested, known = known_answers(settings.answers, listing.root)
-    extractor = choose_extractor(settings.extractor, weights=settings.weights, precision=settings.precision)
+    extractor = _extractor(settings)
     group, table = settings.answers.group or group_names(hold_out_record(listing.root)), parameters and Path(parameters)
     known |= {"group": list(group)} if group else {}
     groups = named_groups(group, tested, parameters=table or None) if tested else None
     aside = what_is_set_aside(settings.set_aside, listing, tested, parameters=parameters)
     return extractor, tested, groups, aside, known
+
+
+def _extractor(settings: ClusteringSettings) -> Extractor:
+    name = settings.extractor
+    if not settings.features:
+        return choose_extractor(name, weights=settings.weights, precision=settings.precision)
+    if name != "auto":
+        raise SAFEError(
+            f"Expected features in a file or those of an extractor. Received both: {settings.features} and {name}."
+        ).about("features", "extractor")
+    return own_extractor(settings.features)
 
 
 def _lost_notes(previous: Review | None, review: Review) -> str:

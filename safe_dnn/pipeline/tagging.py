@@ -24,7 +24,7 @@ from safe_dnn.dnn.tested import KNOWN_COLUMNS, AnsweredImages
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.batches import Stream
-from safe_dnn.features.extractor import Extractor, comparable
+from safe_dnn.features.extractor import OWN, Extractor, comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.rccs.clusters import load_clusters
@@ -275,7 +275,8 @@ def _extractor(out: Path, weights: StrPath | None) -> Extractor:
 
 
 def likely(
-    tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, stream: Stream | None = None,
+    tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, features: StrPath | None = None,
+    stream: Stream | None = None,
 ) -> list[tuple[str, float]]:  # fmt: skip
     """Other images, the likeliest to have the word first, with how likely that is by the probe alone: no rate follows.
 
@@ -285,6 +286,8 @@ def likely(
         Their folder, or a .txt list, such as an improvement set.
     weights, stream
         As for `next_images`.
+    features : path, optional
+        As for `selection.select_unsafe_set`, of these images.
 
     Raises
     ------
@@ -298,12 +301,15 @@ def likely(
             f"Expected answers yes and no about “{tagging.word.name}”. Received: {count(len(rows), 'answer')}"
         )
     extractor = _extractor(tagging.out, weights)
-    improvement = extract_features(images, extractor, stream=stream)
+    of_others = extractor
+    if features or extractor.name == OWN:
+        of_others = load_clusters(tagging.out).extractor_of_others(weights, features)
+    improvement = extract_features(images, of_others, stream=stream)
     everything = np.arange(len(known))
-    features, read = features_of_tested(tagging.tested, everything, extractor, stream=stream)
-    points = probe_points(*(comparable(each, extractor.name) for each in (features, improvement.features)))
+    of_tested, read = features_of_tested(tagging.tested, everything, extractor, stream=stream)
+    points = probe_points(*(comparable(each, extractor.name) for each in (of_tested, improvement.features)))
     rows = rows[read[rows]]
-    scored = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(features) :]
+    scored = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(of_tested) :]
     chances = 1 / (1 + np.exp(-scored))
     return [(improvement.paths[row], float(chances[row])) for row in np.argsort(-scored, kind="stable").tolist()]
 

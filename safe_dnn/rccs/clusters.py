@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from safe_dnn.features.attributes import ATTRIBUTES
-from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.extractor import OWN, Extractor
+from safe_dnn.features.own import own_extractor
 from safe_dnn.features.weights import recall_extractor
 from safe_dnn.rccs.answers import Answers, commonest_confusion
 from safe_dnn.rccs.dbscan.contrast import ExplainedUncertainty
@@ -116,9 +117,40 @@ class RootCauseClusters:
     collected_in: Path | None = None
 
     def recalled_extractor(self, weights: StrPath | None = None) -> Extractor:
-        """The extractor, found again for further images (see `features.weights.recall_extractor`)."""
+        """The extractor, found again for tested images (see `features.weights.recall_extractor`)."""
         known = self.extractor
-        return recall_extractor(known.name, known.identity, weights=weights or known.weights)
+        return (
+            known
+            if known.name == OWN
+            else recall_extractor(known.name, known.identity, weights=weights or known.weights)
+        )
+
+    def extractor_of_others(self, weights: StrPath | None = None, features: StrPath | None = None) -> Extractor:
+        """The same for other images.
+
+        Parameters
+        ----------
+        features : path, optional
+            As for `features.own.own_extractor`; by default the file that the clusters were found with.
+
+        Raises
+        ------
+        SAFEError
+            The features are not like those that the clusters were found with.
+        """
+        known = self.recalled_extractor(weights)
+        own = own_extractor(features) if features else known
+        if (own.name, own.dimension) != (known.name, known.dimension):
+            raise SAFEError(
+                f"Expected features as the clusters were found with: {known.name}, {known.dimension:,} of each image. "
+                f"Received {own.dimension:,} of each in {features}. Give those of the same network, or none."
+            ).about("features")
+        return replace(own, in_place=own.name == OWN and own.identity == known.identity)
+
+    @property
+    def own_features(self) -> Path | None:
+        """The file of the engineer's own features; None if they are VGG16's."""
+        return self.extractor.weights if self.extractor.name == OWN else None
 
     @property
     def without(self) -> tuple[str, ...]:
@@ -316,7 +348,7 @@ def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
     together = [round(float(share), 3) for share in steadiness.of_rccs] if steadiness else []
     return {
         "image_root": relative(clusters.home, folder),
-        "extractor": {name: getattr(clusters.extractor, name) for name in ("name", "identity", "notice")},
+        "extractor": plain(clusters.extractor, folder),
         "counts": {"images": n, "rccs": clusters.n_rccs, "noise": noise, "skipped": len(clusters.skipped)},
         "rcc_sizes": clusters.sizes.tolist(), "parts": clusters.parts.tolist(),
         "steadiness": steadiness and {"samples": steadiness.n_samples, "may_change": round(steadiness.may_change, 3),

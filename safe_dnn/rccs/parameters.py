@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn.rccs.dbscan.projection import Nuisance, SetAside, combined
-from safe_dnn.store.places import absolute
+from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of
-from safe_dnn.support.files import read_record
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import check_matched, rows_in
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
+from safe_dnn.support.run_folder import FAILURES_MARK
 from safe_dnn.support.tables import IMAGE, Table, number_in, read_table, with_point
 from safe_dnn.support.text import count, printable, some, visible_text
 
@@ -42,18 +41,6 @@ def names_in(folder: Path) -> frozenset[str]:
     except OSError:
         return frozenset()
     return frozenset(text.split("\n")) - {""}
-
-
-def source_folder_of(image_root: Path) -> Path | None:
-    """The test folder, in which the copies in a folder of failures have the same paths; None if SAFE made none."""
-    made = image_root.name == FAILURES and (image_root.parent / FAILURES_FILE).is_file()
-    return tested_by(image_root.parent) if made else None
-
-
-def tested_by(folder: Path) -> Path | None:
-    """The test folder that `accuracy.json` in a folder of failures names; None if there is none."""
-    root = read_record(folder / ACCURACY_FILE).get("test_root")
-    return Path(absolute(root, folder)) if isinstance(root, str) else None
 
 
 @dataclass(frozen=True)

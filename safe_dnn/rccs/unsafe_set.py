@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.clusters import find_clusters
 from safe_dnn.store.database import present, reading
 from safe_dnn.store.output_folder import Writer
@@ -110,6 +111,8 @@ class UnsafeSet:
         Sentences on improvement images from which a nuisance variable was not subtracted.
     listed : bool
         Whether the improvement images were those of a list; its folder may hold others.
+    extractor : Extractor or None
+        Of features that the engineer gave for the improvement images alone.
     """
 
     improvement_root: Path
@@ -127,6 +130,7 @@ class UnsafeSet:
     labels: str = ""
     notes: tuple[str, ...] = ()
     listed: bool = False
+    extractor: Extractor | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:

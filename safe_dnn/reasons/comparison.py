@@ -176,7 +176,8 @@ def compare_with_right(
     """
     compared = compared_images(tested, clusters.image_root, clusters.paths)
     right = compared.rows[len(compared.failing) :]
-    points, read = points_of_tested(clusters, tested, right, parameters=parameters, weights=weights, stream=stream)
+    extractor = clusters.recalled_extractor(weights)
+    points, read = points_of_tested(clusters, tested, right, parameters=parameters, extractor=extractor, stream=stream)
     report_progress("Comparing with images that are right", 0, 0)
     of_failing, of_right = nearest_failing(clusters.points, points)
     notes = (*compared.notes, *notes_of(known_groups))
@@ -228,16 +229,17 @@ def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[st
 
 def points_of_tested(
     clusters: RootCauseClusters, tested: AnsweredImages, rows: np.ndarray, *, parameters: StrPath | None,
-    weights: StrPath | None = None, stream: Stream | None = None,
+    extractor: Extractor, stream: Stream | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Tested images as points of the clusters, in the order of `rows`, without unreadable ones; and which are readable.
 
     Parameters
     ----------
-    parameters, weights, stream
+    parameters, stream
         As for `compare_with_right`.
+    extractor : Extractor
+        That of the clusters, for these images.
     """
-    extractor = clusters.recalled_extractor(weights)
     features, read = features_of_tested(tested, rows, extractor, stream=stream)
     names, nuisance = [tested.paths[row] for row in rows[read].tolist()], None
     if clusters.set_aside:

@@ -12,7 +12,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from safe_dnn.store.database import DATABASE_FILE, append, changing, present, reading
-from safe_dnn.support.files import encoded, read_arrays
+from safe_dnn.support.files import encoded, read_arrays, read_record
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE
 
 NEW_PLACE = "new place of a folder"
 """The kind of an entry: what lay in a folder lies in another one by now."""
@@ -90,6 +91,18 @@ def absolute(recorded_path: str, folder: Path) -> str:
         return place
     there = (_replaced(place, old, new) for old, new in _new_places(home))
     return next((one for one in there if one and os.path.lexists(one)), place)
+
+
+def source_folder_of(image_root: Path) -> Path | None:
+    """The test folder, in which the copies in a folder of failures have the same paths; None if SAFE made none."""
+    made = image_root.name == FAILURES and (image_root.parent / FAILURES_FILE).is_file()
+    return tested_by(image_root.parent) if made else None
+
+
+def tested_by(folder: Path) -> Path | None:
+    """The test folder that `accuracy.json` in a folder of failures names; None if there is none."""
+    root = read_record(folder / ACCURACY_FILE).get("test_root")
+    return Path(absolute(root, folder)) if isinstance(root, str) else None
 
 
 def point(folder: Path, old: Path, new: Path) -> None:

@@ -9,12 +9,11 @@ import filecmp
 import os
 from pathlib import Path
 
-from safe_dnn.rccs.parameters import tested_by
 from safe_dnn.rccs.review.notes import FIELDS
 from safe_dnn.rccs.review.review import condition_of, load_scope, load_spot_notes, notes_of_run, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from safe_dnn.store.database import DATABASE_FILE, append, changing, check_database, present, reading
-from safe_dnn.store.places import absolute, recorded, relative
+from safe_dnn.store.places import absolute, recorded, relative, tested_by
 from safe_dnn.store.runs import RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.rccs.parameters import find_parameters, read_parameters, read_texts, source_folder_of
+from safe_dnn.rccs.parameters import find_parameters, read_parameters, read_texts
+from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case

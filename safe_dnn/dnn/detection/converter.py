@@ -115,10 +115,10 @@ def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
 def _stem(name: str) -> str:
     """Where an image's crops lie in the folders of classes: the path of the image without its suffix."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return "/".join(_plain(part) for part in (*path.parent.parts, path.stem) if part not in ("/", ".."))
+    return "/".join(plain_name(part) for part in (*path.parent.parts, path.stem) if part not in ("/", ".."))
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name that each file system accepts, and that is no formula to a spreadsheet."""
     plain = "".join("_" if c in UNSAFE_IN_NAMES or not c.isprintable() else c for c in name)
     plain = plain[:LONGEST_NAME].encode()[:LONGEST_BYTES].decode(errors="ignore")
@@ -129,7 +129,7 @@ def _class_folders(classes: Sequence[str]) -> dict[str, str]:
     """The name of a folder for each class; no two are the same."""
     names: dict[str, str] = {}
     for name in classes:
-        plain = _plain(name)
+        plain = plain_name(name)
         taken = {each.casefold() for each in names.values()}
         others = (f"{plain}_{number}" for number in itertools.count(2))
         names[name] = next(free for free in itertools.chain([plain], others) if free.casefold() not in taken)
@@ -385,7 +385,7 @@ def convert(test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path,
     """
     files, skipped = files_of(root, test.images)
     known: dict[str, dict[str, str]] = {}
-    of_images, unread = _parameters_of_images(root, test.images)
+    of_images, unread = parameters_of_images(root, test.images)
     with replacing_images(target) as folder:
         for measured, unusable in cut_crops(test, crops, files, folder):
             known |= measured
@@ -409,7 +409,7 @@ def convert(test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path,
     return Converted(readable, (*test.notes, *unread), tuple(sorted(skipped)))
 
 
-def _parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+def parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """The recorded parameters of the whole images, and a sentence if they cannot be read."""
     source = find_parameters(root)
     try:

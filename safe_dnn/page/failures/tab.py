@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
+from safe_dnn.dnn.detection.units import failures_in_table
 from safe_dnn.dnn.failures import (
     checked,
-    collect_failures,
     file_and_column,
     find_failures,
     load_failures,
@@ -252,7 +252,7 @@ class FailuresTab(FormTab):
             elif kind == "answers":
                 report_progress("Reading the answers", 0, 0)
                 answers = DnnOptions(None, False, *regression)
-                collect_failures(paths["answers"], test, out, options=answers, **more)
+                failures_in_table(paths["answers"], test, out, options=answers, **more)
             else:
                 report_progress("Loading the model", 0, 0)
                 dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
