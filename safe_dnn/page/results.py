@@ -55,7 +55,7 @@ class AnalysisState(NamedTuple):
     problem : str
         Why the profiles, reasons or notes on weak spots cannot be shown, the clusters not needing them.
     listed : list of Reason
-        With what is said of them, in the order in which they are shown.
+        With their notes, in the order in which they are shown.
     run : str
         Fingerprint of the clusters as they were found: windows that show another one are out of date.
     number : int
@@ -242,7 +242,7 @@ class Results:
             return self._described[1]
 
     def tested(self) -> AnsweredImages:
-        """The network's answers, as of `pipeline.tagging.answers_to_tag`."""
+        """The network's answers, as in `pipeline.tagging.answers_to_tag`."""
         with self._lock:
             return self._answers()
 
@@ -255,7 +255,7 @@ class Results:
         return with_words(reasons, clusters, self._out, self._answers())
 
     def columns(self) -> Mapping[str, np.ndarray]:
-        """What is known of each image, as of `parameters`, and first what was answered about words."""
+        """What is known of each image, as in `parameters`, and first what was answered about words."""
         known, stamp = self.parameters(), (self.words_stamp, self._of_clusters())
         if self.words_stamp and stamp not in self._tagged:
             clusters = self.state().clusters
@@ -298,7 +298,7 @@ class Results:
 
     @property
     def notes_stamp(self) -> str:
-        """A text that differs where anything was said of an RCC or a weak spot, or edited."""
+        """A text that differs if a note on an RCC or a weak spot, or an edit, was added."""
         return str(self._entries().notes)
 
     @property

@@ -1,4 +1,4 @@
-"""The RCC at hand: its GIF, what its images have in common, five of them; merging."""
+"""The selected RCC: its GIF, what its images have in common, five of them; merging."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -107,7 +107,7 @@ class RccView:
             What an edit may change: the whole tab.
         changed : callable
             From the RCC to go on with, the window's `window.parts`, an edit, which takes a
-            `rccs.review.journal.Maker`, and the weak spot at hand to the page's updates.
+            `rccs.review.journal.Maker`, and the selected weak spot to the page's updates.
         """
         settings = self._settings
 

@@ -1,4 +1,4 @@
-"""The weak spot at hand: its images as a GIF, its rate, and the RCCs that it overlaps with."""
+"""The selected weak spot: its images as a GIF, its rate, and the RCCs that it overlaps with."""
 
 import gradio as gr
 from markupsafe import Markup

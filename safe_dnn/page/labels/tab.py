@@ -206,7 +206,7 @@ def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: Pa
     folders : iterable of Path
         With a folder for each class: those of training and test images.
     classes : sequence of str
-        A class of which no folder has images gets those of the unsafe set that are labelled as it, if there are any.
+        A class without images in any folder gets those of the unsafe set that are labelled as it, if there are any.
 
     Returns
     -------

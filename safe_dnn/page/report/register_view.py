@@ -1,4 +1,4 @@
-"""On the tab Report: the register, a table to fill in, and what is said of the analysis as a whole."""
+"""On the tab Report: the register, a table to fill in, and the note on the analysis as a whole."""
 
 import tempfile
 from pathlib import Path
@@ -38,8 +38,8 @@ class RegisterView:
                 ]  # fmt: skip
         with gr.Column(elem_classes="safe-product"):
             gr.HTML(
-                "<h3>Register</h3><p>What is said of each reason for the safety case, and what a safety case would "
-                "ask for. Each cell is kept when it is left; copy and paste with a spreadsheet.</p>"
+                "<h3>Register</h3><p>What a safety case asks about each reason, and what is still missing. SAFE saves a "
+                "cell when you leave it; you can copy from and paste into a spreadsheet.</p>"
             )
             self._download = gr.DownloadButton("Download register.csv", elem_id="download-register")
             self.table = gr.Dataframe(
@@ -68,7 +68,7 @@ class RegisterView:
         self._download.click(self._on_download, None, self._download, **VIEW)
 
     def _on_scope(self, window: object, last_entry: int, *texts: str) -> int:
-        """Keep what is said of the analysis as a whole; it stays in the fields if it cannot be kept."""
+        """Keep the note on the analysis as a whole; it stays in the fields if it cannot be kept."""
         out, scope = self._settings.out, Scope(*map(str, texts))
         if scope != load_scope(out)[0]:
             run = self._settings.results.state().review.run
