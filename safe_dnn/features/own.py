@@ -61,10 +61,8 @@ def read_features(path: Path) -> OwnFeatures:
         if len(odd := np.flatnonzero(~np.isfinite(rows).all(axis=1))):
             raise ValueError(f"with NaN or infinity for {count(len(odd), 'image')}, the first {names[odd[0]]}")
     except DAMAGED as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise SAFEError(f"Expected {EXPECTED}. Received: {printable(f'{path}, {reason}')}.").about(
-            "features"
-        ) from error
+        reason = printable(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+        raise SAFEError(f"Expected {EXPECTED}. Received: {path}, {reason}.").about("features") from error
     return OwnFeatures(names, rows)
 
 
