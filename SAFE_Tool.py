@@ -9,7 +9,7 @@
     python SAFE_Tool.py select IMPROVEMENT   steps 3 and 4: select the images to label (the unsafe set)
     python SAFE_Tool.py retrain MODEL        steps 5 and 6: fine-tune the model with the labelled unsafe set
     python SAFE_Tool.py compare              step 6 for a network that was retrained elsewhere
-    python SAFE_Tool.py register             what is said of each reason, as a table that can be filled in
+    python SAFE_Tool.py register             hazards, measures and owners of the reasons, as a table to fill in
     python SAFE_Tool.py report               write all results to one HTML file, for the safety case
     python SAFE_Tool.py export               copy the images to a folder per RCC, with a table and the report
     python SAFE_Tool.py evidence             write the digests of all results and of all that they rest on

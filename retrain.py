@@ -70,21 +70,21 @@ def retrain(
             material.dnn, material.data, material.settings, threshold=material.threshold, watch=watch,
             checkpoints=unfinished,
             # By the test images that the original network answers most similarly
-            likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
+            likely_wrong=lambda outputs: likely_wrong(np.nan_to_num(outputs), answers.outputs, ~before.right),
         )  # fmt: skip
         retrained = tuning.model
         after, _ = _answered(material, tested, retrained, "Testing the retrained model")
         clusters = material.review.clusters if material.review else None
         compared, of_groups = compare_in(out, clusters, before, after)
-        more: dict[str, Any] = {}
+        proof: dict[str, Any] = {}
         if tuning.best and material.final:
             both, what = (material.dnn.model, retrained), "Testing on images that chose nothing"  # looked at this once
             judged = [_answered(material, material.final, one, what)[0] for one in both]
             held_out = material.final.root == tested.root
-            more["final"] = final_test(out, *judged, held_out=held_out)
+            proof["final"] = final_test(out, *judged, held_out=held_out)
         compile_like_original(material.dnn, retrained)
         facts = _facts(material, tuning, answers.skipped, (*tied, *before.doubts, *of_groups))
-        result = save_retraining(Retraining(**vars(compared), **facts, **more), retrained, out)
+        result = save_retraining(Retraining(**vars(compared), **facts, **proof), retrained, out)
         remove_checkpoints(*unfinished)
         return result
 
@@ -105,15 +105,15 @@ def _check_model(model: Path, new: Path) -> None:
 
 def _answered(material: Material, images: LabelledImages, model: Any, what: str) -> tuple[AnsweredImages, Predictions]:
     """What a model, the original or the retrained one, answers to images; and its outputs."""
-    asked = dataclasses.replace(material.dnn, model=model)
-    found = predict(asked, images.root, images.paths, what=what)
-    return in_words(asked.path, images, judge(asked, images, found, threshold=material.threshold)), found
+    retrained = dataclasses.replace(material.dnn, model=model)
+    outputs = predict(retrained, images.root, images.paths, what=what)
+    return in_words(retrained.path, images, judge(retrained, images, outputs, threshold=material.threshold)), outputs
 
 
 def _facts(
     material: Material, tuning: FineTuning, unread: Sequence[Skipped], of_groups: Sequence[str]
 ) -> dict[str, Any]:
-    """What a `Retraining` says of the training."""
+    """The fields of a `Retraining` that describe the training."""
     data, settings = material.data, material.settings
     unreadable = skipped_of(data.pixels, list(map(os.fspath, data.pixels.files)))
     groups = np.delete(data.groups, list(data.pixels.unreadable))

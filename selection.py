@@ -184,8 +184,8 @@ def select_unsafe_set(
     ------
     SAFEError
         A number is out of range, there are no RCCs or no images, all images were learned, all RCCs are left out, or the
-        network of the clustering is not available. Something was set aside, and the table of improvement parameters
-        cannot be read.
+        network of the clustering is not available. A nuisance variable was subtracted, and the table of improvement
+        parameters cannot be read.
     """
     excluded = _excluded(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
@@ -240,8 +240,8 @@ def _not_learned(listing: ImageListing, learned: Collection[Path]) -> tuple[Imag
             f"Expected images that the network has not learned yet. The network learned all "
             f"{count(len(listing.paths), 'image')} in {listing.root} in earlier rounds. Add a folder with other images."
         )
-    told = f"without {count(len(listing.paths) - len(new), 'image')} that earlier rounds have taught it"
-    return listing._replace(paths=new), (told,) if len(new) < len(listing.paths) else ()
+    note = f"without {count(len(listing.paths) - len(new), 'image')} that earlier rounds have taught it"
+    return listing._replace(paths=new), (note,) if len(new) < len(listing.paths) else ()
 
 
 def _points_of(
@@ -258,7 +258,7 @@ def _points_of(
 
 
 def wanted_images(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:
-    """The size of the set, and in words where it is from; a SAFEError as of `unsafe_set_size`."""
+    """The size of the set, and how it was computed, in words; errors are those of `unsafe_set_size`."""
     if settings.size is not None:
         return _images("The number of images", settings.size), f"N = {settings.size}, as requested"
     if settings.test_accuracy is None:
@@ -364,7 +364,7 @@ class _Nearest:
 def _lacking(
     clusters: RootCauseClusters, best: Sequence[Sequence[UnsafeImage]], excluded: Collection[int]
 ) -> Iterator[str]:
-    """A sentence on RCCs of which there are no improvement images: nothing can be selected that repairs them."""
+    """A sentence on RCCs without similar improvement images: no image that would repair them can be selected."""
     wanted = [rcc for rcc in clusters.groups if rcc != NOISE and rcc not in excluded]
     lacking = [rcc for rcc in wanted if not any(image.within_eps for image in best[rcc])]
     if lacking:

@@ -30,7 +30,7 @@ from typing import Any, NamedTuple
 
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.options import names_of, settings_of
-from safe_dnn.support.text import count, some
+from safe_dnn.support.text import some
 
 __all__ = ("check", "cluster", "failures", "report", "retrain", "select")
 MOST_ROWS = 20  # of a table that a notebook shows
@@ -249,7 +249,7 @@ def cluster(
 
 
 def listed_reasons(folder: Path) -> list[Any]:
-    """All reasons of the analysis in a folder, with what is said of them (see `reasons.listed`); none without RCCs."""
+    """All reasons of the analysis in a folder, with their notes (see `reasons.listed`); none without RCCs."""
     from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.review.review import load_review
     from safe_dnn.reasons.register import register_of
@@ -380,8 +380,8 @@ def check(
         (case.name, verdict, one.tested, one.wrong, one.rate, *more)
         for case, (verdict, one, *more) in zip(checked.cases, figures, strict=True)
     )
-    n_shown = sum(one.verdict == HOLDS for one in required)
-    headline = f"{n_shown} of {count(len(required), 'requirement')} shown to hold"
+    n_held = sum(one.verdict == HOLDS for one in required)
+    headline = f"Requirements that hold: {n_held} of {len(required):,}"
     columns = ("requirement", "verdict", "tested", "wrong", "rate", "low", "high", "limit")
     return StepResult(checked, headline, columns, rows)
 

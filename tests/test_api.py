@@ -69,7 +69,7 @@ def test_functions_do_what_the_commands_do(case):
     requirements.write_text("all images: at most 60 % wrong\nlight < 0.5: at most 5 % wrong\n")
     checked = safe.check(requirements, case.out, no_worse=case.table)
     assert not checked.value.holds
-    assert checked.headline == "1 of 2 requirements shown to hold"
+    assert checked.headline == "Requirements that hold: 1 of 2"
     frame = checked.to_frame().set_index("requirement")
     assert frame.loc["light < 0.5: at most 5 % wrong at 95 %", ["verdict", "rate", "limit"]].tolist() == [
         "broken", 1, 0.05,

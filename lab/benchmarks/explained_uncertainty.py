@@ -90,7 +90,7 @@ def rows_of(compared: Compared) -> list[list[str]]:
     for way, reducer in WAYS.items():
         clusters = find_root_cause_clusters(compared.images, right=compared.right, reducer=reducer)
         explained = clusters.beyond_class
-        way += " (looks)" if reducer == "auto" and not (explained and explained.is_apart) else ""
+        way += " (looks)" if reducer == "auto" and not (explained and explained.is_contrast) else ""
         points = _points(compared, clusters)
         placed = _near(clusters.labels, *points)
         rows.append(_row(compared, way, clusters.labels, *placed, _steady(compared, reducer)))

@@ -27,7 +27,7 @@ class Command(argparse.ArgumentParser):
         self.text(flag, value, what, type=TypedPath, **more)
 
     def choice(self, flag: str, choices: tuple[str, ...], what: str) -> None:
-        """One of several values, of which the first is the default."""
+        """One of several values; the first is the default."""
         self.add_argument(flag, choices=choices, default=choices[0], help=what)
 
     def names(self, flag: str, what: str) -> None:
@@ -173,7 +173,7 @@ def _reasons(reasons: Command) -> None:
 def _confirm(confirm: Command) -> None:
     confirm.path("--predictions", "CSV", "the network's answers to the fresh images, as for cluster", required=True)
     confirm.path("--tested", "DIR", "the fresh images", required=True)
-    confirm.path("--after", "CSV", "a later model's answers to the same images, which tell what reasons it has closed")
+    confirm.path("--after", "CSV", "a later model's answers to the same images, to see which reasons it has closed")
     confirm.names("--group", "groups of fresh images, as for cluster (default: as the RCCs were found)")
 
 
@@ -186,25 +186,22 @@ def _asking(command: Command) -> None:
 
 
 def _word(word: Command) -> None:
-    word.text(
-        "word", "NAME", "what one sees, such as baby; --next and --tags begin a new one (default: all words)", nargs="?"
-    )
-    word.text("--next", "N", "print a table of so many images to answer", type=int)
-    word.path(
-        "--tags", "CSV", "take answers: columns image, in the test folder, and answer, which is yes, no or unsure"
-    )
-    more = "print the images of this folder or .txt list, sorted by predicted probability"
-    word.path("--likely", "IMAGES", more)
+    name = "a word for what you see, such as baby; --next and --tags create it (default: print the rates of all words)"
+    word.text("word", "NAME", name, nargs="?")
+    word.text("--next", "N", "print a table of N images, to fill in its column answer: yes, no or unsure", type=int)
+    word.path("--tags", "CSV", "read the answers from such a table")
+    likely = "print the images of this folder or .txt list, sorted by predicted probability"
+    word.path("--likely", "IMAGES", likely)
 
 
 def _check(check: Command) -> None:
     check.path("requirements", "YAML", "a file of lines such as “light < 0.4: at most 5 %% wrong at 95 %%”")
     check.path("--predictions", "CSV", "the network's answers, as for cluster (default: those of the analysis)")
     check.path("--tested", "DIR", "the folder of test images that --predictions is about")
-    learned = "training images: none of the test images may be among them; those that were saved again are named"
+    learned = "training images: SAFE refuses test images that are among them, and names near-duplicates"
     check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
-    before = "an earlier model's answers to the same images: the network must not be worse for a reason, beyond chance"
+    before = "an earlier model's answers to the same images; it must not be significantly better for a reason or class"
     check.path("--no-worse", "CSV", before)
     check.path("--junit", "FILE", "write the results as JUnit XML, which CI servers show")
 

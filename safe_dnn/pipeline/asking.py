@@ -1,10 +1,10 @@
-"""An analysis whose DNN is asked again: what would change its answers, and where it looks, for each of its reasons.
+"""Further runs of the DNN of an analysis: for each reason, what would change its answers, and where it looks.
 
-How reasons are probed is in `reasons/probes.py`. For a heatmap, parts of an image are covered, one after the other,
-with its mean colour, in failing images and in right ones of the same classes. A part speaks for the true class if the
-log odds of that class fall without it; of a regression, minus the squared error stands for the log odds. The predicted
-class would say what speaks for another answer in each image; what speaks for the true one can be compared between
-images that are right and images that fail.
+`reasons/probes.py` says how reasons are probed. For a heatmap, parts of an image are covered, one after the other,
+with its mean colour, in failing images and in right ones of the same classes. A part is evidence for the true class
+if the log odds of that class fall without it; for a regression, minus the squared error replaces the log odds. Evidence
+for the predicted class is about another answer in each image; evidence for the true one can be compared between right
+and failing images.
 
 Source: Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014.
 docs/decisions/055-heatmaps.md has figures.
@@ -56,7 +56,7 @@ MOST = 10  # failing images of a reason, and as many right ones of their classes
 COVERED = 8  # parts of each side
 LEAST = 1e-37  # a probability is taken to be larger by this
 SIDE = 240  # pixels of the longer side of a part of the picture
-FOR, AGAINST = (0, 114, 255), (255, 110, 0)  # told apart by everybody, and from grey
+FOR, AGAINST = (0, 114, 255), (255, 110, 0)  # everybody can distinguish them, and both from grey
 MOST_COLOUR = 0.8  # of a pixel, so that what is below it stays in sight
 
 
@@ -158,7 +158,7 @@ def asking(
     Raises
     ------
     SAFEError
-        There is no such reason, the model is not at hand or has other outputs, or its answers are not known.
+        There is no such reason, the model is missing or has other outputs, or its answers are unknown.
     """
     review = load_review(out)
     root = review.clusters.image_root
@@ -220,7 +220,7 @@ def probe_reasons(
         reasons = [reason for reason in query.reasons if names or reason.fails_more]
         probes = [one for reason in reasons for one in _probes_of(query, reason, of)]
         runs, kept = present_runs(out), list[Probe]()
-        with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
+        with contextlib.suppress(SAFEError):  # damaged, which is reported where it is shown
             kept = [one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}]
         files = {PROBES_FILE: probes_text([*kept, *probes])}
         add_run(out, PROBES, files, clusters=runs[CLUSTERS].itself, instead_of=runs.get(PROBES))
@@ -383,7 +383,7 @@ def _write_heatmaps(out: Path, heatmaps: Mapping[str, Heatmap]) -> None:
 
 
 def keep_heatmap(folder: Path, clusters: str, heatmap: Heatmap) -> None:
-    """Keep it, in place of an earlier one of the reason; `clusters` as of `rccs.clusters.run_of`."""
+    """Save it, in place of an earlier one of the reason; `clusters` as in `rccs.clusters.run_of`."""
     files = {HEATMAP_FILE: functools.partial(heatmap.picture.save, format="PNG")}
     before = _last(folder, clusters).get(heatmap.facts["subject"])
     add_run(folder, HEATMAP, files, clusters=clusters, facts=heatmap.facts, instead_of=before)

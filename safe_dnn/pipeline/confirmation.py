@@ -1,11 +1,11 @@
-"""After step 2, without searching again: what was found is asked of a fresh test set, and requirements are checked.
+"""After step 2, without searching again: reasons are confirmed on a fresh test set, and requirements are checked.
 
-So that what decides about a model, such as CI, can ask as well; also whether a new model is worse than the one before
-for a reason or a class. For that, in: the answers of both models to the same images; out: for each requirement's
-images, each class and all images that no requirement is about, McNemar's test of the difference, of groups where images
+A CI server can use this to decide about a model, also whether a new model is worse than the earlier one for a reason or
+a class. For that, in: the answers of both models to the same images; out: for each requirement's
+images, each class and all images that no requirement is about, McNemar's test of the difference, by groups where images
 are not independent, corrected for their number (see `training/certainty.py`), and the same for the reasons of the
-analysis by themselves. A difference within this noise is none. Images that were tested before and have no answer now do
-not pass.
+analysis by themselves. A difference within this noise does not count. Images that were tested before and have no answer
+now do not pass.
 
 Two kinds of reasons would call a model worse that is as good as the one before, and are left out: those of failures
 that are the new model's, since they were chosen where it fails and not where the other one does, and conditions on the
@@ -166,18 +166,19 @@ def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str
 
 
 CHOSEN_BY = (
-    "These images also chose the RCCs and any weak spots: a requirement that was written after them is shown by other "
-    "images alone."
+    "SAFE found the RCCs and weak spots in these images. If a requirement was written afterwards, only other images "
+    "can show that it holds."
 )
 
 
 NOT_GROUPED = (
-    "While groups are suspected, nothing is shown to hold: name them or, if there are none, name image as the group."
+    "While groups are suspected, no requirement holds: name the groups or, if images are independent, name image as "
+    "the group."
 )
 
 
 class Case(NamedTuple):
-    """A requirement or a reason, and what a test set says of it.
+    """A requirement or a reason, and its result on a test set.
 
     Attributes
     ----------
@@ -195,7 +196,7 @@ class Case(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What a test set says of requirements.
+    """The results of requirements on a test set.
 
     Attributes
     ----------
@@ -205,7 +206,7 @@ class Checked(NamedTuple):
     closures : tuple of Closure
         What is different from an earlier model, if one was given.
     missing : tuple of str
-        Images that the analysis or the earlier model was tested on, and of which there is no answer.
+        Images without an answer that the analysis or the earlier model was tested on.
     """
 
     findings: tuple[Finding, ...]
@@ -215,7 +216,7 @@ class Checked(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether all requirements are shown to hold, no image is missing, and the network is worse for no reason."""
+        """Whether all requirements hold, no image is missing, and the network is worse for no reason."""
         return not any(case.failure for case in self.cases)
 
     @property
@@ -257,7 +258,7 @@ def check_requirements(
         A file cannot be read, there are no answers, or failures were collected from others since, a requirement is
         about what is not known of the images, or tested images are learned ones.
     """
-    required = read_requirements(requirements)  # what is wrong with them is said before the images are read
+    required = read_requirements(requirements)  # errors in them come before the images are read
     clusters = load_clusters(out) if CLUSTERS in present_runs(out) else None
     own = run_record.specified_answers(tables)
     answered = own or run_record.newest_answers(out, clusters)
@@ -303,7 +304,7 @@ def check_requirements(
 def _finding_by_word(
     required: Requirement, out: Path, answered: AnsweredImages, known: Known, words: Mapping[str, Word]
 ) -> Finding:
-    """What answers about a word say of a requirement; SAFEError as of `tagging.finding_by_word`."""
+    """The result of a requirement, by answers about a word; errors are those of `tagging.finding_by_word`."""
     ours = [one for one in required.conditions if one.column in words]
     if len(ours) > 1:
         raise SAFEError(f"Expected one word at most in a requirement. Received: {required.text}")

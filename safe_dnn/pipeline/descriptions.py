@@ -79,9 +79,10 @@ def known_parameters(out: Path, clusters: RootCauseClusters) -> Mapping[str, np.
 
 
 def refresh_rccs(out: Path) -> RootCauseClusters:
-    """Write what shows the present RCCs: GIFs, `labels.txt`, profiles, failure rates; to be called after an edit.
+    """Write the files that show the present RCCs: GIFs, `labels.txt`, profiles, error rates; to be called after an
+    edit.
 
-    GIFs come last: one that is outdated tells `mend` that the others may be.
+    GIFs come last: by an outdated one, `mend` knows that the others may be outdated.
     """
     with showing(out):
         with writing(out):
@@ -156,7 +157,7 @@ def mend(out: Path) -> bool:
 
 
 def _review_in(out: Path) -> Review | None:
-    """None if there are no clusters, or damaged ones, which is told where they are read."""
+    """None if there are no clusters, or damaged ones, which is reported where they are read."""
     try:
         return load_review(out)
     except SAFEError:
@@ -201,7 +202,7 @@ def _reasons(out: Path, review: Review) -> Reasons:
     try:
         return load_reasons(out, review.original).on(review.clusters)
     except SAFEError:
-        return Reasons()  # damaged, which is told where they are read
+        return Reasons()  # damaged, which is reported where they are read
 
 
 def _unsafe_files(out: Path) -> tuple[dict[str, Writer], list[str]]:
@@ -209,6 +210,6 @@ def _unsafe_files(out: Path) -> tuple[dict[str, Writer], list[str]]:
     files: dict[str, Writer] = {**texts_of(run, *(name for name in SHOWN_FILES if name != UNSAFE_SET_FILE))}
     edited = is_edited(out, UNSAFE_SET_FILE)
     if run and not edited:
-        with contextlib.suppress(SAFEError):  # damaged, which is told where it is read
+        with contextlib.suppress(SAFEError):  # damaged, which is reported where it is read
             files[UNSAFE_SET_FILE] = unsafe_table(load_unsafe_set(out))
     return files, [name for name in SHOWN_FILES if not (edited and name == UNSAFE_SET_FILE)]

@@ -55,7 +55,7 @@ HOLDS_FILE = "holds.npz"  # of a run: for which tested images each weak spot hol
 
 
 def explain_failures(out: Path, *, weights: StrPath | None = None) -> bool:
-    """After `generate_clusters`: failure rates of the RCCs and weak spots, in comparison with what the DNN gets right.
+    """After `generate_clusters`: error rates of the RCCs and weak spots, in comparison with what the DNN gets right.
 
     Weak spots come first, since they are found in seconds; the features of the images that are right take longer.
 
@@ -127,7 +127,7 @@ class Conditions(NamedTuple):
 
 
 class FailureReasons(NamedTuple):
-    """Why a network fails on its test set, as far as that can be said without grouping its failures.
+    """Why a network fails on its test set, as far as this is known without grouping its failures.
 
     Attributes
     ----------
@@ -191,7 +191,7 @@ def _found_before(out: Path, fact: str, value: str) -> FailureReasons | None:
 
 
 def _runs_with(out: Path, fact: str, value: str) -> list[Run]:
-    """The runs that keep reasons, of which a fact has this value, the newest first."""
+    """The runs with reasons in which a fact has this value, the newest first."""
     return [run for run in reversed(runs_of(out, REASONS)) if value and run.facts.get(fact) == value]
 
 
@@ -211,9 +211,9 @@ class Under(NamedTuple):
     Attributes
     ----------
     curves : tuple of Bin
-        As of `reasons.comparison.Reasons`.
+        As in `reasons.comparison.Reasons`.
     images : mapping of str to tuple of str
-        By its conditions, the tested images of which a weak spot holds.
+        By the conditions of a weak spot, the tested images for which it holds.
     """
 
     curves: tuple[Bin, ...] = ()

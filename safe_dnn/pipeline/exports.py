@@ -7,13 +7,13 @@ report.html, weak_spots.csv…  the report, the tables, GIFs and heatmaps, unles
 
 The labelled unsafe set, for training with another framework, has a folder for each class.
 
-The register is written as tables, read with what words say (see `reasons.register`).
+The register is written as tables, with the figures of words (see `reasons.register`).
 
 What the results of an analysis rest on, by SHA-256: `SHA256SUMS` is written and checked. It has a line for each result,
 each file of a run and each input (images, models, weights, tables), with paths relative to the analysis:
 `sha256sum -c SHA256SUMS`, run in that folder, checks them as well. `evidence.txt`, which it lists, has the versions
 that made the results, and says what the inputs are. The same state gives the same bytes. The database is not listed:
-its file changes when it is only read. The report and `register.csv` have what people said.
+reading it changes the file. The report and `register.csv` contain its entries.
 """
 
 import contextlib
@@ -104,7 +104,7 @@ def results_in(folder: Path) -> list[str]:
 def known_sets(folder: Path, runs: Mapping[str, Run]) -> tuple[_Sets, dict[str, Path]]:
     """The sets of images, and the models, weights and tables by what they are, as far as the analysis knows them.
 
-    Of a set of which it knows the folder, these are the images that lie there now.
+    If it knows the folder of a set, these are the images that are in it now.
     """
     sets, files = _Sets(), dict[str, Path]()
     if CLUSTERS in runs:
@@ -220,10 +220,10 @@ def _commit() -> str | None:
 
 
 def verify(folder: Path) -> list[tuple[str, str]]:
-    """All in which an analysis differs from its evidence; nothing is changed, unpickled or trusted.
+    """The differences between an analysis and its evidence; nothing is changed, unpickled or trusted.
 
-    Of each difference, its kind and the name of the file. New are results, and images and tables of the present runs,
-    that are not listed.
+    Each has a kind and the name of the file. Results, and images and tables of the present runs, that are not listed
+    are new.
 
     Raises
     ------
@@ -396,7 +396,7 @@ def write_copies(
 ) -> Export:
     """Copy images to a new folder or ZIP file, with a table of the rows and further files: all of it or nothing.
 
-    A row whose image cannot be read has no `file` in the table. SAFEError as of `export_results`.
+    A row whose image cannot be read has no `file` in the table. Errors are those of `export_results`.
     """
     target, written, missing = _check_new(to), list[Row](), list[Skipped]()
     try:
@@ -500,12 +500,12 @@ def load_register(folder: Path) -> list[Entry]:
 
 
 def write_register(folder: Path) -> list[Entry]:
-    """Write `register.csv` and `scope.csv` to the folder of an analysis; what the first one says.
+    """Write `register.csv` and `scope.csv` to the folder of an analysis; returns the entries of the first one.
 
     Raises
     ------
     SAFEError
-        There are no clusters, the folder cannot be written to, or a table there has something that is not said yet.
+        There are no clusters, the folder cannot be written to, or a table there has entries that were not read yet.
     """
     entries, scope = load_register(prepare_folder(folder)), scope_entry(folder)
     check_own(folder, REGISTER_FILE, SCOPE_FILE)

@@ -1,6 +1,6 @@
-"""Steps 1 to 4 in an output folder: from failing images to RCCs with GIFs and profiles, and what is kept of a run that
-was there before; from the improvement images to the unsafe set. Of images that were moved since, an analysis is told
-once where they lie now.
+"""Steps 1 to 4 in an output folder: from failing images to RCCs with GIFs and profiles, and from the improvement images
+to the unsafe set. Earlier runs stay, and can be restored. If image folders were moved, the analysis records once where
+they are now.
 """
 
 import contextlib
@@ -118,7 +118,7 @@ def generate_clusters(images: StrPath, out: Path, settings: ClusteringSettings =
     with working(out, "clustering"):
         check_own(out, *SHOWN)
         take_typed_labels(out)  # the table goes with the unsafe set
-        _previous(out)  # what was said and cannot be read is an error before the long work
+        _previous(out)  # entries that cannot be read are an error before the long work
         extractor, tested, groups, aside, known = _read_before(images, settings)
         features = extract_features(images, extractor)
         nuisance, right = None, None
@@ -203,8 +203,7 @@ def _previous(out: Path) -> Review | None:
 def restore_run(out: Path, number: int) -> RootCauseClusters:
     """Make earlier clusters the present ones, with all that rests on them.
 
-    What was said of the same images and conditions since, and labels that were given, count. To be followed by
-    `show_present`.
+    Later notes on the same images and conditions, and labels, stay valid. To be followed by `show_present`.
 
     Returns
     -------
@@ -448,7 +447,7 @@ def _with_accuracy(
 
 
 def _full_images(unsafe: UnsafeSet) -> dict[str, str]:
-    """The image of which each image of the set is a part, if the table of their parameters says so."""
+    """The whole image that each image of the set is a part of, if the table of their parameters has it."""
     root, table = unsafe.improvement_root, find_parameters(unsafe.improvement_root)
     texts = read_texts(table, root, unsafe.paths, re.compile(FULL_IMAGE)).get(FULL_IMAGE) if table else None
     return dict(zip(unsafe.paths, texts, strict=True)) if texts else {}

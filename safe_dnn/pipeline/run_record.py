@@ -1,7 +1,7 @@
-"""What `run.json` says of the run in an output folder; with it the DNN's answers to its test set.
+"""The record `run.json` of the run in an output folder; with it the DNN's answers to its test set.
 
-The answers are given or found, added to the clusters, and read again as they were then. `run.json` keeps where they are
-and their digest, so that nothing is compared with answers that have changed since.
+The answers are given or found, added to the clusters, and read again as they were then. `run.json` has their place and
+their digest, so that nothing is compared with answers that have changed since.
 """
 
 import dataclasses
@@ -27,7 +27,7 @@ def lost_notes(out: Path) -> str:
 
 
 def notes_of(out: Path) -> list[str]:
-    """Sentences on parameters and predictions that could not be used in the run in `out`, or not be set aside."""
+    """Sentences on parameters and predictions that could not be used in the run in `out`, or not be subtracted."""
     record = run_record(out)
     entries = ("parameters", "predictions", "set_aside")
     notes = [f"{name.replace('_', ' ')}: {note}" for name in entries for note in record.get(name, {}).get("notes", [])]
@@ -72,7 +72,7 @@ def table_of(out: Path, entry: str) -> Path | None:
     Parameters
     ----------
     entry : str
-        `parameters`, with which the run was described, or `set_aside`, by which something was set aside.
+        `parameters`, with which the run was described, or `set_aside`, that of the nuisance variables.
     """
     source = run_record(out).get(entry, {}).get("source")
     return Path(source) if source else None
@@ -152,7 +152,7 @@ def _may_open_all(tested: AnsweredImages) -> bool:
 def with_answers(
     clusters: RootCauseClusters, tested: AnsweredImages, *, specified: bool
 ) -> tuple[RootCauseClusters, dict[str, object]]:
-    """The clusters with the DNN's answers to their images, and what `run.json` says of the predictions."""
+    """The clusters with the DNN's answers to their images, and the record of the predictions in `run.json`."""
     rows = tested.rows_of(clusters.image_root, clusters.paths)
     notes = [*tested.doubts, *tested.notes, *filter(None, [tested.one_sided])]
     if (missing := int((rows < 0).sum())) and len(tested.paths):
@@ -201,7 +201,7 @@ def newest_answers(out: Path, clusters: RootCauseClusters | None) -> AnsweredIma
     Raises
     ------
     SAFEError
-        The run was found with other answers than the failures, or as of `answers_of_run`.
+        The run was found with other answers than the failures, or as in `answers_of_run`.
     """
     of_run = answers_of_run(out, clusters) if clusters else None
     place = find_predictions(out / FAILURES)

@@ -81,10 +81,10 @@ class RootCauseClusters:
     attributes : ndarray of shape (n_images, n_attributes), float32, or None
         What the images show, measured (see `features.attributes`).
     set_aside : SetAside or None
-        What was set aside from the features, before the projection.
+        The effect of nuisance variables that was subtracted from the features, before the projection.
     steadiness : Steadiness or None
-        How often the images of each RCC are together again; None if there are too few images to tell, or if they are
-        one group. It is about the RCCs as they were found: merging and moving do not change it.
+        How often the images of each RCC are together again; None if there are too few images to measure it, or if
+        they are one group. It is about the RCCs as they were found: merging and moving do not change it.
     beyond_class : ExplainedUncertainty or None
         None if these images were not compared with right ones before they were grouped.
     parts : ndarray of shape (n_rccs,), int
@@ -154,7 +154,7 @@ class RootCauseClusters:
 
     @property
     def without(self) -> tuple[str, ...]:
-        """The names of what was set aside."""
+        """The names of the nuisance variables that were subtracted."""
         return self.set_aside.names if self.set_aside else ()
 
     @property
@@ -308,7 +308,7 @@ def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
     Raises
     ------
     SAFEError
-        There are none, or the file is damaged.
+        There are no clusters, or the file is damaged.
     """
     run = run or present_runs(folder).get(CLUSTERS)
     if run is None or not (run.folder / CLUSTERS_FILE).exists():
@@ -328,7 +328,7 @@ def place_of(home: Path, tested: Mapping[str, Any]) -> Path:
     home : Path
         The folder.
     tested : mapping
-        What `run.json` says of the predictions.
+        The record of the predictions in `run.json`.
 
     Returns
     -------
@@ -361,11 +361,11 @@ def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
 
 def versions() -> dict[str, str | None]:
     """The versions of SAFE, Python and the packages that compute; None of one that is not installed."""
-    found = {"safe": VERSION, "python": platform.python_version(), **dict.fromkeys(_RECORDED_PACKAGES)}
+    releases = {"safe": VERSION, "python": platform.python_version(), **dict.fromkeys(_RECORDED_PACKAGES)}
     for name in _RECORDED_PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            releases[name] = metadata.version(name)
+    return releases
 
 
 def sample(clusters: RootCauseClusters, rcc: int) -> list[str]:
@@ -399,9 +399,9 @@ def run_of(clusters: RootCauseClusters, folder: Path) -> str:
 
 def find_clusters(folder: Path, clusters: str) -> Run | None:
     """The run of an analysis with a fingerprint: the present one or, of others, the latest; None if there is none."""
-    found = [run for run in runs_of(folder, CLUSTERS) if run.clusters.startswith(f"{clusters} ")]
+    matching = [run for run in runs_of(folder, CLUSTERS) if run.clusters.startswith(f"{clusters} ")]
     present = present_runs(folder).get(CLUSTERS)
-    return present if present in found else next(reversed(found), None)
+    return present if present in matching else next(reversed(matching), None)
 
 
 def headline(clusters: RootCauseClusters) -> str:
@@ -420,7 +420,7 @@ def rccs_of(clusters: RootCauseClusters) -> list[int]:
 
 
 def subjects_of(clusters: RootCauseClusters, run: str) -> dict[int, str]:
-    """What identifies each RCC, and `NOISE`, in what is said of it: its images, and where they are from (see `run_of`).
+    """The subject of entries about each RCC, and `NOISE`: its images, and where they are from (see `run_of`).
 
     Thus a statement holds wherever the same images form an RCC again: after another run with other settings, after a
     merge that is undone, when an earlier run is opened again, and when the analysis is moved with its images.

@@ -102,10 +102,10 @@ def _draw(out: Path, root: Path, drawings: Mapping[Path, Sequence[tuple[str, str
                     "away, or use another output folder."
                 ).about("out")
             if _stamp_of(path) != stamp:
-                first, *others = pool.map(partial(_frame, root, captions), _drawn(captions))
+                first, *further = pool.map(partial(_frame, root, captions), _drawn(captions))
                 with replacing(path) as temporary:
                     first.save(
-                        temporary, save_all=True, append_images=others, loop=0, duration=FRAME_MILLISECONDS,
+                        temporary, save_all=True, append_images=further, loop=0, duration=FRAME_MILLISECONDS,
                         comment=stamp,
                     )  # fmt: skip
             done += len(_drawn(captions))
@@ -136,7 +136,7 @@ def _stamp(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
 
 def _stamp_of_images(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
     """The first part of the stamp: the names of the images, their captions, and the version of the drawing."""
-    lines = [path if not told else f"{path}\t{told}" for path, told in captions]
+    lines = [path if not caption else f"{path}\t{caption}" for path, caption in captions]
     text = "\n".join([f"{DRAWING_VERSION} {os.fspath(root)}", *lines])
     return f"SAFE {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()} ".encode()
 
@@ -186,7 +186,7 @@ def _frame(root: Path, captions: Sequence[tuple[str, str]], row: int) -> Image.I
 def _palette(picture: Image.Image) -> Image.Image:
     """240 colours of the image and 16 of the caption.
 
-    Those of a small copy, along the Morton curve through them, of which every so-manieth is taken: a tenth of the time
+    Those of a small copy, along the Morton curve through them, taken at equal distances: a tenth of the time
     of median cut, and closer to the image (docs/decisions/022-size-of-gifs.md).
     """
     small = np.asarray(picture.resize((40, 40), Image.Resampling.NEAREST)).reshape(-1, 3)

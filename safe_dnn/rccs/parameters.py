@@ -66,9 +66,9 @@ def find_parameters(image_root: Path) -> Path | None:
     """
     tested = source_folder_of(image_root)
     for folder in (image_root, image_root.parent, *((tested, tested.parent) if tested else ())):
-        found = folder / PARAMETERS_FILE
-        if found.is_file():
-            return found if may_open(found) else None
+        table = folder / PARAMETERS_FILE
+        if table.is_file():
+            return table if may_open(table) else None
     return None
 
 
@@ -95,11 +95,11 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
     SAFEError
         The file cannot be read or is not a table, or rows are missing.
     """
-    found, notes = _texts(path, image_root, images, partial)
+    known, notes = _texts(path, image_root, images, partial)
     columns = {}
-    for name, texts in found.items():
-        column, more = typed_column(name, texts)
-        notes += more
+    for name, texts in known.items():
+        column, column_notes = typed_column(name, texts)
+        notes += column_notes
         if column is not None:
             columns[name] = column
     if not columns:
@@ -126,7 +126,7 @@ def _texts(
 ) -> tuple[dict[str, list[str]], list[str]]:
     """The value of each image in each column, empty if unknown, and notes on what could not be used.
 
-    Errors are as of `read_parameters`.
+    Errors are those of `read_parameters`.
     """
     table = read_table(path_of(path, "parameters as a CSV file"), "parameters")
     header, notes = table.header, list[str]()
@@ -217,32 +217,33 @@ def _collisions(name: str, texts: Sequence[str], column: np.ndarray) -> Iterator
         exact = {Decimal(text): value for text, value in zip(texts, column.tolist(), strict=True) if abs(value) > 0}
         times = Counter(exact.values())
         if same := [str(number) for number, value in exact.items() if times[value] > 1]:
-            yield f"Numbers in the column {name} that are too alike to be told apart: {some(same, limit=3)}."
+            yield f"Numbers in the column {name} that are too alike to be distinguished: {some(same, limit=3)}."
 
 
 def _placeholders(name: str, column: np.ndarray) -> Iterator[str]:
     """Sentences on numbers that may mean that a value is unknown: the same in several images, far from all others."""
     values, counts = np.unique(column[np.isfinite(column)], return_counts=True)
-    for value, n, others in ((values[0], counts[0], values[1:]), (values[-1], counts[-1], values[:-1])):
-        far = len(others) > 1 and (np.abs(others - value).min() > np.ptp(others) or value < 0 <= others[0])
+    for value, n, rest in ((values[0], counts[0], values[1:]), (values[-1], counts[-1], values[:-1])):
+        far = len(rest) > 1 and (np.abs(rest - value).min() > np.ptp(rest) or value < 0 <= rest[0])
         if far and n > 1 and PLACEHOLDERS.fullmatch(f"{value:.0f}"):
             yield f"{name} is {value:g} in {count(int(n), 'image')}, far from all others; leave empty what is unknown."
 
 
 def numbers_of(texts: Sequence[str]) -> np.ndarray:
-    """Texts as numbers; NaN where a text is none."""
+    """Texts as numbers; NaN for a text that is no number."""
     known = {text: number_in(text) for text in set(texts)}
     numbers = np.array([known[text] for text in texts], np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 class Aside:
-    """What was set aside from the failing images, to be set aside from others as far as it is recorded of them.
+    """The nuisance variables that were subtracted from the failing images, for other images as far as they are
+    recorded.
 
     Parameters
     ----------
     listing : ImageListing
-        All of the others: how names in the table are matched depends on which images there are.
+        All of these images: how names in the table are matched depends on which images there are.
     parameters : path, optional
         The table of their recorded parameters.
 
@@ -265,7 +266,7 @@ class Aside:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence if it is not known of some of the images so far."""
+        """A sentence if it is unknown for some of the images so far."""
         name = printable(" and ".join(self._aside.names))
         which = f"{count(self._unknown, 'image')}, because it is unknown for {'it' if self._unknown == 1 else 'them'}"
         return (f"{name} was not subtracted for {which}",) if self._unknown else ()

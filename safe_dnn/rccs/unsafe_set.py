@@ -108,7 +108,7 @@ class UnsafeSet:
     labels : str
         A sentence on the labels of the previous set; empty if there were none.
     notes : tuple of str
-        What could not be set aside in improvement images, as it was in the failing ones.
+        Sentences on improvement images from which a nuisance variable was not subtracted.
     listed : bool
         Whether the improvement images were those of a list; its folder may hold others.
     extractor : Extractor or None
@@ -211,7 +211,7 @@ def full_images_text(selected: Sequence[UnsafeImage], sources: Mapping[str, str]
     selected : sequence of UnsafeImage
         The parts, in the order of selection.
     sources : mapping of str to str
-        The image that each is a part of; one of which this is unknown is its own.
+        The image that each is a part of; itself if this is unknown.
     """
     parts: dict[str, list[UnsafeImage]] = {}
     for part in selected:

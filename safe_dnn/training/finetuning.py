@@ -225,11 +225,11 @@ def fine_tune(
         return Epoch(epoch, loss, on_validation.accuracy, share, round(time.monotonic() - began, 2))
 
     history = [check(0, math.nan, started)]
-    best, kept, stopped = 0, model.get_weights(), ""
+    best, weights, stopped = 0, model.get_weights(), ""
     key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
     if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):
         history = [Epoch(*row) for row in saved.history]  # type: ignore[arg-type]
-        best, kept, rng.bit_generator.state = saved.best, saved.best_weights, saved.rng
+        best, weights, rng.bit_generator.state = saved.best, saved.best_weights, saved.rng
         started -= sum(epoch.seconds for epoch in history[1:])
     watch.on_epoch(tuple(history), (settings.epochs,))
     for epoch in range(len(history), settings.epochs + 1):
@@ -242,13 +242,13 @@ def fine_tune(
             break
         history.append(check(epoch, loss, began))
         if is_better(history[-1], history[best], history[0]):
-            best, kept = epoch, model.get_weights()
+            best, weights = epoch, model.get_weights()
         if checkpoint:
-            state = Checkpoint(history, best, rng.bit_generator.state, state_of(model), kept)
+            state = Checkpoint(history, best, rng.bit_generator.state, state_of(model), weights)
             with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
                 save_checkpoint(checkpoint, key, state)
         watch.on_epoch(tuple(history), (settings.epochs,))
-    model.set_weights(kept)
+    model.set_weights(weights)
     return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started)
 
 
@@ -297,7 +297,7 @@ def soft_targets(
     For cross-entropy and for squared errors, training on (label + keep · output) / (1 + keep), weighted by 1 + keep, is
     equivalent to adding `keep` times the distance to the original model's outputs to the loss. It preserves correct
     predictions (knowledge distillation; Yan et al., "Positive-congruent training", CVPR 2021).
-    docs/decisions/042-keeping-what-was-right.md has figures.
+    docs/decisions/044-fine-tuning.md has figures.
 
     Parameters
     ----------

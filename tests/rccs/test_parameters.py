@@ -61,7 +61,9 @@ def test_missing_repeated_and_unknown_images_are_told_and_the_rest_is_used(write
 def test_numbers_that_float64_cannot_tell_apart_are_told(write, values, alike):
     rows = "".join(f"{image},{value}\n" for image, value in zip(IMAGES, values, strict=True))
     notes = [one for one in read_parameters(*write("image,serial\n" + rows), IMAGES).notes if "alike" in one]
-    assert notes == ([f"Numbers in the column serial that are too alike to be told apart: {alike}."] if alike else [])
+    assert notes == (
+        [f"Numbers in the column serial that are too alike to be distinguished: {alike}."] if alike else []
+    )
 
 
 def test_text_among_numbers_is_told_and_unknown(write):

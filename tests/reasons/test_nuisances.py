@@ -155,12 +155,12 @@ def test_failing_images_are_grouped_by_what_sets_them_apart_from_right_ones_unle
         assert len({person_of(path) for path in clusters.members(rcc)}) == 1
     assert clusters.beyond_class is None
     clusters = generate_clusters(stained.failing, stained.out, SETTINGS)
-    assert clusters.beyond_class.is_apart
-    assert clusters.beyond_class.apart > clusters.beyond_class.looks + 0.1
+    assert clusters.beyond_class.is_contrast
+    assert clusters.beyond_class.contrast > clusters.beyond_class.appearance + 0.1
     assert purity(clusters, reason_of) > 0.95
     assert purity(clusters, person_of) < 0.5
-    assert "what sets failing images apart, then neighbour averaging" in algorithm_summary(clusters)
-    assert run_record(stained.out)["beyond_class"]["apart"] == clusters.beyond_class.apart
+    assert "contrast with correct images, then neighbour averaging" in algorithm_summary(clusters)
+    assert run_record(stained.out)["beyond_class"]["contrast"] == clusters.beyond_class.contrast
     again = load_clusters(stained.out)
     assert again.beyond_class == clusters.beyond_class
     assert again.parts.tolist() == clusters.parts.tolist()

@@ -1,9 +1,9 @@
 """A detector's files as a test set of images: crops, a table of answers and one of parameters.
 
 Ground truth, results and images in; the folder `objects/` out. It has a crop of every object and of every false
-detection, in folders by class, with `predictions.csv`, as of a classifier, and `parameters.csv`, what is known of each.
-A crop has some context, and is an image to every later step: it is clustered, shown and compared as the images of a
-classifier are.
+detection, in folders by class, with `predictions.csv`, as for a classifier, and `parameters.csv`, with what is known
+about each. A crop has some context, and is an image to every later step: it is clustered, shown and compared as the
+images of a classifier are.
 
 Likewise the detections in improvement images are cut out, to select from. What is missed has no crop, but is often seen
 with a low score, so that lower scores count here than for failures.
@@ -43,7 +43,7 @@ PARAMETERS = ("object_px", "object_aspect", "truncated", "in_crowd", "near_by", 
 """The columns of `parameters.csv` that are about boxes; the last two are empty for what is right."""
 IMAGES = "the folder of the images that the ground truth names"
 SEEN = "seen"
-OF_TRUTH = ("near_by", "in_crowd", "type", "confused_with")  # parameters that only the ground truth tells
+OF_TRUTH = ("near_by", "in_crowd", "type", "confused_with")  # parameters that only the ground truth gives
 
 
 class Crop(NamedTuple):
@@ -87,11 +87,11 @@ class Crop(NamedTuple):
 
 
 def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
-    """What is to be cut out for each case.
+    """The crop to cut out for each case.
 
-    The label is the class of the object or, where there is none, that of the detection. What was predicted is the class
-    of the detection that has found the object, or is on it and of another class; it is missed if no box is enough on
-    it. Any other detection is a false one.
+    The label is the class of the object or, without an object, that of the detection. The prediction is the class of
+    the detection that has found the object, or that overlaps it but has another class; the object is missed if no box
+    overlaps it enough. Any other detection is a false one.
     """
     stems = [_stem(name) for name in test.images]
     folders = _class_folders(test.classes)
@@ -346,7 +346,7 @@ def cut_detections(
     Parameters
     ----------
     info : path
-        A JSON file with the lists `images` and `categories`, as of COCO's ground truth; its annotations are not read.
+        A JSON file with the lists `images` and `categories`, as in COCO's ground truth; its annotations are not read.
     results, score
         As for `dnn.detection.files.read_coco`.
     images : path

@@ -355,7 +355,7 @@ class ClustersTab:
 
 
 def _of_rates(what: str, done: int, total: int) -> tuple[str, int, int]:
-    return f"The RCCs are there. For their failure rates: {what}", done, total
+    return f"The RCCs are there. For their error rates: {what}", done, total
 
 
 def _curve(results: AnalysisState, rank: int) -> gr.HTML:

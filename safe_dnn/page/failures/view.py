@@ -212,7 +212,7 @@ def most_confused(answered: AnsweredImages) -> str:
 
 
 def _rates(answered: AnsweredImages, known: KnownGroups | None) -> Markup:
-    """A table of all classes: the failure rate as a bar with its interval and the rate of all images, and in words."""
+    """A table of all classes: the error rate as a bar with its interval and the rate of all images, and in words."""
     answers = answered.answers
     groups = known.groups if known and known.named else None
     rates = class_rates(answers.label, answers.predicted, groups)

@@ -49,7 +49,7 @@ function typeIn(field, text) {
   setTimeout(() => box.dispatchEvent(new Event("blur")), 50);  // some fields are read when they are left
 }
 
-// A failure rate with its interval, and a line at the rate beside which it stands; without one if that is null.
+// A error rate with its interval, and a line at the rate beside which it stands; without one if that is null.
 function rateBar({ rate, low, high }, other) {
   const at = (share) => `${(100 * share).toFixed(1)}%`, part = (what, style) => made("i", { className: `safe-rate-${what}`, style });
   return made("span", { className: "safe-rate-bar", ariaHidden: "true" },  // the words beside it say it

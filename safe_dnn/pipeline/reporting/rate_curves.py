@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
+from safe_dnn.dnn.tested import LABEL
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Literal, spans
@@ -34,10 +35,10 @@ STEPS = 4  # between the numbers at an axis, about
 
 
 def curves_of(reasons: Reasons, spots: Sequence[WeakSpot], *, width: int = 320) -> dict[str, Markup]:
-    """The curve of what each weak spot is about, by column: its first recorded number or category, or else measured.
+    """The curve of what each weak spot is about, by column: its first recorded number or category, measured, or class.
 
-    Of its other numbers those have one as well whose limit lies where no image is. Empty if none is known, as of
-    classes alone. Several weak spots about the same column have one curve, with the ranges of all.
+    Of its other numbers those have one as well whose limit lies where no image is. Empty if none is known, as of many
+    classes. Several weak spots about the same column have one curve, with the ranges of all.
 
     Parameters
     ----------
@@ -55,7 +56,8 @@ def curves_of(reasons: Reasons, spots: Sequence[WeakSpot], *, width: int = 320) 
         literals[literal.column].append(literal)
     columns: dict[str, None] = {}
     for spot in spots:
-        own = sorted((one.column for one in spot.literals if one.column in bins), key=ATTRIBUTES.__contains__)
+        own = [one.column for one in spot.literals if one.column in bins]
+        own.sort(key=lambda column: (column == LABEL, column in ATTRIBUTES))
         uncertain = [column for column in own if _undetermined(bins[column], literals[column])]
         columns |= dict.fromkeys([*own[:1], *uncertain])
     return {column: curve_svg(bins[column], literals[column], reasons.base, width=width) for column in columns}
@@ -97,7 +99,7 @@ class _Line(NamedTuple):
 
     @property
     def reliable(self) -> list[Bin]:
-        """The bins of which enough images were tested."""
+        """The bins with enough tested images."""
         return [each for each in self.bins if each.tested >= LEAST_TESTED]
 
     @property
@@ -177,7 +179,7 @@ def gaps_of(bins: Sequence[Bin]) -> list[tuple[float, float]]:
 
 def _undetermined(bins: Sequence[Bin], literals: Sequence[Literal]) -> list[tuple[float, float]]:
     """The gaps in which a limit of these conditions lies: any other limit there separates the images as well."""
-    if not (gaps := gaps_of([each for each in bins if not each.of_class])):  # as of every category
+    if not (gaps := gaps_of([each for each in bins if not each.of_class])):  # such as those of a category
         return []
     ends = {end for low, high in _ranges(literals) for end in (low, high) if math.isfinite(end)}
     return [(low, high) for low, high in gaps if any(low < end <= high for end in ends)]

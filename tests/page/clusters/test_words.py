@@ -73,7 +73,7 @@ def test_a_hundred_answers_at_the_keyboard_are_kept_in_order_also_over_a_reload_
         seconds = give(page, 20)
         more = page.get_by_role("button", name="20 more")
         expect(more).to_be_focused()
-        expect(page.locator(".safe-word-rate")).to_contain_text("no rate yet. 20 answers teach")
+        expect(page.locator(".safe-word-rate")).to_contain_text("no rate yet. 20 answers train")
         for _ in range(2):
             page.keyboard.press("Enter")
             expect(more).to_be_hidden()

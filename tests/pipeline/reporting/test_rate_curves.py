@@ -23,7 +23,7 @@ WRONG = RNG.random(N) < np.where((KNOWN["age"] < 20) & (KNOWN["label"] == "woman
 
 def bins_of(*columns, wrong=WRONG):
     known = {name: KNOWN[name] for name in ("label", *columns)}
-    return find_curves(known, wrong, label="label")
+    return tuple(each for each in find_curves(known, wrong, label="label") if each.column in columns)
 
 
 def attributes(svg, css_class):
@@ -65,12 +65,17 @@ def test_a_category_has_a_bar_for_each_of_its_most_frequent_values():
     assert (len(attributes(many, "safe-bin")), "18 more" in many) == (MOST_BARS, True)
 
 
-def test_a_reason_has_the_curve_of_what_was_recorded_first_and_one_of_classes_has_none():
+def test_a_reason_has_the_curve_of_what_was_recorded_first_and_one_of_classes_alone_their_bars():
     woman, dark, old = Literal("label", "=", "woman"), Literal("contrast", "<", 0.2), Literal("age", ">=", 60.0)
     reasons = Reasons(base=0.3, curves=bins_of("contrast", "age"))
     assert list(curves_of(reasons, [spot(woman, dark, old)])) == ["age"]
     assert list(curves_of(reasons, [spot(dark)])) == ["contrast"]
     assert curves_of(reasons, [spot(woman)]) == {}
+    with_classes = Reasons(base=0.3, curves=bins_of("label", "contrast"))
+    assert [list(curves_of(with_classes, [each])) for each in (spot(woman), spot(woman, dark))] == [
+        ["label"],
+        ["contrast"],
+    ]
     both = curves_of(reasons, [spot(old), spot(woman, Literal("age", "<", 5.0)), spot(dark)])
     assert list(both) == ["age", "contrast"]
     assert len(attributes(both["age"], "safe-range")) == 2
