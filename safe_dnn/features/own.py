@@ -109,7 +109,7 @@ def own_loader(
     """
     source = extractor.weights or Path()
     names, rows = read_features(source)
-    if digest_of(source)[:16] != extractor.identity.split("-")[2]:
+    if digest_of(source)[:16] != extractor.digest:
         raise SAFEError(
             f"Expected the features that the clusters were found with. Received: {source}, which has changed since. "
             "Restore the file, or generate the clusters again."

@@ -142,7 +142,7 @@ def test_features_of_another_network_go_through_all_steps(case, tmp_path, capsys
     assert safe(*cluster, "--extractor", "vgg16-conv") == 2
     assert "Received both" in capsys.readouterr().err
     assert safe(*cluster) == 0
-    assert "features of test.npz · " in capsys.readouterr().out
+    assert f"features of test.npz (SHA-256 {digest_of(features)[:16]}…) · " in capsys.readouterr().out
     recorded = run_record(case.out)["extractor"]
     assert (recorded["name"], recorded["weights"]) == ("own", "../test.npz")
     assert digest_of(features)[:16] in recorded["identity"]
