@@ -26,6 +26,7 @@ class Kind(NamedTuple):
 FOLDER = Kind("a folder", True)
 IMAGES = Kind("a folder or a .txt file", True, (".txt",))
 TABLE = Kind("a .csv file", False, (".csv",))
+FEATURES = Kind("an .npz or .parquet file", False, (".npz", ".parquet"))
 DETECTIONS = Kind("a folder or a .json file", True, (".json",))
 KERAS_MODEL = Kind("a Keras model", False, KERAS_SUFFIXES)
 MODEL = Kind("a Keras or ONNX model", False, (*KERAS_SUFFIXES, ONNX_SUFFIX))
@@ -35,6 +36,7 @@ _OF_KIND = {
     "fresh-tested moved-to",
     IMAGES: "images improvement",
     TABLE: "failures-answers failures-targets predictions parameters labels-table fresh-predictions fresh-after",
+    FEATURES: "features select-features",
     DETECTIONS: "failures-truth failures-results",
     KERAS_MODEL: "model",
     MODEL: "failures-model",

@@ -69,7 +69,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         visitor = Visitor(url, "first")
         told = visitor.fire(
             visitor.handler("generate", "click"),
-            [str(root / "failing"), "", "", "", [], False, [], "auto", "pca", "auto"],
+            [str(root / "failing"), "", "", "", [], False, [], "auto", "", "pca", "auto"],
         )
         assert "12 failures" in told
         told = visitor.send("select", improvement=str(root / "failing"), accuracy="0.5", set_size="6", quota="equal")
@@ -323,7 +323,7 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
 
 def test_requests_of_other_origins_are_refused(attacked, visitor):
     sent = {
-        "data": ["x", "", "", "", [], False, [], "auto", "pca", "auto"],
+        "data": ["x", "", "", "", [], False, [], "auto", "", "pca", "auto"],
         "fn_index": visitor.handler("generate", "click")["id"], "session_hash": "evil",
     }  # fmt: skip
     paths = ("/gradio_api/queue/join", "/gradio_api/component_server", "/new", "/begin")
@@ -443,7 +443,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     failing, size = str(attacked.root / "failing"), {"accuracy": "0.5", "set_size": "6", "quota": "equal"}
     try:
         assert "15 failures" in other.fire(
-            other.handler("generate", "click"), [str(folder), "", "", "", [], False, [], "auto", "pca", "auto"]
+            other.handler("generate", "click"), [str(folder), "", "", "", [], False, [], "auto", "", "pca", "auto"]
         )
         assert "6 of 15" in other.send("select", improvement=str(folder), **size)
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
@@ -465,7 +465,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
             assert "data:image" not in told
             assert "/pictures/" not in told
     finally:
-        other.fire(other.handler("generate", "click"), [failing, "", "", "", [], False, [], "auto", "pca", "auto"])
+        other.fire(other.handler("generate", "click"), [failing, "", "", "", [], False, [], "auto", "", "pca", "auto"])
         other.send("select", improvement=failing, **size)
 
 
