@@ -19,7 +19,6 @@ import pytest
 from safe_dnn.page.analyses import make, names_in
 from safe_dnn.page.app import serve
 from safe_dnn.page.clusters.edits_and_runs import refreshed
-from safe_dnn.page.clusters.failing_images import MOST_AT_ONCE
 from safe_dnn.page.picker import FIELDS
 from safe_dnn.page.pictures import picture
 from safe_dnn.page.results import Results, check_within
@@ -363,7 +362,7 @@ FORGED = [None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", "\
 
 def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor):
     for widget, functions in (
-        ("map", ["map_pictures"]), ("grid", ["grid_picture"]), ("picker", ["listed_folder"]),
+        ("grid", ["grid_picture"]), ("picker", ["listed_folder"]),
         ("labelling", ["label_state", "label_picture", "give_label", "undo_label", "class_pictures"]),
     ):  # fmt: skip
         for function in functions:
@@ -435,9 +434,8 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
     assert visitor.serve("labelling", "label_picture", [0, state["set"]]).json().startswith("data:image")
     assert visitor.serve("grid", "grid_picture", [0, run]).json().startswith("data:image")
-    pictures = visitor.serve("map", "map_pictures", [[0, -1, "x", 10**30, *[1] * 1000], run]).json()
-    assert [picture[:10] for picture in pictures[:5]] == ["data:image", "data:image", "", "", "data:image"]
-    assert len(pictures) == MOST_AT_ONCE
+    rows = (f"{run}/0", f"{run}/-1", f"{run}/x", f"{run}/{10**30}", f"{run}/12", "x/0", f"../{run}/0", f"{run}/0/0")
+    assert [visitor.client.get(f"/image/{row}").status_code for row in rows] == [200] + 7 * [404]
     failing, size = str(attacked.root / "failing"), {"accuracy": "0.5", "set_size": "6", "quota": "equal"}
     try:
         assert "15 failures" in other.fire(
@@ -446,10 +444,10 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
         assert "6 of 15" in other.send("select", improvement=str(folder), **size)
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
         for widget, function, sent in (
-            ("grid", "grid_picture", [0, run]), ("map", "map_pictures", [[0], run]),
-            ("labelling", "label_picture", [0, state["set"]]),
+            ("grid", "grid_picture", [0, run]), ("labelling", "label_picture", [0, state["set"]]),
         ):  # fmt: skip
-            assert visitor.serve(widget, function, sent).json() in ("", [""]), function
+            assert visitor.serve(widget, function, sent).json() == "", function
+        assert visitor.client.get(f"/image/{run}/0").status_code == 404
         visitor.serve("labelling", "give_label", [0, 0, "a", ["a"], state["set"]])
         assert (attacked.folder / "out" / "unsafe_set.csv").read_bytes() == table
         note = ["visitor", json.dumps({"key": 0, "run": run, "last_entry": 1, "saved": ["", "", ""]}), "", "", ""]

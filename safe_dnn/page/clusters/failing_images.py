@@ -36,7 +36,6 @@ from safe_dnn.store.runs import COMPARISON, reading_file
 from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable
 
-MOST_AT_ONCE = 60  # pictures that the map asks for
 MOST_RIGHT = 24  # right images beside those that fail
 # They share their names; the last one connects them.
 MAP_SCRIPTS = [f"clusters/{name}.js" for name in ("map_colours", "map_drawing", "map_filters", "map_keys", "map")]
@@ -64,14 +63,9 @@ class ImagesView:
                 self.heading, self.curve, self.words.widget]  # fmt: skip
 
     def lay_out_map(self) -> None:
-        def map_pictures(sent: list) -> list[str]:
-            rows, run = sent if isinstance(sent, list) and len(sent) == 2 else (None, None)
-            rows = rows if isinstance(rows, list) else []
-            return [self.images.picture([row, run], 128) for row in rows[:MOST_AT_ONCE]]
-
         self.map = scripted(
             "clusters/map", [],  # the images selected, by row of the clusters
-            js_on_load=script(*MAP_SCRIPTS), serves={"map_pictures": map_pictures}, record="", filters="", named="",
+            js_on_load=script(*MAP_SCRIPTS), record="", filters="", named="",
             verdicts=[*judgements(), ""], chosen=None, shade="", found="", seen="", elem_id="map",
         )  # fmt: skip
         self.colour = gr.Dropdown(
@@ -337,25 +331,20 @@ def _in_range(columns: Mapping[str, np.ndarray], sent: object) -> list[int]:
         return []
 
 
-def _tile(clusters: RootCauseClusters, row: int, known: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """The tile of an image in the grid (see grid.js), with its parameters."""
+def _tile(clusters: RootCauseClusters, row: int, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The tile of an image in the grid (see `GridView.show`), with what is known of it."""
+    known = {name: _value_text(column[row].item()) for name, column in sorted(columns.items())}
     near = near_rcc(clusters, row)
     return {
-        "name": printable(clusters.paths[row]), "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
+        "name": clusters.paths[row], "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
         "caption": clusters.answer_text(row), "near": "" if near is None else f"near {title(near)}",
-        "between": place_text(clusters, row), "known": _known_text(known, row),
+        "between": place_text(clusters, row), "known": {name: text for name, text in known.items() if text},
     }  # fmt: skip
-
-
-def _known_text(columns: Mapping[str, np.ndarray], row: int) -> str:
-    """What is known of an image, by name, as JSON; what is unknown is left out."""
-    texts = {printable(name): _value_text(column[row].item()) for name, column in sorted(columns.items())}
-    return as_text({name: text for name, text in texts.items() if text})
 
 
 def _value_text(value: str | float) -> str:
     if isinstance(value, str):
-        return printable(value)
+        return value
     if math.isnan(value):
         return ""
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

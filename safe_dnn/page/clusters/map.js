@@ -6,11 +6,10 @@
 // texts (JSON).
 // Events: select (images to be shown, or the RCC of a single one), input (images marked one after the other).
 const NEAR = 9, FAR = 5, MOST_ZOOM = 400, STEP = 40, MOST_PICTURES = 600;
-const BESIDE_FROM = 470;  // pixels; the filters are below a map that is narrower
 const given = (name) => JSON.parse(props[name] || "null");
 let map = null, view = { x: 0, y: 0, zoom: 1 }, inked = null, hovered = -1, walking = false;
 let lasso = null, dragged = null, byLasso = false, picked = new Set(), marked = new Uint8Array();
-let pictures = new Map(), asking = new Set(), resting = 0, waiting = 0, asked = false, hinting = 0;
+let pictures = new Map(), asked = false, hinting = 0;
 
 function load() {
   const r = given("record"), before = map;
@@ -36,6 +35,7 @@ function load() {
   }
   map.seen = props.seen;
   inked = null;
+  pictures.clear();
   mark([]);
   const edited = before?.n === map.n && before.seen === map.seen;  // which leaves the view and the filters as they are
   if (!edited) { view = fitted(); filters = []; }
@@ -85,35 +85,14 @@ function inside(polygon, x, y) {
   return within;
 }
 
-// --- Pictures: asked for in one batch, once the map is at rest --------------------------------------------------
+// --- Images -----------------------------------------------------------------------------------------------------
 
-function wanted(rows) {
-  const missing = rows.filter((i) => !pictures.has(`${props.seen}/${i}`) && !asking.has(i));
-  if (!missing.length || resting) return;
-  resting = setTimeout(async () => {
-    resting = 0;
-    const seen = props.seen, now = inView.filter((i) => !pictures.has(`${seen}/${i}`) && !asking.has(i));
-    if (!now.length || inView.length > THUMBNAILS) return;
-    for (const i of now) asking.add(i);
-    try {
-      keep(seen, now, await server.map_pictures([now, seen]));
-    } finally {
-      for (const i of now) asking.delete(i);
-    }
-  }, 120);
-}
+const pictureAt = (i) => `image/${map.seen}/${i}`;
 
-function keep(seen, rows, sources) {
-  rows.forEach((i, k) => {
-    const image = new Image();
-    image.onload = redraw;
-    if (sources[k]) image.src = sources[k];
-    pictures.set(`${seen}/${i}`, image);
-  });
-  for (const key of pictures.keys()) {  // the oldest first
-    if (pictures.size <= MOST_PICTURES) break;
-    pictures.delete(key);
-  }
+function pictureOf(i) {
+  if (pictures.size > MOST_PICTURES) pictures.clear();
+  if (!pictures.has(i)) pictures.set(i, Object.assign(new Image(), { onload: redraw, src: pictureAt(i) }));
+  return pictures.get(i);
 }
 
 function wordsOn(i) {
@@ -122,25 +101,15 @@ function wordsOn(i) {
   return [map.known.get(rcc)?.title ?? "No cluster", more.filter(Boolean).join(" · ")];
 }
 
-async function tell(i, x, y) {
-  const tip = $(".safe-map-tip"), turn = ++waiting;
-  if (i < 0) { tip.hidden = true; return; }
-  const f = frame(), [title, words] = wordsOn(i), image = tip.querySelector("img"), key = `${props.seen}/${i}`;
-  tip.querySelector("b").textContent = title;
-  tip.querySelector("span").textContent = words;
-  tip.hidden = false;
-  const tall = tip.offsetHeight, wide = tip.offsetWidth, away = Number($("canvas").dataset.pictures) ? 46 : 14;
+function tell(i, x, y) {
+  const tip = $(".safe-map-tip"), f = frame();
+  tip.hidden = i < 0;
+  if (tip.hidden) return;
+  const [title, words] = wordsOn(i);
+  tip.replaceChildren(made("img", { src: pictureAt(i), alt: "" }), made("b", "", title), made("span", "", words));
+  const { offsetHeight: tall, offsetWidth: wide } = tip, away = Number($("canvas").dataset.pictures) ? 46 : 14;
   tip.style.left = `${Math.max(2, x + away + 2 + wide > f.width ? x - away - wide : x + away)}px`;
   tip.style.top = `${Math.max(2, y + 16 + tall > f.height ? Math.min(y - 14, f.height - 2) - tall : y + 14)}px`;
-  image.style.visibility = pictures.get(key)?.src ? "" : "hidden";
-  if (!pictures.has(key)) {
-    const seen = props.seen;
-    await new Promise((resume) => setTimeout(resume, 40));
-    if (turn !== waiting) return;
-    keep(seen, [i], await server.map_pictures([[i], seen]));
-  }
-  const source = pictures.get(key)?.src;
-  if (turn === waiting && source) { image.src = source; image.style.visibility = ""; }
 }
 
 // --- View -------------------------------------------------------------------------------------------------------
@@ -189,12 +158,9 @@ function point(event) {
   return [event.clientX - box.left, event.clientY - box.top];
 }
 
-const onArrow = (x, y) => arrows.some(([ax, ay]) => Math.hypot(ax - x, ay - y) < ARROW + 5);
-
 function click(event, [x, y]) {
   const i = nearest(x, y), more = event.shiftKey || event.ctrlKey || event.metaKey;
-  if (onArrow(x, y)) go(whole());
-  else if (i >= 0) pick(more ? toggled(i) : [i], more ? "input" : "select");
+  if (i >= 0) pick(more ? toggled(i) : [i], more ? "input" : "select");
   else if (picked.size && !more) pick([]);
 }
 
@@ -223,8 +189,8 @@ element.addEventListener("pointermove", (event) => {
     lasso.push(at);
     redraw();
   } else if (!walking) {
-    const i = nearest(...at), arrow = onArrow(...at);
-    event.target.style.cursor = byLasso ? "crosshair" : i >= 0 || arrow ? "pointer" : "";
+    const i = nearest(...at);
+    event.target.style.cursor = byLasso ? "crosshair" : i >= 0 ? "pointer" : "";
     if (i === hovered) return;
     hovered = i;
     tell(i, ...at);
@@ -262,27 +228,29 @@ element.addEventListener("wheel", (event) => {
   zoom(Math.exp(-turned / 400), ...point(event));
 }, { passive: false });
 
-element.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-do]"), action = button?.dataset.do;
-  if (!map || !action) return;
-  const f = frame();
-  if (action === "lasso") {
+const ACTIONS = {
+  in: () => zoom(1.5, frame().x, frame().y),
+  out: () => zoom(1 / 1.5, frame().x, frame().y),
+  fit: () => go(fitted()),
+  whole: () => go(whole()),
+  "select-shown": () => pick(shownRows()),
+  "clear-filters": () => clearFilters(),
+  "clear-filter": (button) => clearFilters([filterOf(button)]),
+  lasso(button) {
     byLasso = !byLasso;
     button.setAttribute("aria-pressed", byLasso);
     $("canvas").style.cursor = byLasso ? "crosshair" : "";
-  } else if (action === "in") zoom(1.5, f.x, f.y);
-  else if (action === "out") zoom(1 / 1.5, f.x, f.y);
-  else if (action === "fit") go(fitted());
-  else if (action === "whole") go(whole());
-  else if (action === "select-shown") pick(shownRows());
-  else if (action === "clear-filters") clearFilters();
-  else if (action === "filters") {
+  },
+  filters(button) {
     const pane = $(".safe-map-filters");
     pane.hidden = !pane.hidden;
-    if (unmade) makeFilters();
     button.setAttribute("aria-expanded", !pane.hidden);
-    showCounts();
-  }
+    renewFilters();
+  },
+};
+element.addEventListener("click", ({ target }) => {
+  const button = target.closest("[data-do]");
+  if (map && button) ACTIONS[button.dataset.do](button);
 });
 
 element.addEventListener("keydown", onKey);
@@ -318,15 +286,9 @@ watch("found", () => {
   $(".safe-map-live").textContent = tells;
 });
 watch("shade", () => { shaded = given("shade"); hovered = -1; tell(-1); inked = null; legend(); redraw(); });
-new ResizeObserver(() => {
-  const area = $(".safe-map-area");
-  area.classList.toggle("narrow", area.clientWidth < BESIDE_FROM);
-  redraw();
-}).observe($(".safe-map-area"));
 new ResizeObserver(redraw).observe($(".safe-map"));
 new MutationObserver(() => { inked = null; legend(); redraw(); })
   .observe(document.body, { attributes: true, attributeFilter: ["class"] });
-listenToFilters();
 shaded = given("shade");
 load();
 legend();

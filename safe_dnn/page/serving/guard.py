@@ -32,7 +32,7 @@ MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 Mi
 UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
 FILES = {REPORT_FILE, EXPORT_ZIP, SUMS_FILE, "analysis.zip"}
 ROUTES = FILES | {
-    "", "assets", "begin", "config", "favicon.ico", "gradio_api", "leave", "manifest.json", "new",
+    "", "assets", "begin", "config", "favicon.ico", "gradio_api", "image", "leave", "manifest.json", "new",
     "static", "svelte", "theme.css", "w",
 }  # fmt: skip
 API_ROUTES = {

@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 
 from safe_dnn.page.analyses import address_of, make
-from safe_dnn.page.pictures import served_folder
+from safe_dnn.page.pictures import picture_file, served_folder
 from safe_dnn.page.serving.guard import FILE, notice
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE
@@ -25,6 +25,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import GIF_FOLDER
 
 ANALYSIS_ZIP = "analysis.zip"
+SIDE = 160  # pixels of a thumbnail
 PRODUCTS = (REPORT_FILE, EXPORT_ZIP, SUMS_FILE)
 _LEFT_OUT = (DATABASE_FILE, LOCK_FILE, WORK_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm")
 _NOT_THERE = "It has not been made yet, or is gone.\n"
@@ -43,6 +44,15 @@ def routes(settings: PageSettings) -> list[BaseRoute]:
         except (OSError, ValueError, RuntimeError):  # no name of a file
             pass
         return PlainTextResponse(_NOT_THERE, 404)
+
+    def image(request: Request) -> Response:
+        """A thumbnail of a failing image, by its row in the clusters that a window shows."""
+        try:
+            clusters = settings.results.state(request.path_params["run"]).clusters
+            path = clusters.image_root / clusters.paths[request.path_params["row"]]
+        except (SAFEError, IndexError):
+            return PlainTextResponse(_NOT_THERE, 404)
+        return FileResponse(picture_file(path, SIDE, settings.root), headers={"Cache-Control": "private, max-age=60"})
 
     def product(request: Request) -> Response:
         """A file as SAFE wrote it."""
@@ -72,6 +82,7 @@ def routes(settings: PageSettings) -> list[BaseRoute]:
 
     return [
         Route(f"{FILE}{{place:path}}", picture),
+        Route("/image/{run}/{row:int}", image),
         *(Route(f"/{name}", product) for name in PRODUCTS),
         Route(f"/{ANALYSIS_ZIP}", take_home),
         Route("/new", new, methods=["POST"]),

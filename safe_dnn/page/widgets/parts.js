@@ -57,6 +57,17 @@ function rateBar({ rate, low, high }, other) {
     ...(other === null ? [] : [part("base", `left: ${at(other)}`)]));
 }
 
+// Scrolls a box, and not the page, to a part of it.
+function keepInSight(box, part) {
+  const top = part.offsetTop - box.offsetTop, left = part.offsetLeft - box.offsetLeft;
+  if (top < box.scrollTop || top + part.offsetHeight > box.scrollTop + box.clientHeight) {
+    box.scrollTop = top - (box.clientHeight - part.offsetHeight) / 2;
+  }
+  if (left < box.scrollLeft || left + part.offsetWidth > box.scrollLeft + box.clientWidth) {
+    box.scrollLeft = left - (box.clientWidth - part.offsetWidth) / 2;
+  }
+}
+
 // Whether keys are typed into an element.
 const editable = (target) => target.closest?.('textarea, select, [contenteditable="true"], input:not([type="radio"], [type="checkbox"], [type="range"])');
 
