@@ -14,6 +14,7 @@ from safe_dnn.page.clusters.reason_list import note_fields
 from safe_dnn.page.failures.view import matrix_table
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.review.notes import SAFE, UNSAFE, Note
+from safe_dnn.rccs.unsafe_set import UnsafeImage
 from tests.helpers.browsing import new_window
 from tests.helpers.scripts import run_alone
 
@@ -287,38 +288,38 @@ def test_keys_go_through_the_reasons_and_judge_the_one_at_hand_and_what_is_typed
 
 # --- Labelling --------------------------------------------------------------------------------------------------
 
-LABELLING = """(() => {
-  const image = (label, index) => ({ index, name: `${index}.png`, label, picture: "", filed: false });
-  const images = ["", "cat", ""].map(image);
-  const state = () => ({ images, classes: ["cat", "dog"], set: 1, rcc: 0, undo: true, problem: "",
-    rccs: [{ rcc: 0, title: "RCC 0", labelled: images.filter(({ label }) => label).length, total: 3 }] });
-  return {
-    label_state: async () => state(), label_picture: async () => "", class_pictures: async () => ({}),
-    give_label: async ([, index, label]) => {
-      alone.asked.push([index, label]);
-      for (const image of images) if (index === null || image.index === index) image.label = label;
-      return state();
-    },
-  };
-})()"""
+IMAGES = [UnsafeImage(f"{index}.png", 0, 0.5, True, label) for index, label in enumerate(("", "cat", ""))]
 
 
-def test_keys_label_and_labels_of_others_are_replaced_only_if_asked_twice(page):
+def test_keys_go_from_image_to_image_and_label_and_a_question_is_answered_by_the_same_label_again(page):
     put(page, label=asset("labels/label.html"))
-    run_alone(page, "#label", ["labels/label.js"], {"version": 1, "classes": ["cat", "dog"], "train": ""}, LABELLING)
-    news, at = page.locator(".safe-label-news"), page.locator("figcaption")
+    parts = {
+        "state": filled("page/labels/state.html", rccs=[(0, "RCC 0", 1, 3)], at_hand=0, images=IMAGES, done=1, undo=1),
+        "classes": filled("page/labels/classes.html", classes=[("cat", "1"), ("dog", "A")]),
+        "tiles": filled("page/labels/tiles.html", tiles=[(i, one, one.image) for i, one in enumerate(IMAGES)], at=0),
+    }
+    server = """{ class_pictures: async () => ({}), label: async ({ what, label = "", index, all, asked }) => {
+      alone.asked.push([what, label, index, all, asked]);
+      const answer = { news: label && `${label}?`, asked: label || null, kept: label === asked };
+      return { ...answer, view: { rcc: 0 }, parts: %s };
+    } }"""
+    props = {"version": 1, "classes": ["cat", "dog"], "train": ""}
+    run_alone(page, "#label", ["labels/label.js"], props, server % json.dumps(parts))
+    at = page.locator("figcaption")
     expect(at).to_have_text("0.png · no label yet · 1 of 3")
-    page.keyboard.press("2")
-    expect(at).to_have_text("1.png · cat · 2 of 3")
-    page.keyboard.press("3")  # there are two classes
     page.keyboard.press("ArrowRight")
-    expect(at).to_have_text("2.png · no label yet · 3 of 3")
+    expect(at).to_have_text("1.png · cat · 2 of 3")
+    expect(page.locator("[data-label='cat']")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("a")  # the key of a class is with Shift, and there are two classes
+    page.keyboard.press("2")
+    page.keyboard.press("Shift+A")
+    expect(page.locator(".safe-label-news")).to_have_text("dog?")
     page.get_by_text("All of this RCC are").click()
-    page.keyboard.press("1")
-    expect(news).to_have_text("1 of this RCC has another label. Give “cat” again to replace it.")
-    page.keyboard.press("2")
-    expect(news).to_have_text("1 of this RCC has another label. Give “dog” again to replace it.")
-    assert asked(page) == [[0, "dog"]]
-    page.keyboard.press("2")
-    expect(page.locator("output").first).to_have_text("3 / 3 labelled")
-    assert asked(page)[1:] == [[None, "dog"]]
+    page.keyboard.press("Shift+A")
+    expect(page.get_by_label("This image is")).to_be_checked()  # it was kept
+    page.keyboard.press("z")
+    page.wait_for_function("alone.asked.length === 4")
+    assert asked(page) == [
+        ["show", "", None, False, None], ["give", "dog", 1, False, None], ["give", "dog", 0, True, "dog"],
+        ["undo", "", 0, False, "dog"],
+    ]  # fmt: skip

@@ -193,7 +193,7 @@ class ImagesView:
         self._edited, self._choose = edited, choose
         run, images = window.run, self.images
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
-        self.words.widget.select(self._on_word, [self.words.widget, run], self.map_outputs, **LATEST)
+        self.words.widget.select(self._on_word, run, self.map_outputs, **LATEST)
         self.curve.select(self._on_range, [self.curve, run], self.outputs, **LATEST, **IN_TURN)
         self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         # Images are selected one after the other: the first one does not open its RCC.
@@ -238,16 +238,13 @@ class ImagesView:
         column = self._settings.results.columns().get(name or "")
         return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name or "", column)))}
 
-    def _on_word(self, word: object, run: str) -> dict:
-        """Let the map know what was answered about words, and colour it by one of them if there is one."""
-        if not run:  # a window that was just opened asks as well, perhaps before it shows anything
+    def _on_word(self, run: str) -> dict:
+        """Let the map know what was answered about words."""
+        if not run:  # a window that shows nothing yet
             return gr.skip()
         self._settings.results.state(run)  # refuses a window that shows other clusters
-        columns, by = self._settings.results.columns(), word if isinstance(word, str) else ""
-        props: dict[str, Any] = {"filters": as_text(map_filters(columns))}
-        if by in columns:
-            props["shade"] = as_text(map_shades(by, columns[by]))
-        return {self.map: gr.HTML(**props), self.colour: _colours(columns, **({"value": by} if by in columns else {}))}
+        columns = self._settings.results.columns()
+        return {self.map: gr.HTML(filters=as_text(map_filters(columns))), self.colour: _colours(columns)}
 
     def _on_pick(self, sent: object, run: str) -> dict:
         return self._with_picked(len(self._listed(sent, run)[1]))

@@ -49,14 +49,6 @@ function typeIn(field, text) {
   setTimeout(() => box.dispatchEvent(new Event("blur")), 50);  // some fields are read when they are left
 }
 
-// A failure rate with its interval, and a line at the rate beside which it stands; without one if that is null.
-function rateBar({ rate, low, high }, other) {
-  const at = (share) => `${(100 * share).toFixed(1)}%`, part = (what, style) => made("i", { className: `safe-rate-${what}`, style });
-  return made("span", { className: "safe-rate-bar", ariaHidden: "true" },  // the words beside it say it
-    part("fill", `width: ${at(rate)}`), part("range", `left: ${at(low)}; width: ${at(Math.max(high - low, 0.004))}`),
-    ...(other === null ? [] : [part("base", `left: ${at(other)}`)]));
-}
-
 // Scrolls a box, and not the page, to a part of it.
 function keepInSight(box, part) {
   const top = part.offsetTop - box.offsetTop, left = part.offsetLeft - box.offsetLeft;
@@ -79,8 +71,6 @@ function undoes(event) {
   if (key === "z") return shifted ? "redo" : "undo";
   return command && key === "y" ? "redo" : "";
 }
-
-const textButton = (text, onclick) => made("button", { type: "button", onclick }, text);
 
 // What the address says behind `#`, by name; the browser's buttons lead back to what it said before.
 const inAddress = () => new URLSearchParams(location.hash.slice(1));
