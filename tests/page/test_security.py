@@ -19,7 +19,7 @@ import pytest
 from safe_dnn.page.analyses import make, names_in
 from safe_dnn.page.app import serve
 from safe_dnn.page.clusters.edits_and_runs import refreshed
-from safe_dnn.page.picker import FIELDS
+from safe_dnn.page.paths import FIELDS
 from safe_dnn.page.pictures import picture
 from safe_dnn.page.results import Results, check_within
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES
@@ -362,7 +362,7 @@ FORGED = [None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", "\
 
 def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor):
     for widget, functions in (
-        ("grid", ["grid_picture"]), ("picker", ["listed_folder"]),
+        ("grid", ["grid_picture"]), ("paths", ["paths_beside"]),
         ("labelling", ["label", "class_pictures"]),
     ):  # fmt: skip
         for function in functions:

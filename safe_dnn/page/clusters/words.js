@@ -25,10 +25,10 @@ function send() {
 async function sendAll() {
   let last = {}, refused = "";
   while (unsent.length && !last.lost) {
-    const [{ word: of, image, answer }] = unsent;
-    last = await call("keep_answer", of, image, answer, byWhom());
+    const batch = unsent.filter((one) => one.word === unsent[0].word);
+    last = await call("keep_answers", batch[0].word, batch.map(({ image, answer }) => [image, answer]), byWhom());
     if (last.lost) setTimeout(send, AGAIN);
-    else unsent.shift();
+    else unsent = unsent.filter((one) => !batch.includes(one));
     if (last.problem && !last.lost) refused = `Not kept: ${last.problem}`;
     store();
   }

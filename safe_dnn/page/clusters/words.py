@@ -46,7 +46,7 @@ class WordsView:
     def __init__(self, settings: PageSettings):
         self._settings, self._lock = settings, threading.Lock()
         self._searches: dict[Path, _Search] = {}  # by analysis
-        functions = (self.next_to_ask, self.keep_answer, self.rate_of_word, self.undo_answer)
+        functions = (self.next_to_ask, self.keep_answers, self.rate_of_word, self.undo_answer)
         self.serves = {function.__name__: _in_sentences(function) for function in functions}
         self.widget = scripted(
             "clusters/words", "", html_template=filled("page/clusters/words.html", LONGEST_WORD=LONGEST_WORD),
@@ -104,10 +104,20 @@ class WordsView:
         tagging, images = batch
         return {**_word_record(tagging), "images": self._tiles(tagging, images)}
 
-    def keep_answer(self, name: str, image: str, said: str, visitor: object) -> dict[str, Any]:
-        """Keep what was answered about an image."""
+    def keep_answers(self, name: str, answers: list[list[str]], visitor: object) -> dict[str, Any]:
+        """Keep answers, each of an image and what was answered; if one is refused, the others are kept."""
+        pairs = [(os.fsdecode(unquote_to_bytes(image)), str(said)) for image, said in answers]
+        refused = None
         with self._lock:
-            answer(self._open(name), [(os.fsdecode(unquote_to_bytes(image)), str(said))], by=visitor_of(visitor))
+            tagging, by = self._open(name), visitor_of(visitor)
+            known = {image for image, _ in pairs} <= {*tagging.tested.paths}
+            for some in [pairs] if known else [[one] for one in pairs]:
+                try:
+                    tagging = answer(tagging, some, by=by)
+                except SAFEError as error:
+                    refused = error
+        if refused:
+            raise refused
         return {}
 
     def rate_of_word(self, name: str) -> dict[str, Any]:

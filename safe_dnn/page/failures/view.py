@@ -50,7 +50,7 @@ class FailuresView:
             with gr.Row(equal_height=False, elem_id="failures-images"):
                 with pane("errors-pane") as self.errors_pane:
                     gr.HTML("<h3 class='safe-title'>How far answers are off</h3>")
-                    self.errors = scripted("failures/errors", "", elem_id="errors", above=[], threshold=None, failing=0)
+                    self.errors = scripted("failures/errors", "", elem_id="errors", drawn="", threshold=None, failing=0)
                     self.fit = gr.HTML(elem_id="fit")
                 with pane("matrix-pane") as self.matrix_pane:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")

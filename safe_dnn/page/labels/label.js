@@ -121,13 +121,17 @@ document.addEventListener("keydown", (event) => {
   const pressed = /^[a-z]$/i.test(key) ? key[event.shiftKey ? "toUpperCase" : "toLowerCase"]() : key;
   const button = all("[data-key]").find(({ dataset }) => dataset.key === pressed);
   if (target === find) {
-    const first = $("[data-first]");
-    if (key === "Escape") $(".safe-label").focus();
-    else if (key !== "Enter") return;
-    else if (first && !busy) post("give", { label: first.dataset.label });
-    if (key === "Escape" || (first && !busy)) find.value = "";
+    const first = $("[data-first]")?.dataset.label;
+    if (key !== "Escape" && key !== "Enter") return;
+    event.preventDefault();
+    if (key === "Enter" && (busy || !first)) return;
+    find.value = "";
     search();
-  } else if (undoes(event) === "undo") post("undo");
+    if (key === "Enter") post("give", { label: first });
+    else $(".safe-label").focus();
+    return;
+  }
+  if (undoes(event) === "undo") post("undo");
   else if (event.ctrlKey || event.metaKey || event.altKey || (by && ["radio", "range"].includes(target.type))) return;  // these move among their own
   else if (by) step(by);
   else if (key === "/" && !$(".safe-label-find").hidden) find.focus();

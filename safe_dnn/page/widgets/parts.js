@@ -23,32 +23,6 @@ function made(tag, properties = {}, ...content) {
   return part;
 }
 
-// Adds a button to each field, by the id of its widget, also to those that Gradio mounts when what is folded is opened.
-// A hint takes the place of the field's example.
-function atFields(ids, text, kind, open, hint = () => "") {
-  const add = () => ids.forEach((id) => {
-    const field = document.getElementById(id);
-    if (!field || field.querySelector(`.${kind}`)) return;
-    const button = made("button", { type: "button", className: `safe-browse ${kind}`, ariaLabel: `${text} ${fieldLabel(field)}`, ariaHasPopup: "dialog" }, text);
-    button.addEventListener("click", () => { if (!fieldBox(field).disabled) open(button, field); });
-    field.append(button);
-    if (hint(id)) fieldBox(field).placeholder = hint(id);
-  });
-  let waiting = 0;
-  new MutationObserver(() => { waiting ||= setTimeout(() => { waiting = 0; add(); }, 100); }).observe(document.body, { childList: true, subtree: true });
-  add();
-}
-const fieldBox = (field) => field.querySelector("textarea, input");
-const fieldLabel = (field) => field.querySelector("[data-testid='block-info']")?.textContent.trim() || field.id;
-
-// Fills in a field as if it were typed into.
-function typeIn(field, text) {
-  const box = fieldBox(field), kind = box.tagName === "TEXTAREA" ? HTMLTextAreaElement : HTMLInputElement;
-  Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(box, text);
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-  setTimeout(() => box.dispatchEvent(new Event("blur")), 50);  // some fields are read when they are left
-}
-
 // Scrolls a box, and not the page, to a part of it.
 function keepInSight(box, part) {
   const top = part.offsetTop - box.offsetTop, left = part.offsetLeft - box.offsetLeft;
