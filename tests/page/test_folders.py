@@ -71,5 +71,5 @@ def test_what_is_outside_the_root_is_answered_alike_whether_or_not_it_is_there(t
     touch(tmp_path / "there", "a.csv")
     (root / "link").symlink_to(tmp_path / "there")
     for typed in (f"{tmp_path}/", f"{tmp_path}/there/", f"{tmp_path}/gone/", f"{root}/../there/", "/", "~/", "/\0/",
-                  "/\ud800/", f"{root}/link/", f"{root}/link/a.csv", "~nobody-of-this-name/x", "a/" * 3000):  # fmt: skip
+                  "/\ud800/", f"{root}/link/", f"{root}/link/a.csv", "~nobody-of-this-name/x", "a/" * 999):  # fmt: skip
         assert folder_of(typed, root) is None, typed

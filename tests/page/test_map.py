@@ -27,12 +27,13 @@ def of_points(xy: np.ndarray, labels: np.ndarray, columns: Mapping[str, np.ndarr
     at = [int(np.flatnonzero(labels == rcc)[0]) for rcc in rccs]
     described = [
         {"rcc": rcc, "title": f"RCC {rcc}", "name": names.get(rcc, ""), "verdict": "", "at": at, "size": 1, "colour": c}
+        | {"reach": [int(grid[at, 1])] * 2}
         for rcc, at, c in zip(rccs, at, colour_apart(xy[at]), strict=True)
     ]
     record = {
         "steps": STEPS, "x": packed(grid[:, 0]), "y": packed(grid[:, 1]), "rcc": packed(labels.astype("<i4")),
         "name": [f"{row}.png" for row in range(len(xy))], "between": {}, "bulk": [0, 0, STEPS // 2, STEPS // 2],
-        "rccs": described,
+        "whole": [*grid.min(axis=0).tolist(), *grid.max(axis=0).tolist()], "rccs": described,
     }  # fmt: skip
     return {
         "value": [], "record": as_text(record), "filters": as_text(map_filters(columns)), "chosen": None, "shade": "",

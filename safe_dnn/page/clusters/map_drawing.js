@@ -5,17 +5,16 @@ const LABELS = 60, LONGEST_LABEL = 20, MARGIN = 0.02;
 const THUMBNAILS = 60, MAGNIFIED = 1.4;  // thumbnails replace points where as few are in view, and it is magnified
 let widths = new Map(), inView = [];
 
+const canvas = $("canvas");
+
 function frame() {
-  const canvas = $("canvas"), ratio = window.devicePixelRatio || 1;
-  const width = canvas.clientWidth, height = canvas.clientHeight;
-  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
-  }
+  const ratio = window.devicePixelRatio || 1, { clientWidth: width, clientHeight: height } = canvas;
+  const size = [width, height].map((side) => Math.round(side * ratio));
+  if (`${size}` !== `${[canvas.width, canvas.height]}`) [canvas.width, canvas.height] = size;
   const below = shaded ? BELOW : BESIDE;
   const inner = [Math.max(40, width - 2 * BESIDE), Math.max(40, height - ABOVE - below)];
   const scale = map ? fitting(map.bulk, inner) * view.zoom : 1;
-  return { canvas, ratio, width, height, inner, scale, x: width / 2, y: ABOVE + inner[1] / 2 };
+  return { ratio, width, height, inner, scale, x: width / 2, y: ABOVE + inner[1] / 2 };
 }
 
 // Pixels for each step so that a rectangle fits.
@@ -36,8 +35,7 @@ function whole() {
 const place = (f, i) => [(map.x[i] - view.x) * f.scale + f.x, (view.y - map.y[i]) * f.scale + f.y];
 
 function draw() {
-  const canvas = $("canvas");
-  if (!canvas || !canvas.clientWidth) return;
+  if (!canvas.clientWidth) return;
   $(".safe-map-none").hidden = Boolean(map);
   canvas.hidden = !map;
   canvas.dataset.chosen = framed() ?? "";
@@ -50,7 +48,7 @@ function draw() {
   const pictured = thumbnails(pen, f);
   labels(pen, f, pictured);
   if (hovered >= 0) ring(pen, f, hovered, size + 4, pictured.find(({ i }) => i === hovered));
-  if (lasso && lasso.length > 1) outline(pen);
+  if (drag?.path) outline(pen);
   canvas.dataset.pictures = pictured.length;
   canvas.dataset.zoom = view.zoom.toFixed(2);
 }
@@ -154,13 +152,13 @@ function labels(pen, f, pictured) {
     pen.roundRect(x - wide / 2, y - 10, wide, 20, 10);
     pen.fill();
     pen.lineWidth = chosen ? 2.5 : 1.5;
-    pen.strokeStyle = colourOf(entry.rcc);
+    pen.strokeStyle = COLOURS[theme()][hueOf(entry.rcc)];
     pen.stroke();
     pen.globalAlpha = 1;
     pen.fillStyle = chosen ? (dark() ? "#111827" : "#fff") : (dark() ? "#f3f4f6" : "#111827");
     pen.fillText(text, x, y + 0.5);
   }
-  $("canvas").dataset.labels = made.map(({ text }) => text).reverse().join("|");
+  canvas.dataset.labels = made.map(({ text }) => text).reverse().join("|");
 }
 
 function ring(pen, f, i, radius, picture) {
@@ -179,9 +177,6 @@ function outline(pen) {
   pen.strokeStyle = dark() ? "#5eead4" : "#0f766e";
   pen.fillStyle = "#14b8a633";
   pen.lineWidth = 1.5;
-  pen.beginPath();
-  lasso.forEach(([x, y], k) => k ? pen.lineTo(x, y) : pen.moveTo(x, y));
-  pen.closePath();
-  pen.fill();
-  pen.stroke();
+  pen.fill(drag.path, "evenodd");
+  pen.stroke(drag.path);
 }

@@ -79,7 +79,7 @@ function count() {
   shownOf = new Map();
   map.shown = 0;
   for (let i = 0; i < n; i++) if (!by[i]) { map.shown++; shownOf.set(map.rcc[i], (shownOf.get(map.rcc[i]) || 0) + 1); }
-  if (hovered >= 0 && hides[hovered]) leave();
+  if (hovered >= 0 && hides[hovered]) over(-1);
   stale = false;
 }
 
@@ -87,7 +87,7 @@ function showCounts() {
   const on = filters.some(isOn), part = `${grouped(map.shown)} of ${grouped(map.n)}`, closed = $(".safe-map-filters").hidden;
   $("[data-do=filters]").textContent = on && closed ? `Filter · ${part}` : "Filter";
   $("[data-do=filters]").classList.toggle("on", on);
-  $("canvas").dataset.shown = map.shown;
+  canvas.dataset.shown = map.shown;
   showHidden();
   if (closed) return;
   $(".safe-map-filters header b").textContent = `${part} shown`;
