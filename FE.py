@@ -10,6 +10,8 @@ There are three extractors:
 - `vgg16`, the default where the weights are: both, from one pass; 8320 features. See
   docs/decisions/015-fc2-and-channel-means.md.
 
+Features of another network can stand in for them, in a file (see `safe_dnn.features.own`).
+
 `extract_features` is the entry point, and `stream_features` does the work. `safe_dnn/features/` contains the parts.
 TensorFlow is imported only if an image is not in the feature cache.
 
@@ -27,11 +29,13 @@ import numpy as np
 
 from safe_dnn.features import batches
 from safe_dnn.features.attributes import attribute_cache, decoded
-from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.extractor import OWN, Extractor
 from safe_dnn.features.network import load_network
+from safe_dnn.features.own import own_batches
+from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import MOST_MEMORY, ImageListing, Skipped, find_images
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.text import count
 
 BYTES = 5  # of memory for each feature: 4 of float32, and what clustering takes
@@ -61,9 +65,7 @@ class ImageFeatures:
     skipped: tuple[Skipped, ...]
 
 
-def extract_features(
-    source: StrPath, extractor: Extractor, *, progress: Progress = no_progress, stream: batches.Stream | None = None
-) -> ImageFeatures:
+def extract_features(source: StrPath, extractor: Extractor, *, stream: batches.Stream | None = None) -> ImageFeatures:
     """Extract the features of all images in a folder (or in a `.txt` list of images).
 
     Parameters
@@ -87,7 +89,7 @@ def extract_features(
     features = np.empty((len(listing.paths), extractor.dimension), np.float32)  # filled in place: no second copy
     paths: list[str] = []
     skipped = list(listing.skipped)
-    for batch in (stream or stream_features)(listing, extractor, progress=progress):
+    for batch in (stream or stream_features)(listing, extractor):
         features[len(paths) : len(paths) + len(batch.paths)] = batch.features
         paths += batch.paths
         skipped += batch.skipped
@@ -99,9 +101,7 @@ def extract_features(
     return ImageFeatures(listing.root, tuple(paths), features[: len(paths)], extractor, tuple(sorted(skipped)))
 
 
-def stream_features(
-    listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
-) -> Iterator[batches.FeatureBatch]:
+def stream_features(listing: ImageListing, extractor: Extractor) -> Iterator[batches.FeatureBatch]:
     """Extract features batch by batch, in the order of the listing. Memory use does not depend on its length.
 
     While the network computes one batch, threads read, hash and decode the next one. Each batch is cached as soon as it
@@ -114,7 +114,13 @@ def stream_features(
         As for `extract_features`.
     """
     total, done, network = len(listing.paths), 0, None
-    progress(batches.EXTRACTING, 0, total)
+    report_progress(batches.EXTRACTING, 0, total)
+    for batch in own_batches(listing, extractor, source_folder_of(listing.root)) if extractor.name == OWN else ():
+        done += len(batch.paths) + len(batch.skipped)
+        report_progress(batches.EXTRACTING, done, total)
+        yield batch
+    if extractor.name == OWN:
+        return
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(batches.FeatureCache(extractor.identity, extractor.dimension)))
         measured = opened.enter_context(contextlib.closing(attribute_cache()))
@@ -129,5 +135,5 @@ def stream_features(
                 computed = dict(zip(new, batches.compute_rows(network, list(new.values()), extractor), strict=True))
                 cache.put(computed.items())
             done += len(loaded)
-            progress(batches.EXTRACTING, done, total)
+            report_progress(batches.EXTRACTING, done, total)
             yield batches.as_batch(loaded, computed, extractor)

@@ -9,7 +9,7 @@
     python SAFE_Tool.py select IMPROVEMENT   steps 3 and 4: select the images to label (the unsafe set)
     python SAFE_Tool.py retrain MODEL        steps 5 and 6: fine-tune the model with the labelled unsafe set
     python SAFE_Tool.py compare              step 6 for a network that was retrained elsewhere
-    python SAFE_Tool.py register             what is said of each reason, as a table that can be filled in
+    python SAFE_Tool.py register             hazards, measures and owners of the reasons, as a table to fill in
     python SAFE_Tool.py report               write all results to one HTML file, for the safety case
     python SAFE_Tool.py export               copy the images to a folder per RCC, with a table and the report
     python SAFE_Tool.py evidence             write the digests of all results and of all that they rest on
@@ -30,7 +30,7 @@ import warnings
 
 from safe_dnn.cli.arguments import build_parser
 from safe_dnn.cli.before import check_analysis, read_paths, speaking_of
-from safe_dnn.cli.terminal import terminal, warn
+from safe_dnn.cli.terminal import terminal_progress, warn
 from safe_dnn.support.errors import SAFEError
 
 
@@ -55,8 +55,8 @@ def main(arguments: list[str] | None = None) -> int:
         read_paths(options)
         if not options.changes_nothing:
             check_analysis(options.out)
-        with speaking_of(options), terminal() as progress:
-            status = options.run(options.out, options, progress)
+        with speaking_of(options), terminal_progress():
+            status = options.run(options.out, options)
         sys.stdout.flush()
     except SAFEError as error:
         warn(error.named({name: f"--{name.replace('_', '-')}" for name in vars(options)}).replace("\n", " "))

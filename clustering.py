@@ -1,13 +1,13 @@
 """Step 1 of SAFE, second half: clustering. Features in, root cause clusters (RCCs) out.
 
-0. On request, what a known nuisance explains is set aside.
-1. PCA to 256 components, which are then scaled by how much neighbours differ in them; or, where it is known which
-   images the DNN gets right, what sets failing images apart from these, if the RCCs then tell more of right and wrong.
+0. On request, the effect of a nuisance variable is subtracted.
+1. PCA to 256 components, which are then scaled by how much neighbours differ in them; or, if it is known which
+   images the DNN gets right, the contrast with these, if the RCCs then explain more.
 2. Neighbour averaging.
 3. Self-tuning DBSCAN.
-4. The same again for many random parts of the images: the RCCs are what these clusterings agree on.
-5. What set failing images apart may divide a huge RCC again.
-6. On request, UMAP, and steps 3 and 4 after it, checked against what was found without it.
+4. The same for many random samples of the images: the RCCs are the groups on which these clusterings agree.
+5. The contrast with right images may divide a huge RCC again.
+6. On request, UMAP, and steps 3 and 4 after it, checked against the RCCs without it.
 
 `safe_dnn/rccs/dbscan/` contains these steps, and `safe_dnn/rccs/clusters.py` the record of the result and its files.
 
@@ -30,15 +30,15 @@ from safe_dnn.rccs.dbscan.consensus import Votes, agree, cluster_samples, in_pla
 from safe_dnn.rccs.dbscan.contrast import ExplainedUncertainty, RightImages, explained_beyond_class
 from safe_dnn.rccs.dbscan.neighbours import Points, random_part
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness, Tuning
-from safe_dnn.rccs.dbscan.projection import Nuisance, Projection, average_neighbours, fit_apart, fit_projection
+from safe_dnn.rccs.dbscan.projection import Nuisance, Projection, average_neighbours, fit_contrast, fit_projection
 from safe_dnn.rccs.dbscan.tuning import largest_first, reduced_by_umap, tune
 from safe_dnn.rccs.spots.rates import Placed, among_failing, nearest_failing, regions
 from safe_dnn.support.errors import SAFEError, StrPath
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
-HUGE = 0.25  # share of the failing images: an RCC of as many is divided, where that tells as much
+HUGE = 0.25  # share of the failing images: an RCC of as many is divided, if its parts explain as much
 NEARLY_ALL = 0.75  # of failing images lie among failing ones, and of right ones do not, if all that fails is one group
-MOST_OF_IT = 0.95  # of what RCCs tell before one is divided: smaller ones are counted less surely
+MOST_OF_IT = 0.95  # of what RCCs explain before one is divided: smaller ones are counted less surely
 
 
 def find_root_cause_clusters(
@@ -48,7 +48,6 @@ def find_root_cause_clusters(
     weights: StrPath | None = None,
     nuisance: Nuisance | None = None,
     right: RightImages | None = None,
-    progress: Progress = no_progress,
 ) -> RootCauseClusters:
     """Cluster images by their features.
 
@@ -56,14 +55,15 @@ def find_root_cause_clusters(
     ----------
     reducer : {"auto", "pca", "umap"}
         PCA as in the paper, followed by neighbour averaging; or PCA followed by UMAP to 10 dimensions, which was the
-        best pipeline in the authors' study of 2024. By default PCA, or what sets failing images apart from `right`.
+        best pipeline in the authors' study of 2024. By default PCA, or the contrast with `right`.
     weights : path, optional
-        The weights file that the engineer specified, recorded so that the selection finds it again.
+        The file with weights, or features, that the engineer specified: recorded, so that the selection finds it again.
     nuisance : Nuisance, optional
-        What is set aside from these images' features, recorded so that later steps can do the same.
+        The nuisance variable that is subtracted from these images' features, recorded so that later steps can do the
+        same.
     right : RightImages, optional
-        Images that the DNN gets right, not together with a nuisance. What sets the failing images apart from them
-        (`safe_dnn/rccs/dbscan/contrast.py`) is taken for PCA, unless PCA's RCCs tell as much on unseen halves of the
+        Images that the DNN gets right, not together with a nuisance. The contrast with them
+        (`safe_dnn/rccs/dbscan/contrast.py`) replaces PCA, unless PCA's RCCs explain as much on held-out halves of the
         images.
 
     Raises
@@ -78,8 +78,8 @@ def find_root_cause_clusters(
     with ThreadPoolExecutor(1) as pool:
         pool.submit(import_module, "kneed")  # takes as long as PCA of a thousand images, after which it is needed
         right = right if reducer == "auto" else None
-        grouped, explained = (None, None) if right is None else _set_apart(images, right, progress)
-        grouped = grouped or _grouped(images, _looks(images, nuisance), reducer=reducer, progress=progress)
+        grouped, explained = (None, None) if right is None else _by_contrast(images, right)
+        grouped = grouped or _grouped(images, _appearance(images, nuisance), reducer=reducer)
         if right is not None and grouped.is_empty:
             grouped, explained = _one_group(grouped, right, explained)
     tuning, grouping = grouped.tuning, grouped.grouping
@@ -96,7 +96,7 @@ def find_root_cause_clusters(
 
 
 class _Space(NamedTuple):
-    """In what images are compared: their points, and as of `cluster_points` the coordinates of these."""
+    """A space in which images are compared: their points, and their coordinates as in `cluster_points`."""
 
     projection: Projection
     coordinates: np.ndarray
@@ -104,7 +104,7 @@ class _Space(NamedTuple):
 
 
 class _Grouped(NamedTuple):
-    """Images, grouped in some space; `parts` as of `RootCauseClusters`."""
+    """Images, grouped in some space; `parts` as in `RootCauseClusters`."""
 
     projection: Projection
     points: np.ndarray
@@ -118,15 +118,15 @@ class _Grouped(NamedTuple):
         return bool(self.grouping.labels.max(initial=NOISE) == NOISE)
 
 
-def _looks(images: ImageFeatures, nuisance: Nuisance | None = None) -> _Space:
-    """As in the paper."""
+def _appearance(images: ImageFeatures, nuisance: Nuisance | None = None) -> _Space:
+    """The space of the paper: PCA, scaled."""
     projection, coordinates = fit_projection(images.features, images.extractor.name, nuisance=nuisance)
     return _Space(projection, coordinates, projection.apply(images.features, nuisance=nuisance))  # at most 256
 
 
-def _apart(images: ImageFeatures, right: RightImages) -> _Space | None:
-    """By what sets failing images apart from right ones; None if nothing does."""
-    fitted, n = fit_apart(images.features, right, images.extractor.name), len(images.paths)
+def _contrast(images: ImageFeatures, right: RightImages) -> _Space | None:
+    """The space of the contrast with right images; None if nothing separates failing images from them."""
+    fitted, n = fit_contrast(images.features, right, images.extractor.name), len(images.paths)
     if fitted is None:
         return None
     projection, coordinates = fitted
@@ -134,84 +134,82 @@ def _apart(images: ImageFeatures, right: RightImages) -> _Space | None:
     return _Space(projection, coordinates, points)
 
 
-def _grouped(images: ImageFeatures, space: _Space, *, reducer: str = "pca", progress: Progress) -> _Grouped:
+def _grouped(images: ImageFeatures, space: _Space, *, reducer: str = "pca") -> _Grouped:
     projection, coordinates, points = space
-    tuning, grouping = cluster_points(points, coordinates, images.paths, reducer=reducer, progress=progress)
+    tuning, grouping = cluster_points(points, coordinates, images.paths, reducer=reducer)
     return _Grouped(projection, points, tuning, grouping, np.zeros(0, int))
 
 
-def _set_apart(
-    images: ImageFeatures, right: RightImages, progress: Progress
-) -> tuple[_Grouped | None, ExplainedUncertainty | None]:
-    """The RCCs by what sets failing images apart, or by looks if these tell as much or there are no others; and what
-    both tell.
+def _by_contrast(images: ImageFeatures, right: RightImages) -> tuple[_Grouped | None, ExplainedUncertainty | None]:
+    """The RCCs by contrast with right images, or by appearance if these explain as much or there are no others; and the
+    uncertainty that both explain.
 
-    None if nothing sets failing images apart. To choose, images are clustered once and, where that does not decide, a
-    huge RCC is divided, without the samples by which RCCs are found again: in a tenth of the time.
+    None if nothing separates failing images from right ones. To choose, images are clustered once, without the samples
+    of the consensus, which takes a tenth of the time; if that does not decide, a huge RCC is divided.
     """
-    progress("Comparing with images that are right", 0, 0)
-    apart, n = _apart(images, right), len(images.paths)
-    if apart is None:
+    report_progress("Comparing with images that are right", 0, 0)
+    contrast, n = _contrast(images, right), len(images.paths)
+    if contrast is None:
         return None, None
-    looks = _looks(images)
-    of_right = apart.projection.apply(right.features, classes=right.classes[n:], names=right.names[n:])
-    nearest = nearest_failing(apart.points, of_right)
-    by_looks = nearest_failing(looks.points, looks.projection.apply(right.features))
+    appearance = _appearance(images)
+    of_right = contrast.projection.apply(right.features, classes=right.classes[n:], names=right.names[n:])
+    nearest = nearest_failing(contrast.points, of_right)
+    by_appearance = nearest_failing(appearance.points, appearance.projection.apply(right.features))
 
     def explains(labels: np.ndarray, nearest: tuple[np.ndarray, np.ndarray] = nearest) -> float:
         of_failing, of_right = (regions(of, labels) for of in nearest)
         wrong = np.arange(n + len(of_right)) < n
         return explained_beyond_class(np.concatenate([of_failing, of_right]), right.classes, wrong, right.units)
 
-    once, once_looks = (cluster_once(space.points, progress)[-1] for space in (apart, looks))
-    explained = ExplainedUncertainty.chosen(explains(once.labels), explains(once_looks.labels, by_looks))
-    if not explained.is_apart:
+    once, once_appearance = (cluster_once(space.points)[-1] for space in (contrast, appearance))
+    explained = ExplainedUncertainty.chosen(explains(once.labels), explains(once_appearance.labels, by_appearance))
+    if not explained.is_contrast:
         *_, divided = _divided(once, explains, images, right, lambda space, _: cluster_once(space.points)[-1])
-        explained = ExplainedUncertainty.chosen(divided, explained.looks)
-    if not explained.is_apart:
-        return _grouped(images, looks, progress=progress), explained
-    grouped = _grouped(images, apart, progress=progress)
+        explained = ExplainedUncertainty.chosen(divided, explained.appearance)
+    if not explained.is_contrast:
+        return _grouped(images, appearance), explained
+    grouped = _grouped(images, contrast)
     if grouped.is_empty:  # none of it is found again in parts of the images
-        explained = ExplainedUncertainty(explains(grouped.grouping.labels), explained.looks, False)
-        return _grouped(images, looks, progress=progress), explained
+        explained = ExplainedUncertainty(explains(grouped.grouping.labels), explained.appearance, False)
+        return _grouped(images, appearance), explained
 
     def steady_grouping(space: _Space, names: Sequence[str]) -> Grouping | None:
-        inside = cluster_points(space.points, space.coordinates, names, progress=progress)[1]
+        inside = cluster_points(space.points, space.coordinates, names)[1]
         return inside if inside.steadiness else None
 
     grouping, parts, contrast_explained = _divided(grouped.grouping, explains, images, right, steady_grouping)
-    return grouped._replace(grouping=grouping, parts=parts), explained._replace(apart=contrast_explained)
+    return grouped._replace(grouping=grouping, parts=parts), explained._replace(contrast=contrast_explained)
 
 
 def _one_group(
-    looks: _Grouped, right: RightImages, explained: ExplainedUncertainty | None
+    grouped: _Grouped, right: RightImages, explained: ExplainedUncertainty | None
 ) -> tuple[_Grouped, ExplainedUncertainty | None]:
-    """The failing images that lie among failing ones as one RCC, if nearly all of them do and nearly no right ones.
+    """One RCC of all failing images that lie among failing ones, if nearly all of them do and nearly no right ones.
 
-    Samples divide such a group by chance, each in its own way, so that no part of it is found again.
+    Samples divide such a group by chance, each in its own way, so that no part of it is steady.
     """
-    n, classes = len(looks.points), np.unique(right.classes, return_inverse=True)[1]
-    points = np.concatenate([looks.points, looks.projection.apply(right.features)])
+    n, classes = len(grouped.points), np.unique(right.classes, return_inverse=True)[1]
+    points = np.concatenate([grouped.points, grouped.projection.apply(right.features)])
     every, wrong = Placed(points, classes, right.units), np.arange(len(points)) < n
     among = among_failing(every, every, wrong)
     if among[:n].mean() < NEARLY_ALL or among[n:].mean() > 1 - NEARLY_ALL:
-        return looks, explained
+        return grouped, explained
     share = explained_beyond_class(among.astype(int), classes, wrong, right.units)
     grouping = Grouping(np.where(among[:n], 0, NOISE), among[:n], None)
-    explained = ExplainedUncertainty(explained.apart if explained else 0.0, share, False)
-    return looks._replace(grouping=grouping, parts=np.full(1, NOISE)), explained
+    explained = ExplainedUncertainty(explained.contrast if explained else 0.0, share, False)
+    return grouped._replace(grouping=grouping, parts=np.full(1, NOISE)), explained
 
 
 def _divided(
     grouping: "Grouping", explains: Callable[[np.ndarray], float], images: ImageFeatures, right: RightImages,
     cluster: Callable[[_Space, Sequence[str]], "Grouping | None"],
 ) -> tuple["Grouping", np.ndarray, float]:  # fmt: skip
-    """Divide huge RCCs by what sets their own images apart, where the parts are steady and tell as much.
+    """Divide huge RCCs by the contrast of their own images, if the parts are steady and explain as much.
 
     Parameters
     ----------
     cluster : callable
-        Images in a space, with their names; None if what is found is not steady.
+        Clusters images in a space, with their names; None if the result is not steady.
 
     Returns
     -------
@@ -227,7 +225,7 @@ def _divided(
     for rcc in np.flatnonzero(sizes >= HUGE * n).tolist():
         rows = np.flatnonzero(grouping.labels == rcc)
         some = replace(images, paths=tuple(images.paths[row] for row in rows), features=images.features[rows])
-        space = _apart(some, right.beside(rows, n))
+        space = _contrast(some, right.beside(rows, n))
         if space is None:
             continue
         inside = cluster(space, some.paths)
@@ -275,9 +273,7 @@ class Grouping(NamedTuple):
         return Grouping(number[self.labels], self.is_core, steadiness)
 
 
-def cluster_once(
-    points: np.ndarray, progress: Progress = no_progress
-) -> tuple[np.ndarray, Points, np.ndarray, Tuning, Grouping]:
+def cluster_once(points: np.ndarray) -> tuple[np.ndarray, Points, np.ndarray, Tuning, Grouping]:
     """Cluster images once, without random samples: of more than `MOST_STORED`, a random part.
 
     Returns
@@ -295,17 +291,12 @@ def cluster_once(
     part = random_part(len(points))
     original = Points(points[part])
     averaged = average_neighbours(original)
-    tuning = tune(averaged, original=original, averaged=averaged, progress=progress)
+    tuning = tune(averaged, original=original, averaged=averaged)
     return part, original, averaged, tuning, _for_all(tuning, original, points, part)
 
 
 def cluster_points(
-    points: np.ndarray,
-    coordinates: np.ndarray,
-    names: Sequence[str],
-    *,
-    reducer: str = "pca",
-    progress: Progress = no_progress,
+    points: np.ndarray, coordinates: np.ndarray, names: Sequence[str], *, reducer: str = "pca"
 ) -> tuple[Tuning, Grouping]:
     """Cluster images: once, by which the settings are shown, and in random parts, by which the RCCs are found.
 
@@ -318,15 +309,15 @@ def cluster_points(
     names : sequence of str
         See `cluster_samples`.
     """
-    part, original, averaged, tuning, grouping = cluster_once(points, progress)
+    part, original, averaged, tuning, grouping = cluster_once(points)
     enough = None if reducer == "umap" else settled  # after UMAP the same samples are clustered again
-    votes = cluster_samples(coordinates, names, enough=enough, progress=progress)
+    votes = cluster_samples(coordinates, names, enough=enough)
     grouping = _consensus(grouping, votes)
     if reducer == "umap":
-        reduced = reduced_by_umap(points, progress)  # (n_images, 10)
+        reduced = reduced_by_umap(points)  # (n_images, 10)
         known = largest_first(grouping.labels[part])
-        tuning = tune(reduced[part], original=original, averaged=averaged, known=known, progress=progress)
-        umap_votes = cluster_samples(coordinates, names, reduced=reduced, known=grouping.labels, progress=progress)
+        tuning = tune(reduced[part], original=original, averaged=averaged, known=known)
+        umap_votes = cluster_samples(coordinates, names, reduced=reduced, known=grouping.labels)
         grouping = _consensus(_for_all(tuning, original, points, part), votes.joined(umap_votes))
     return tuning, grouping
 

@@ -23,7 +23,6 @@ from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import Skipped
-from safe_dnn.support.progress import Progress
 from safe_dnn.training.before_after import compare_in
 from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoints
 from safe_dnn.training.earlier import kept_copy
@@ -36,7 +35,7 @@ from safe_dnn.training.settings import NO_WISHES, Wishes, compile_like_original
 
 def retrain(
     model: StrPath, images: ImageSets, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE,
-    wishes: Wishes = NO_WISHES, within: Path | None = None, watch: Watch = UNWATCHED,
+    wishes: Wishes = NO_WISHES, watch: Watch = UNWATCHED,
 ) -> Retraining:  # fmt: skip
     """Fine-tune the DNN with the unsafe set in the folder `out`; write the new model and the comparison there.
 
@@ -49,8 +48,6 @@ def retrain(
         images.
     wishes : Wishes
         Training settings that differ from the defaults.
-    within : path, optional
-        A table of the test images' groups that is found beside them is only read inside this folder.
 
     Raises
     ------
@@ -64,30 +61,30 @@ def retrain(
     out = prepare_folder(folder)
     with working(out, "retraining"):
         check_own(out, MODEL_FILE, RETRAINING_FILE)
-        material = read_material(file, images, out, options=options, wishes=wishes, progress=watch.progress)
+        material = read_material(file, images, out, options=options, wishes=wishes)
         tested = material.test
-        before, answers = _answered(material, tested, material.dnn.model, watch.progress, "Testing the model")
+        before, answers = _answered(material, tested, material.dnn.model, "Testing the model")
         tied = undecided(material.dnn, answers)
         unfinished = out / CHECKPOINT_FILE, out / SECOND_CHECKPOINT_FILE
         tuning = fine_tune_twice(
             material.dnn, material.data, material.settings, threshold=material.threshold, watch=watch,
             checkpoints=unfinished,
             # By the test images that the original network answers most similarly
-            likely_wrong=lambda given: likely_wrong(np.nan_to_num(given), answers.outputs, ~before.right),
+            likely_wrong=lambda outputs: likely_wrong(np.nan_to_num(outputs), answers.outputs, ~before.right),
         )  # fmt: skip
         retrained = tuning.model
-        after, _ = _answered(material, tested, retrained, watch.progress, "Testing the retrained model")
+        after, _ = _answered(material, tested, retrained, "Testing the retrained model")
         clusters = material.review.clusters if material.review else None
-        compared, of_groups = compare_in(out, clusters, before, after, within=within)
-        more: dict[str, Any] = {}
+        compared, of_groups = compare_in(out, clusters, before, after)
+        proof: dict[str, Any] = {}
         if tuning.best and material.final:
             both, what = (material.dnn.model, retrained), "Testing on images that chose nothing"  # looked at this once
-            judged = [_answered(material, material.final, one, watch.progress, what)[0] for one in both]
+            judged = [_answered(material, material.final, one, what)[0] for one in both]
             held_out = material.final.root == tested.root
-            more["final"] = final_test(out, *judged, held_out=held_out, within=within)
+            proof["final"] = final_test(out, *judged, held_out=held_out)
         compile_like_original(material.dnn, retrained)
         facts = _facts(material, tuning, answers.skipped, (*tied, *before.doubts, *of_groups))
-        result = save_retraining(Retraining(**vars(compared), **facts, **more), retrained, out)
+        result = save_retraining(Retraining(**vars(compared), **facts, **proof), retrained, out)
         remove_checkpoints(*unfinished)
         return result
 
@@ -106,19 +103,17 @@ def _check_model(model: Path, new: Path) -> None:
         ).about("out")
 
 
-def _answered(
-    material: Material, images: LabelledImages, model: Any, progress: Progress, what: str
-) -> tuple[AnsweredImages, Predictions]:
+def _answered(material: Material, images: LabelledImages, model: Any, what: str) -> tuple[AnsweredImages, Predictions]:
     """What a model, the original or the retrained one, answers to images; and its outputs."""
-    asked = dataclasses.replace(material.dnn, model=model)
-    found = predict(asked, images.root, images.paths, progress=progress, what=what)
-    return in_words(asked.path, images, judge(asked, images, found, threshold=material.threshold)), found
+    retrained = dataclasses.replace(material.dnn, model=model)
+    outputs = predict(retrained, images.root, images.paths, what=what)
+    return in_words(retrained.path, images, judge(retrained, images, outputs, threshold=material.threshold)), outputs
 
 
 def _facts(
     material: Material, tuning: FineTuning, unread: Sequence[Skipped], of_groups: Sequence[str]
 ) -> dict[str, Any]:
-    """What a `Retraining` says of the training."""
+    """The fields of a `Retraining` that describe the training."""
     data, settings = material.data, material.settings
     unreadable = skipped_of(data.pixels, list(map(os.fspath, data.pixels.files)))
     groups = np.delete(data.groups, list(data.pixels.unreadable))

@@ -28,7 +28,6 @@ from safe_dnn.rccs.parameters import Aside, find_parameters
 from safe_dnn.rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
 from safe_dnn.support.errors import Number, SAFEError, StrPath, number_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, some
 
 SELECTION_FACTOR = 0.3
@@ -149,6 +148,8 @@ class SelectionSettings(NamedTuple):
         Files that the DNN has learned already, and which are left out.
     weights : path, optional
         As for `safe_dnn.features.weights.choose_extractor`; by default those of the clustering.
+    features : path, optional
+        The improvement images' own features, if the file that the images were clustered by does not have them.
     """
 
     test_accuracy: Number | None = None
@@ -160,11 +161,12 @@ class SelectionSettings(NamedTuple):
     leave_out_safe: bool = True
     learned: Collection[Path] = ()
     weights: StrPath | None = None
+    features: StrPath | None = None
 
 
 def select_unsafe_set(
     improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *, stream: Stream | None = None,
-    likely_wrong: LikelyWrong | None = None, within: Path | None = None, progress: Progress = no_progress,
+    likely_wrong: LikelyWrong | None = None,
 ) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
 
@@ -179,26 +181,24 @@ def select_unsafe_set(
     likely_wrong : callable, optional
         Such as `safe_dnn.dnn.failure_prediction.FailurePrediction.of`; half of each RCC's images are then chosen by it
         (see `choose_half`).
-    within : path, optional
-        A table of the improvement images' parameters is only read inside this folder.
 
     Raises
     ------
     SAFEError
         A number is out of range, there are no RCCs or no images, all images were learned, all RCCs are left out, or the
-        network of the clustering is not available. Something was set aside, and the table of improvement parameters
-        cannot be read.
+        network of the clustering is not available. A nuisance variable was subtracted, and the table of improvement
+        parameters cannot be read.
     """
     excluded = _excluded(clusters, settings.leave_out)
     if settings.quota not in QUOTAS:
         raise SAFEError(f"quota must be one of {', '.join(QUOTAS)}. Received: {settings.quota}")
     wanted, formula = wanted_images(settings, len(clusters.paths))
     listing, learned_notes = _not_learned(find_images(improvement), settings.learned)
-    extractor = clusters.recalled_extractor(settings.weights)
+    extractor = clusters.extractor_of_others(settings.weights, settings.features)
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
-    batches = (stream or stream_features)(listing, extractor, progress=progress)
-    parameters = find_parameters(listing.root, within=within)
+    batches = (stream or stream_features)(listing, extractor)
+    parameters = find_parameters(listing.root)
     aside = Aside(clusters.set_aside, listing, parameters) if clusters.set_aside else None
     n_improvement, skipped = 0, list(listing.skipped)
     for paths, points, unreadable in _points_of(batches, clusters.projection, aside.of if aside else None):
@@ -228,7 +228,7 @@ def select_unsafe_set(
     return UnsafeSet(
         listing.root, tuple(chosen), wanted, formula, n_improvement, tuple(nearest.counts.tolist()),
         tuple(sorted(skipped)), fingerprint(clusters), excluded, settings.quota, listed=listing.listed,
-        notes=tuple(notes),
+        notes=tuple(notes), extractor=extractor if settings.features else None,
     )  # fmt: skip
 
 
@@ -239,11 +239,11 @@ def _not_learned(listing: ImageListing, learned: Collection[Path]) -> tuple[Imag
     new = tuple(path for path in listing.paths if listing.root / path not in learned)
     if not new:
         raise SAFEError(
-            f"Expected images that the network has not learned yet. Received {count(len(listing.paths), 'image')} in "
-            f"{listing.root}, all of which it has learned in earlier rounds. Give a folder with others as well."
+            f"Expected images that the network has not learned yet. The network learned all "
+            f"{count(len(listing.paths), 'image')} in {listing.root} in earlier rounds. Add a folder with other images."
         )
-    told = f"without {count(len(listing.paths) - len(new), 'image')} that earlier rounds have taught it"
-    return listing._replace(paths=new), (told,) if len(new) < len(listing.paths) else ()
+    note = f"without {count(len(listing.paths) - len(new), 'image')} that earlier rounds have taught it"
+    return listing._replace(paths=new), (note,) if len(new) < len(listing.paths) else ()
 
 
 def _points_of(
@@ -260,7 +260,7 @@ def _points_of(
 
 
 def wanted_images(settings: SelectionSettings, n_failures: int) -> tuple[int, str]:
-    """The size of the set, and in words where it is from; a SAFEError as of `unsafe_set_size`."""
+    """The size of the set, and how it was computed, in words; errors are those of `unsafe_set_size`."""
     if settings.size is not None:
         return _images("The number of images", settings.size), f"N = {settings.size}, as requested"
     if settings.test_accuracy is None:
@@ -366,7 +366,7 @@ class _Nearest:
 def _lacking(
     clusters: RootCauseClusters, best: Sequence[Sequence[UnsafeImage]], excluded: Collection[int]
 ) -> Iterator[str]:
-    """A sentence on RCCs of which there are no improvement images: nothing can be selected that repairs them."""
+    """A sentence on RCCs without similar improvement images: no image that would repair them can be selected."""
     wanted = [rcc for rcc in clusters.groups if rcc != NOISE and rcc not in excluded]
     lacking = [rcc for rcc in wanted if not any(image.within_eps for image in best[rcc])]
     if lacking:

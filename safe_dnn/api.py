@@ -10,6 +10,13 @@ Each works on an analysis, the folder `out`. Options are those of the command li
 fields of the records of settings that a function lists. docs/steps.ipynb shows all six. (`safe_dnn.retrain` is the
 module of step 6; the function is here.)
 
+Progress is reported to whoever listens, who may stop the work by an exception:
+
+    from safe_dnn.support.progress import reporting
+
+    with reporting(lambda what, done, total: print(what, done, total)):
+        safe.cluster("out/failures", "out")
+
 Models run in a process of their own: a script calls these functions below `if __name__ == "__main__":`. Slow imports
 are local to the functions that need them.
 """
@@ -23,8 +30,7 @@ from typing import Any, NamedTuple
 
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.options import names_of, settings_of
-from safe_dnn.support.progress import Progress, no_progress
-from safe_dnn.support.text import count, some
+from safe_dnn.support.text import some
 
 __all__ = ("check", "cluster", "failures", "report", "retrain", "select")
 MOST_ROWS = 20  # of a table that a notebook shows
@@ -106,7 +112,7 @@ class Tested(NamedTuple):
 def failures(
     model: StrPath = "", test: StrPath = "", out: StrPath = ".", *, predictions: StrPath = "",
     coco: tuple[StrPath, ...] = (), yolo: tuple[StrPath, ...] = (), after: StrPath | None = None,
-    progress: Progress = no_progress, **options: Any,
+    **options: Any,
 ) -> StepResult:  # fmt: skip
     """Collect the test images that a network gets wrong, and find the conditions under which it is wrong more often.
 
@@ -115,7 +121,7 @@ def failures(
     model, test : path
         As for `dnn.failures.find_failures`.
     predictions : path, optional
-        In place of the model, as `table` of `dnn.failures.collect_failures`.
+        In place of the model, as `table` of `dnn.detection.units.failures_in_table`.
     coco, yolo : tuple of three paths, optional
         Of a detector, in place of a model and its test images: ground truth, results and images.
     after : path, optional
@@ -135,7 +141,8 @@ def failures(
         As of these functions, or what is given does not go together.
     """
     from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
-    from safe_dnn.dnn.failures import collect_failures, find_failures
+    from safe_dnn.dnn.detection.units import failures_in_table
+    from safe_dnn.dnn.failures import find_failures
     from safe_dnn.dnn.group_columns import hold_out_of
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.explaining import explain_collected
@@ -155,7 +162,7 @@ def failures(
     if boxes:
         files = dict(zip(("truth", "results", "images"), boxes, strict=True))
         (detector,) = _settings(options, DetectorFiles, **files, yolo=bool(yolo))
-        found = find_detection_failures(detector, folder, progress=progress)
+        found = find_detection_failures(detector, folder)
     else:
         dnn, images = _settings(options, DnnOptions, TestSet)
         hold_out = hold_out_of(images.hold_out, images.group)
@@ -164,16 +171,16 @@ def failures(
             raise SAFEError(text).about("rescale", "trust_model")
         more: dict[str, Any] = {"options": dnn, "train": images.train, "hold_out": hold_out}
         if predictions:
-            found = collect_failures(predictions, test, folder, **more)
+            found = failures_in_table(predictions, test, folder, **more)
         else:
-            found = find_failures(kept_copy(model), test, folder, **more, progress=progress)
+            found = find_failures(kept_copy(model), test, folder, **more)
     if earlier:
         take_over(earlier, folder)
     answers, right = found.answers, found.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
     paths, names = found.paths, ("image", answers.target, "predicted", "right", answers.kind)
     interval = accuracy_interval(right, groups_of_test(folder, found.root, paths, right))
-    tested = Tested(found, found.accuracy, *interval, explain_collected(folder, progress=progress))
+    tested = Tested(found, found.accuracy, *interval, explain_collected(folder))
     return StepResult(tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)))
 
 
@@ -196,7 +203,7 @@ class Explained(NamedTuple):
 
 
 def cluster(
-    images: StrPath, out: StrPath = ".", *, stream: Any = None, progress: Progress = no_progress,
+    images: StrPath, out: StrPath = ".", *, stream: Any = None,
     then: Callable[[Any], object] = lambda clusters: None, **options: Any,
 ) -> StepResult:  # fmt: skip
     """Steps 1 and 2: group failing images into RCCs, and compare them with what the network gets right, if it is known.
@@ -231,9 +238,9 @@ def cluster(
     from safe_dnn.rccs.spots.figures import row_of
 
     folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
-    clusters = generate_clusters(images, folder, settings, stream=stream, progress=progress)
+    clusters = generate_clusters(images, folder, settings, stream=stream)
     then(clusters)
-    compared = explain_failures(folder, weights=settings.weights, stream=stream, progress=progress)
+    compared = explain_failures(folder, weights=settings.weights, stream=stream)
     reasons = listed_reasons(folder)
     texts: dict[int | None, str] = {profile.rcc: profile.text for profile in load_profiles(folder)}
     rows = (
@@ -245,7 +252,7 @@ def cluster(
 
 
 def listed_reasons(folder: Path) -> list[Any]:
-    """All reasons of the analysis in a folder, with what is said of them (see `reasons.listed`); none without RCCs."""
+    """All reasons of the analysis in a folder, with their notes (see `reasons.listed`); none without RCCs."""
     from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.review.review import load_review
     from safe_dnn.reasons.register import register_of
@@ -257,10 +264,7 @@ def listed_reasons(folder: Path) -> list[Any]:
     return [entry.about for entry in register_of(folder, review, present_reasons(folder, review), {})]
 
 
-def select(
-    improvement: StrPath, out: StrPath = ".", *, stream: Any = None, progress: Progress = no_progress,
-    **options: Any,
-) -> StepResult:  # fmt: skip
+def select(improvement: StrPath, out: StrPath = ".", *, stream: Any = None, **options: Any) -> StepResult:
     """Steps 3 and 4: select the improvement images to label, the unsafe set.
 
     Parameters
@@ -288,7 +292,7 @@ def select(
     from safe_dnn.selection import SelectionSettings
 
     folder, (settings, likely) = path_of(out, "an output folder"), _settings(options, SelectionSettings, Likely)
-    unsafe = select_images(improvement, folder, settings, likely=likely, stream=stream, progress=progress)
+    unsafe = select_images(improvement, folder, settings, likely=likely, stream=stream)
     rows = tuple(image[:-1] for image in unsafe.images)  # without the digest
     return StepResult(unsafe, selection_summary(unsafe), UnsafeImage._fields[:-1], rows)
 
@@ -342,7 +346,7 @@ def retrain(
 
 def check(
     requirements: StrPath, out: StrPath = ".", *, no_worse: StrPath | None = None, learned: StrPath | None = None,
-    progress: Progress = no_progress, **options: Any,
+    **options: Any,
 ) -> StepResult:  # fmt: skip
     """Check requirements on how often the network may be wrong.
 
@@ -372,7 +376,7 @@ def check(
     from safe_dnn.reasons.requirements import HOLDS
 
     folder, (given,) = path_of(out, "an output folder"), _settings(options, GivenAnswers)
-    checked = check_requirements(requirements, folder, given, before=no_worse, learned=learned, progress=progress)
+    checked = check_requirements(requirements, folder, given, before=no_worse, learned=learned)
     required = checked.findings
     figures = [(one.verdict, one.figures, one.low, one.high, one.requirement.most) for one in required]
     figures += [(one.state, one.after, one.after.low, one.after.high, math.nan) for one in checked.closures]
@@ -381,15 +385,15 @@ def check(
         (case.name, verdict, one.tested, one.wrong, one.rate, *more)
         for case, (verdict, one, *more) in zip(checked.cases, figures, strict=True)
     )
-    n_shown = sum(one.verdict == HOLDS for one in required)
-    headline = f"{n_shown} of {count(len(required), 'requirement')} shown to hold"
+    n_held = sum(one.verdict == HOLDS for one in required)
+    headline = f"Requirements that hold: {n_held} of {len(required):,}"
     columns = ("requirement", "verdict", "tested", "wrong", "rate", "low", "high", "limit")
     return StepResult(checked, headline, columns, rows)
 
 
-def report(out: StrPath = ".", *, progress: Progress = no_progress) -> StepResult:
+def report(out: StrPath = ".") -> StepResult:
     """Write all results to one HTML file, whose path is the value; as `pipeline.reporting.report.write_report`."""
     from safe_dnn.pipeline.reporting.report import write_report
 
-    path = write_report(path_of(out, "an output folder"), progress=progress)
+    path = write_report(path_of(out, "an output folder"))
     return StepResult(path, f"Written: {path}", ("report",), ((str(path),),))

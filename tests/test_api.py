@@ -69,7 +69,7 @@ def test_functions_do_what_the_commands_do(case):
     requirements.write_text("all images: at most 60 % wrong\nlight < 0.5: at most 5 % wrong\n")
     checked = safe.check(requirements, case.out, no_worse=case.table)
     assert not checked.value.holds
-    assert checked.headline == "1 of 2 requirements shown to hold"
+    assert checked.headline == "Requirements that hold: 1 of 2"
     frame = checked.to_frame().set_index("requirement")
     assert frame.loc["light < 0.5: at most 5 % wrong at 95 %", ["verdict", "rate", "limit"]].tolist() == [
         "broken", 1, 0.05,
@@ -99,7 +99,9 @@ def test_the_name_of_an_image_is_no_markup_in_a_notebook(case):
 
 
 def test_an_option_that_a_step_does_not_have_is_refused_with_those_that_it_has(case):
-    with pytest.raises(SAFEError, match=r"Expected no options but extractor, group, .*\. Received: groups\.") as caught:
+    with pytest.raises(
+        SAFEError, match=r"Expected no options but extractor, features, group, .*\. Received: groups\."
+    ) as caught:
         safe.cluster(case.failing, case.out, groups="person")
     assert caught.value.fields == ("groups",)
     with pytest.raises(SAFEError, match=r"Expected no options but iou, score, yolo\. Received: train\."):

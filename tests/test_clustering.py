@@ -87,7 +87,7 @@ def test_beside_right_images_rccs_are_reasons_where_by_looks_they_are_persons():
     assert by_looks.labels.tolist() == find_root_cause_clusters(images).labels.tolist()
     assert all(len(of) == 3 for of in reasons_in(images, by_looks.labels))
     found = find_root_cause_clusters(images, right=right)
-    assert found.beyond_class.is_apart
+    assert found.beyond_class.is_contrast
     assert all(len(of) == 1 for of in reasons_in(images, found.labels))
     assert found.points.shape[1] == len(found.projection.components) < 10
     again = find_root_cause_clusters(images, right=right)
@@ -105,12 +105,12 @@ def test_where_no_rcc_by_what_sets_images_apart_is_steady_those_by_looks_are_kep
 
     def unsteady_apart(points, *arguments, **more):
         tuning, found = clustered(points, *arguments, **more)
-        is_apart = points.shape[1] < by_looks.points.shape[1]
-        return tuning, found._replace(labels=np.full(len(points), NOISE)) if is_apart else found
+        is_contrast = points.shape[1] < by_looks.points.shape[1]
+        return tuning, found._replace(labels=np.full(len(points), NOISE)) if is_contrast else found
 
     monkeypatch.setattr(clustering, "cluster_points", unsteady_apart)
     found = find_root_cause_clusters(images, right=right)
-    assert not found.beyond_class.is_apart
+    assert not found.beyond_class.is_contrast
     assert found.labels.tobytes() == by_looks.labels.tobytes()
 
 
@@ -136,7 +136,7 @@ def test_where_nothing_is_found_again_all_that_fails_is_one_rcc_only_if_right_im
     assert found.n_rccs == (not mixed)
     if not mixed:
         assert np.count_nonzero(found.labels == 0) > 0.8 * n
-        assert found.beyond_class.looks > 0.6
+        assert found.beyond_class.appearance > 0.6
 
 
 @pytest.mark.slow

@@ -147,7 +147,7 @@ NUMBERS = (
     ("README.md", f"<http://{build_parser().parse_args(['ui']).host}:{build_parser().parse_args(['ui']).port}>"),
     ("docs/SECURITY.md", f"It listens on {build_parser().parse_args(['ui']).host} unless"),
     ("docs/SECURITY.md", f"after {guard.DELAY:g} seconds"),
-    ("docs/SECURITY.md", f"{guard.MOST_GUESSES} of an address may wait"),
+    ("docs/SECURITY.md", f"{guard.MOST_GUESSES} guesses from one address may wait"),
     ("docs/SECURITY.md", f"at most {2 * defects.LARGEST / 2**20:g} MiB"),
     ("docs/architecture.md", f"{INPUT_SIZE[0]} × {INPUT_SIZE[1]} → VGG16"),
     ("docs/architecture.md", f"PCA to {N_COMPONENTS} components"),

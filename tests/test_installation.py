@@ -162,7 +162,7 @@ def test_installed_it_works_beside_a_users_modules_of_the_same_names(installed, 
     given = ("check", "requirements.yaml", "--predictions", case.table, "--tested", case.test)
     for command in ([installed / "safe-dnn"], [installed / "python", "-m", "safe_dnn"]):
         assert run(*command, "--version").startswith("SAFE ")
-        assert "1 of 1 requirement shown to hold" in run(*command, *given)
+        assert "Requirements that hold: 1 of 1" in run(*command, *given)
     assert re.match("usage: safe-dnn", run(installed / "safe-dnn", "--help"))
 
 

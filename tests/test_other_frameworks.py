@@ -3,8 +3,11 @@
 import re
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from safe_dnn.dnn.detection.units import failures_in_table
 from safe_dnn.dnn.failures import collect_failures, find_failures, read_answers
 from tests.helpers.small_models import NAMES, colour_model, draw_set
 
@@ -13,8 +16,8 @@ CODE = dict(re.findall(r"^```python\n# (\w+)\n(.*?)^```$", TEXT, re.MULTILINE | 
 CLASSES = 'classes = ["closed", "open"]'
 
 
-def test_there_is_code_for_three_frameworks_and_two_kinds_of_detectors():
-    assert CODE.keys() == {"torch", "timm", "onnx", "ultralytics", "torchvision"}
+def test_there_is_code_for_frameworks_detectors_segmentation_and_features():
+    assert CODE.keys() == {"torch", "timm", "onnx", "ultralytics", "torchvision", "segmentation", "dinov2"}
     for name, code in CODE.items():
         compile(code, name, "exec")
 
@@ -31,6 +34,20 @@ def test_the_code_for_onnx_writes_a_table_that_gives_the_failures_of_the_model(t
     assert by_table.failing == find_failures(model, test_set, tmp_path / "by_model").failing
     assert len(by_table.failing) == 2
     assert by_table.known_classes == NAMES
+
+
+def test_the_code_for_segmentation_writes_a_table_of_units(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for folder, number in (("truth", 1), ("results", 2), ("test", 0)):
+        (tmp_path / folder).mkdir()
+        for name in ("0.png", "1.png"):
+            mask = np.zeros((8, 8), np.uint8)
+            mask[:4] = number if name == "0.png" else 1
+            Image.fromarray(mask).save(tmp_path / folder / name)
+    exec(CODE["segmentation"], {})
+    found = failures_in_table(tmp_path / "units.csv", tmp_path / "test", tmp_path / "out")
+    assert found.paths == ("0_0_person.png", "0_1_road.png", "1_0_person.png", "1_1_road.png")
+    assert found.failing == ("0_0_person.png",)
 
 
 def tables_shown() -> list[str]:

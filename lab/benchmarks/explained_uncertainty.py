@@ -23,7 +23,7 @@ With --write, lab/results/explained_uncertainty.md is written. The rows of a cas
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -39,7 +39,7 @@ from lab.benchmarks.reasons.cases import ReasonsCase, failing_images, images_bes
 from lab.benchmarks.reasons.measures import causes_of_clusters
 from lab.benchmarks.results import table, tell
 from lab.benchmarks.rivals.slices import AnsweredSet, domino, plane_spot
-from safe_dnn.casestudies.build import print_progress
+from safe_dnn.cli.terminal import terminal_progress
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.extractor import comparable
@@ -52,6 +52,7 @@ from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import failure_rates, nearest_failing, regions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.progress import report_progress
 
 RIVALS = {"PlaneSpot": plane_spot, "Domino": domino}
 WAYS = {"looks": "pca", "as SAFE chooses": "auto"}
@@ -89,7 +90,7 @@ def rows_of(compared: Compared) -> list[list[str]]:
     for way, reducer in WAYS.items():
         clusters = find_root_cause_clusters(compared.images, right=compared.right, reducer=reducer)
         explained = clusters.beyond_class
-        way += " (looks)" if reducer == "auto" and not (explained and explained.is_apart) else ""
+        way += " (looks)" if reducer == "auto" and not (explained and explained.is_contrast) else ""
         points = _points(compared, clusters)
         placed = _near(clusters.labels, *points)
         rows.append(_row(compared, way, clusters.labels, *placed, _steady(compared, reducer)))
@@ -223,11 +224,11 @@ def _ceiling(compared: Compared) -> list[str]:
     return [compared.name, "", "ceiling", *["–"] * 4, *figures, *["–"] * 5]
 
 
-def section_of(cases: Sequence[Compared], work: Path, progress: Callable[[str, int, int], None]) -> str:
+def section_of(cases: Sequence[Compared], work: Path) -> str:
     """The section as Markdown; the rows of each case are kept in the folder `work`."""
     rows = []
     for place, compared in enumerate(cases):
-        progress(f"Measuring {compared.name}", place, len(cases))
+        report_progress(f"Measuring {compared.name}", place, len(cases))
         key = key_of(compared.name, compared.case.tested.digest, *SOURCES)
         rows += kept(work / compared.name / "explained_uncertainty.json", key, partial(rows_of, compared))
     return (
@@ -238,6 +239,7 @@ def section_of(cases: Sequence[Compared], work: Path, progress: Callable[[str, i
     )
 
 
+@terminal_progress()
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="explained_uncertainty", description=(__doc__ or "").split("\n")[0])
@@ -257,11 +259,11 @@ def main(arguments: list[str] | None = None) -> int:
         models, cases = named_paths("--model", options.model), []
         for name, folder in named_paths("--data", options.data).items():
             own = prepare_folder(Path(options.work) / name)
-            case = load_reasons_case(name, folder, own, extractor, model=models.get(name), progress=print_progress)
+            case = load_reasons_case(name, folder, own, extractor, model=models.get(name))
             units = _units(case, groups[name]) if name in groups else None
             right = images_beside(case, units)
             cases.append(Compared(name, case, failing_images(case), right, None if units is None else right.units))
-        tell("explained_uncertainty", section_of(cases, Path(options.work), print_progress), write=options.write)
+        tell("explained_uncertainty", section_of(cases, Path(options.work)), write=options.write)
     except SAFEError as error:
         print(f"explained_uncertainty: {error}", file=sys.stderr)
         return 2

@@ -49,7 +49,6 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import find_images
 from safe_dnn.support.intervals import clopper_pearson
-from safe_dnn.support.progress import no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.words.drawing import UNTAGGED, Frame, make_frame, next_drawn
 from safe_dnn.words.probe import BATCH, chosen_to_teach, is_taught, probe_points, scores
@@ -114,7 +113,7 @@ def load_words_case(name: str, folder: Path, work: Path) -> WordsCase:
     if not points.is_file():
         extractor = choose_extractor("vgg16-conv", precision="auto")
         rows = np.arange(len(tested.paths))
-        features, read = features_of_tested(tested, rows, extractor, stream=None, progress=no_progress)
+        features, read = features_of_tested(tested, rows, extractor, stream=None)
         others = extract_features(beside, extractor).features if listed else features[:0]
         if not read.all() or len(others) != len(listed):
             raise SAFEError(f"Expected images that can all be read in {root} and {beside}. Received others.")

@@ -13,12 +13,11 @@ from lab.casestudies.cases import CASES
 from lab.casestudies.signs.build import build_detector
 from safe_dnn.casestudies import build
 from safe_dnn.casestudies.case import Case
-from safe_dnn.support.progress import Progress
 
 
-def _build(case: Case, folder: Path, *, seed: int, scale: float, progress: Progress) -> dict[str, Any]:
+def _build(case: Case, folder: Path, *, seed: int, scale: float) -> dict[str, Any]:
     of_its_task = build_detector if case.parts else build.build_network
-    return of_its_task(case, folder, seed=seed, scale=scale, progress=progress)
+    return of_its_task(case, folder, seed=seed, scale=scale)
 
 
 build_case = partial(build.build_case, cases=CASES, build=_build)

@@ -29,13 +29,13 @@ from safe_dnn.casestudies.causes import CAUSES_FILE, describe_causes
 from safe_dnn.casestudies.networks import run_model, train_model
 from safe_dnn.casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
 from safe_dnn.casestudies.table import write_subjects
+from safe_dnn.cli.terminal import terminal_progress
 from safe_dnn.dnn.predictions import errors_of
 from safe_dnn.dnn.tested import AnsweredImages, predictions_text
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, replacing, write_text
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE
 
@@ -45,24 +45,24 @@ TARGETS_FILE = "targets.csv"
 class Build(Protocol):
     """Builds a case in an empty folder; returns the content of `accuracy.json`."""
 
-    def __call__(self, case: Case, folder: Path, *, seed: int, scale: float, progress: Progress) -> dict[str, Any]: ...
+    def __call__(self, case: Case, folder: Path, *, seed: int, scale: float) -> dict[str, Any]: ...
 
 
-def build_network(case: Case, folder: Path, *, seed: int, scale: float, progress: Progress) -> dict[str, Any]:
+def build_network(case: Case, folder: Path, *, seed: int, scale: float) -> dict[str, Any]:
     """Build a case with a classifier or a regression, as the module's docstring has it."""
     started = time.monotonic()
     sets = lay_out_all(case, seed=seed, scale=scale)
     rows = [row for part in sets.values() for row in part]
     images = np.empty((len(rows), SIDE, SIDE, 3), np.uint8)
-    for row, image in enumerate(render_images(case, folder, rows, progress=progress)):
+    for row, image in enumerate(render_images(case, folder, rows)):
         images[row] = image
     truth = true_answers(case, rows)
     train, test = slice(len(sets["train"])), slice(len(rows) - len(sets["test"]), None)
 
-    model = train_model(case, images[train], truth[train], seed=seed, progress=progress)
+    model = train_model(case, images[train], truth[train], seed=seed)
     with replacing(folder / MODEL_FILE) as temporary:
         model.save(temporary)
-    outputs = run_model(model, images[test], progress=progress)
+    outputs = run_model(model, images[test])
     correct = _correct(case, outputs, truth[test])
     answers = _answers(case, truth[test], outputs)
     wrong = np.flatnonzero(~correct)
@@ -100,7 +100,6 @@ def build_case(
     build: Build = build_network,
     seed: int = 0,
     scale: float = 1.0,
-    progress: Progress = no_progress,
 ) -> dict[str, Any]:
     """Build a case study in a folder that is new or empty.
 
@@ -114,8 +113,6 @@ def build_case(
         Determines the images and, on the same kind of machine, the DNN.
     scale : float
         Factor on the sizes of the sets, for quick trials.
-    progress : callable
-        `progress(what, done, total)`.
 
     Returns
     -------
@@ -139,7 +136,7 @@ def build_case(
     try:
         shutil.rmtree(folder, ignore_errors=True)  # what a killed build left
         folder.mkdir()
-        accuracy = build(case, folder, seed=seed, scale=scale, progress=progress)
+        accuracy = build(case, folder, seed=seed, scale=scale)
         folder.replace(out)
     except OSError as error:
         raise SAFEError(f"Could not build the case {name} in {out}: {error.strerror or error}.") from error
@@ -218,9 +215,8 @@ def main(
     options = parser.parse_args(arguments)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's messages would hide the progress
     try:
-        accuracy = build_case(
-            options.case, options.out, cases=cases, build=build, seed=options.seed, progress=print_progress
-        )
+        with terminal_progress():
+            accuracy = build_case(options.case, options.out, cases=cases, build=build, seed=options.seed)
     except SAFEError as error:
         print(f"casestudies: {error}", file=sys.stderr)
         return 2
@@ -232,14 +228,6 @@ def main(
         f"{accuracy['test_size']}, {accuracy['seconds']:.0f} s"
     )
     return 0
-
-
-def print_progress(what: str, done: int, total: int) -> None:
-    """Rewrite one line on a terminal; elsewhere, print a line for each tenth."""
-    if sys.stderr.isatty():
-        print(f"\r\033[K{what}: {done}/{total}", end="\n" if done == total else "", file=sys.stderr, flush=True)
-    elif done == total or 10 * done // total != 10 * (done - 1) // total:
-        print(f"{what}: {done}/{total}", file=sys.stderr, flush=True)
 
 
 if __name__ == "__main__":

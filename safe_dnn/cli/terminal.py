@@ -4,12 +4,10 @@ import contextlib
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
+from safe_dnn.support.progress import Pace, reporting
 from safe_dnn.support.text import printable
-
-Progress = Callable[[str, int, int], None]
-"""As `support.progress.Progress`, which is not imported until the command is known."""
 
 
 class stoppable:  # noqa: N801, used as a function
@@ -35,31 +33,32 @@ class stoppable:  # noqa: N801, used as a function
         signal.signal(signal.SIGINT, self._before)
 
 
-class terminal:  # noqa: N801, used as a function
-    """Progress on stderr: on a terminal one line that is rewritten, elsewhere a line for each 10 %."""
+@contextlib.contextmanager
+def terminal_progress() -> Iterator[None]:
+    """Show the progress of work in the block on stderr.
 
-    def __enter__(self) -> Progress:
-        from safe_dnn.support.progress import Pace
+    On a terminal, it is one line that is rewritten, elsewhere a line for each 10 %.
+    """
+    pace, last, drawn = Pace(), ("", -1), 0.0
 
-        self._pace = Pace()
-        self._last = ("", -1)
-        self._shown = 0.0
-        return self._show
-
-    def _show(self, what: str, done: int, total: int) -> None:
-        text = self._pace.describe(what, done, total) if total else f"{what} …"
+    def show(what: str, done: int, total: int) -> None:
+        nonlocal last, drawn
+        text = pace.describe(what, done, total) if total else f"{what} …"
         tenth = (what, 10 * done // max(total, 1))
         with contextlib.suppress(OSError):  # a closed stderr is no reason to stop
             if sys.stderr.isatty():
-                if done == total or time.monotonic() - self._shown > 0.1:
-                    self._shown = time.monotonic()
+                if done == total or time.monotonic() - drawn > 0.1:
+                    drawn = time.monotonic()
                     print(f"\r\033[K{text}", end="", file=sys.stderr, flush=True)
-            elif tenth != self._last:
+            elif tenth != last:
                 print(text, file=sys.stderr, flush=True)
-        self._last = tenth
+        last = tenth
 
-    def __exit__(self, *_: object) -> None:
-        _clear()
+    with reporting(show):
+        try:
+            yield
+        finally:
+            _clear()
 
 
 def _clear() -> None:

@@ -77,7 +77,7 @@ class ClassRate(NamedTuple):
     tested, wrong : int
         Images of the class.
     low, high : float
-        95 % interval of the failure rate.
+        95 % interval of the error rate.
     taken_for : str
         The class that its wrong images are taken for most often; empty if none is wrong.
     taken : int
@@ -143,7 +143,7 @@ def confusion_matrices(
 
 
 def class_rates(label: np.ndarray, predicted: np.ndarray, groups: Groups | None = None) -> list[ClassRate]:
-    """How often each class fails, those first of which this is surest (by the lower end of the interval).
+    """How often each class fails, those first whose rate is surely high (by the lower end of the interval).
 
     Parameters
     ----------

@@ -1,6 +1,6 @@
-"""Whether a network's answers tell anything: a dead or blind one has no reasons for failing, whatever images show.
+"""Whether a network works at all: a dead or blind one has no reasons for failing, whatever images show.
 
-Answers to a test set in, sentences out, the gravest first. What is said here comes before any reason.
+Answers to a test set in, sentences out, the gravest first. They are shown before any reason.
 """
 
 from collections import Counter
@@ -12,8 +12,8 @@ from safe_dnn.support.text import count, printable, some
 
 LEVEL = 0.05
 LEAST_TESTED = 20  # images, for a network to be better than a constant answer beyond chance
-LEAST_IMAGES = 5  # of a class, for it to be said that no answer is this class
-MOSTLY = 0.75  # of the answers, for it to be said that they are nearly always the same class
+LEAST_IMAGES = 5  # of a class, for a sentence that no answer is this class
+MOSTLY = 0.75  # of the answers, for a sentence that they are nearly always the same class
 SAME = 1e-3  # of the spread of the targets, within which answers of a regression are the same
 
 
@@ -58,8 +58,8 @@ def _of_classes(known: Answers) -> list[str]:
     doubts = []
     if given >= MOSTLY * len(label) > images[answer]:
         doubts.append(
-            f"Doubtful: the answer is {printable(answer)} for {given / len(label):.0%} of "
-            f"{count(len(label), 'image')}, of which {images[answer] / len(label):.0%} are of this class."
+            f"Doubtful: the network answers {printable(answer)} for {given / len(label):.0%} of "
+            f"{count(len(label), 'image')}, but only {images[answer] / len(label):.0%} of the images are in this class."
         )
     if len(label) >= LEAST_TESTED and bdtrc(gained - 1, max(gained + lost, 1), 0.5) >= LEVEL:
         doubts.append(

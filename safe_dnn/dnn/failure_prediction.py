@@ -33,7 +33,6 @@ from safe_dnn.dnn.tested import (
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.images import find_images
 from safe_dnn.support.matching import check_matched
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
 
 NEIGHBOURS = 30  # test images; the prediction is about as good with 10 to 100
@@ -72,7 +71,7 @@ class FailurePrediction:
         """Share of the test set that the DNN classifies correctly."""
         return float(1 - self.wrong.mean())
 
-    def of(self, root: Path, paths: Sequence[str], *, progress: Progress = no_progress) -> np.ndarray:
+    def of(self, root: Path, paths: Sequence[str]) -> np.ndarray:
         """How likely the DNN misclassifies each image: ndarray of shape (n_images,), float, from 0 to 1.
 
         An image whose outputs are not known, since it is unreadable, counts as correctly classified.
@@ -82,7 +81,7 @@ class FailurePrediction:
         SAFEError
             No image is readable, or an output is NaN or infinite.
         """
-        predictions = self.run(root, paths, progress=progress, what="Running the model on candidates")
+        predictions = self.run(root, paths, what="Running the model on candidates")
         likelihood = np.zeros(len(paths))
         if len(predictions.indices):
             likelihood[predictions.indices] = likely_wrong(predictions.outputs, self.outputs, self.wrong)
@@ -91,7 +90,6 @@ class FailurePrediction:
 
 def predict_failures(
     model: StrPath, test: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, held_out: HeldOut | None = None,
-    progress: Progress = no_progress,
 ) -> FailurePrediction:  # fmt: skip
     """Run a classifier on its test set, in order to predict its failures on other images.
 
@@ -111,7 +109,7 @@ def predict_failures(
     SAFEError
         The model does not load, is a regression or does not fit the classes, or no image is readable.
     """
-    dnn = load_apart(model, options, progress=progress)
+    dnn = load_apart(model, options)
     if dnn.task == "regression":
         raise SAFEError(
             "Expected a classifier, since its likely failures are to be predicted. Received a regression: "
@@ -122,7 +120,7 @@ def predict_failures(
         images = images.taken(~held_out.among(images.root, images.paths))
     dnn = sized_for(dnn, images.files)  # once, so that other images are compared at the same size
     what = "Running the model on test images"
-    predictions = predict_apart(dnn, images.root, images.paths, progress=progress, what=what)
+    predictions = predict_apart(dnn, images.root, images.paths, what=what)
     wrong = ~judge(dnn, images, predictions).right
     run, notes = functools.partial(predict_apart, dnn), undecided(dnn, predictions)
     return FailurePrediction(dnn.path, predictions.outputs, wrong, images.classes, run, notes)

@@ -45,7 +45,6 @@ from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, number_
 from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder, state_of_file
 from safe_dnn.support.images import Skipped, find_images
 from safe_dnn.support.matching import check_matched, rows_in
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
@@ -175,7 +174,7 @@ def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) 
     Raises
     ------
     SAFEError
-        The targets or the threshold are not given, or as of `read_targets` and `with_targets`.
+        The targets or the threshold are missing, or as in `read_targets` and `with_targets`.
     """
     targets = read_targets(required_targets(options))
     if outputs and len(targets.names) != outputs:
@@ -185,7 +184,7 @@ def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) 
         ).about("targets")
     images = with_targets(folder, targets, partial=options.partial)
     angles = [name for name in images.classes if name.endswith(ANGLE_SUFFIX)]
-    turning = f" Angles in degrees, of which 359 and 1 are 2 apart: {some(angles)}." if angles else ""
+    turning = f" Columns treated as angles in degrees (359 and 1 differ by 2): {some(angles)}." if angles else ""
     names = ", ".join(f"output {i} is {name}" for i, name in enumerate(images.classes))
     return images, (
         f"Targets: in the order of the table's columns, {names}. An error (root mean square over the outputs) above "
@@ -317,7 +316,7 @@ def _numbers_in_cells(rows: Table, n: int) -> np.ndarray:
 
 def find_failures(
     model: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None,
-    hold_out: HoldOut | None = None, progress: Progress = no_progress,
+    hold_out: HoldOut | None = None,
 ) -> AnsweredImages:  # fmt: skip
     """Run a DNN on a test set; write the failing images and the accuracy to the folder `out`.
 
@@ -342,7 +341,7 @@ def find_failures(
     """
     options = checked(options)
     out = checked_folder(out, test, *TABLES)
-    dnn = load_apart(model, options, task=options.task, progress=progress)
+    dnn = load_apart(model, options, task=options.task)
     images, assumptions = examples_for(dnn, test, options=options, train=train)
     images, of_copies = predictions.without_copies(images)
     dnn = sized_for(dnn, images.files)
@@ -350,17 +349,18 @@ def find_failures(
     if hold_out:
         held, sentences = draw(images.root, images.paths, images.labels, hold_out)
     held_out, images = images.taken(held).paths, images.taken(~held)
-    found = predict_apart(dnn, images.root, images.paths, progress=progress)
+    found = predict_apart(dnn, images.root, images.paths)
     judgement = predictions.judge(dnn, images, found, threshold=options.threshold)
     images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
     notes = (*dnn.assumptions, *assumptions, *of_copies, *predictions.undecided(dnn, found), *sentences)
     given = in_words(dnn.path, images, judgement, notes=notes, held_out=held_out)
-    return keep_failures(given, out, options=options, hold_out=hold_out)
+    return keep_failures(given, out, options=options, group=hold_out.group if hold_out else ())
 
 
 def collect_failures(
     table: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None,
     hold_out: HoldOut | None = None, notes: tuple[str, ...] = (), skipped: tuple[Skipped, ...] = (),
+    group: tuple[str, ...] = (),
 ) -> AnsweredImages:  # fmt: skip
     """Do the same as `find_failures` with a table of the DNN's answers in place of the model.
 
@@ -372,11 +372,13 @@ def collect_failures(
         As for `find_failures`; of these images, the answers are not used.
     notes, skipped
         What is known of the table beforehand: sentences, and what has no row in it.
+    group
+        The columns by which images are of one group; by default those that are held out together.
 
     Raises
     ------
     SAFEError
-        The table cannot be used, or as of `find_failures`.
+        The table cannot be used, or as in `find_failures`.
     """
     options = checked(options)
     out = checked_folder(out, test, *TABLES)
@@ -386,17 +388,18 @@ def collect_failures(
         labels = given.answers.label if given.task == "classification" else np.zeros((len(given.paths), 0))
         held, sentences = draw(given.root, given.paths, labels, hold_out, table=given.source)
         given = dataclasses.replace(given.without(held), notes=given.notes + sentences)
-    return keep_failures(given, out, options=options, hold_out=hold_out)
+        group = hold_out.group
+    return keep_failures(given, out, options=options, group=group)
 
 
 def keep_failures(
-    answered: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, hold_out: HoldOut | None = None
+    answered: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, group: tuple[str, ...] = ()
 ) -> AnsweredImages:
     """Write the failures among answers, and the answers themselves."""
     answered = dataclasses.replace(
         answered, notes=answered.doubts + answered.notes, skipped=tuple(sorted(answered.skipped)),
         threshold=options.threshold if answered.task == "regression" else None, targets=str(options.targets or ""),
-        rescale=options.rescale, trust_model=options.trust_model, group=hold_out.group if hold_out else (),
+        rescale=options.rescale, trust_model=options.trust_model, group=group,
     )  # fmt: skip
     if answered.held_out and not answered.failing:
         raise SAFEError(
@@ -492,7 +495,7 @@ def _record_of(answered: AnsweredImages, folder: Path) -> dict[str, Any]:
         **({"rescale": answered.rescale} if answered.rescale else {}),
         **({"trust_model": True} if answered.trust_model else {}),
         **({"targets": relative(answered.targets, folder)} if answered.targets else {}),
-        **({HOLD_OUT: held_out} if answered.held_out else {}),
+        **({HOLD_OUT: held_out} if answered.held_out or answered.group else {}),
     }  # fmt: skip
 
 

@@ -117,7 +117,7 @@ def read_config(file: Path) -> tuple[dict, dict]:
 
 
 def _refusal(file: Path, error: Exception) -> SAFEError:
-    """What Keras says of a file that it does not load, and what to do."""
+    """The error for a file that Keras does not load: the reason, and what to do."""
     reason = str(error).rpartition("Exception encountered: ")[2] or type(error).__name__
     if "safe_mode" in reason:
         return SAFEError(
@@ -276,7 +276,7 @@ class OnnxModel:
             outputs = self.predict_on_batch(pixels)
         except Exception as error:
             raise ValueError(reason_of(error)) from error
-        if not np.isfinite(outputs).all():  # as of an average over no pixels
+        if not np.isfinite(outputs).all():  # such as an average over no pixels
             raise ValueError("outputs that are no numbers")
         return outputs.shape
 
@@ -299,7 +299,7 @@ def read_onnx(file: Path) -> ModelFacts:
             f"Install it: {install('onnx')}"
         ) from error
     settings = onnxruntime.SessionOptions()
-    settings.log_severity_level = 4  # what is not fatal is raised, and told once
+    settings.log_severity_level = 4  # warnings are raised, and shown once
     try:
         model = onnx.load_model_from_string(regular(file).read_bytes())
         if model.functions:

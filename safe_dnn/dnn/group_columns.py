@@ -1,6 +1,6 @@
 """Which images belong together, and which are held out.
 
-Groups are said by columns of tables, or by the names and folders of files.
+Columns of tables, or the names and folders of files, define the groups.
 
 A part of a test set is held out from the start, to prove what a retraining gains.
 In: the test images, a share, and perhaps the columns by which they are of one person or drive. Out: which images are
@@ -25,7 +25,7 @@ from safe_dnn.dnn.tested import KNOWN_COLUMNS, find_predictions, read_prediction
 from safe_dnn.rccs.parameters import ANY_NAME, find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import grouped
 from safe_dnn.support.contents import in_common
-from safe_dnn.support.errors import SAFEError, is_within, number_of
+from safe_dnn.support.errors import SAFEError, may_open, number_of
 from safe_dnn.support.files import read_record
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.tables import IMAGE
@@ -41,7 +41,7 @@ LIKE_A_GROUP = re.compile(
     re.IGNORECASE,
 )
 UNKNOWN = {"", "?", "n/a", "nan", "null", "unknown"}  # what people write where they do not know the group
-NO_NOUN = re.compile(r"[^s]s$")  # cls, drivers, bus: what more of them are called cannot be told
+NO_NOUN = re.compile(r"[^s]s$")  # cls, drivers, bus: their plural is unknown
 SUFFIX = re.compile(r"_(id|no|nr|number|name)$", re.IGNORECASE)
 MOST = 0.9
 LEAST = 2  # groups, or images, that are held out and left: nothing follows from one for others
@@ -61,8 +61,8 @@ def group_columns(
     tables : iterable of Path or None
         Of several that have a column, the first counts.
     names : sequence of str
-        The columns that are asked for. `IMAGE`: each image is independent. If there are none, those that are named like
-        a group, and names of files unless they are numbers alone.
+        The requested columns. `IMAGE`: each image is independent. Without any, the columns that are named like a group,
+        and names of files unless they are numbers alone.
 
     Raises
     ------
@@ -168,7 +168,7 @@ def draw(
     Parameters
     ----------
     labels : ndarray of shape (n_images,), or (n_images, n_targets) of a regression
-        Their classes, of each of which the same share is held out.
+        Their classes; the same share of each is held out.
     table : path, optional
         A table of answers, which may have the columns of the groups as well.
 
@@ -220,13 +220,8 @@ def draw(
     return held[of], (f"Held out, to prove a retraining: {told}. Nothing is chosen by them.",)
 
 
-def held_out_of(image_root: Path, *, within: Path | None = None) -> HeldOut | None:
+def held_out_of(image_root: Path) -> HeldOut | None:
     """What was held out when the failures in a folder were collected; None if nothing was, or SAFE collected none.
-
-    Parameters
-    ----------
-    within : path, optional
-        The table and the test images are only read inside this folder.
 
     Raises
     ------
@@ -234,13 +229,13 @@ def held_out_of(image_root: Path, *, within: Path | None = None) -> HeldOut | No
         The table beside the folder, which names the images, is gone or damaged.
     """
     place = find_predictions(image_root) if hold_out_record(image_root) else None
-    if place is None or not all(is_within(path, within) for path in place):
+    if place is None or not all(may_open(path) for path in place):
         return None
     tested = read_predictions(*place, partial=True)
     return HeldOut(tested.root, tested.held_out)
 
 
 def hold_out_record(image_root: Path) -> dict:
-    """What `accuracy.json` beside a folder of failures says of what was held out; empty if nothing was."""
+    """What `accuracy.json` beside a folder of failures records about the held-out images; empty if there are none."""
     record = read_record(image_root.parent / ACCURACY_FILE).get(HOLD_OUT)
     return record if isinstance(record, dict) else {}

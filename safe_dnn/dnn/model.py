@@ -25,7 +25,7 @@ SCALINGS: dict[str, tuple[Any, Any]] = {
     "signed": (1 / 127.5, -1.0),
     IMAGENET: ((1 / 255 / 0.229, 1 / 255 / 0.224, 1 / 255 / 0.225), (-0.485 / 0.229, -0.456 / 0.224, -0.406 / 0.225)),
 }
-REQUESTED = "as requested"  # why pixels are scaled as they are, if the engineer has said so
+REQUESTED = "as requested"  # why pixels are scaled as they are, if the engineer requested it
 FLEXIBLE_SIDE = 224  # for a model of any input size, if the images differ in size
 
 # Names of regression losses, or substrings of them.
@@ -71,7 +71,7 @@ AS_IN_THE_FILE = DnnOptions()
 
 @dataclass(frozen=True)
 class Dnn(ModelFacts):
-    """A model with its inputs and outputs: as of its file, but with the scaling that is used.
+    """A model with its inputs and outputs: those of its file, with the scaling that is used.
 
     Attributes
     ----------

@@ -26,7 +26,7 @@ from safe_dnn.dnn.model import Dnn, DnnOptions, load_dnn, sized_for
 from safe_dnn.dnn.predictions import Predictions, predict
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import MOST_MEMORY
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress, reporting
 from safe_dnn.support.text import reason_of
 
 MOST_SECONDS = 300  # for loading, or for a batch
@@ -59,27 +59,26 @@ class Worker:
         work: Callable[..., Any],
         *arguments: Any,
         report: Report = LOADING,
-        progress: Progress = no_progress,
         receive: Callable[[Any], object] = lambda _: None,
         patient: Callable[[Report], bool] = lambda _: False,
     ) -> Any:
-        """The result of a function of a module; until then, reports of progress are repeated, so that work can stop.
+        """The result of a function of a module; until then, its progress is reported again and again.
+
+        An exception that this raises ends the process.
 
         Parameters
         ----------
         report : tuple
             What it does at first.
-        progress : callable
-            An exception from it ends the process.
         receive : callable
             What to do with messages that are no reports of progress.
         patient : callable
             Whether there is no limit to the time, by what it reported last.
         """
         try:
-            self._wait(self._number, report, progress, receive, patient)  # before it is known, work could not be ended
-            future = self._pool.submit(work, *arguments)
-            self._wait(future, report, progress, receive, patient)
+            self._wait(self._number, report, receive, patient)  # before it is known, work could not be ended
+            future = self._pool.submit(_reported, work, *arguments)
+            self._wait(future, report, receive, patient)
             return future.result()
         except BrokenProcessPool:
             self._end.detach()  # its number may become that of another process
@@ -88,18 +87,18 @@ class Worker:
             self._end()
             raise
 
-    def _wait(self, future: Future, report: Report, progress: Progress, receive: Any, patient: Any) -> None:
+    def _wait(self, future: Future, report: Report, receive: Any, patient: Any) -> None:
         heard, done = time.monotonic(), False
         while not done:
             done = bool(wait([future], TICK).done)
             for message in self._messages():
                 heard = time.monotonic()
                 if isinstance(message, tuple):
-                    progress(*(report := message))
+                    report_progress(*(report := message))
                 else:
                     receive(message)
             if not done:
-                progress(*report)
+                report_progress(*report)
                 if patient(report):
                     heard = time.monotonic()
                 if time.monotonic() - heard > MOST_SECONDS:
@@ -126,9 +125,9 @@ def end_workers() -> None:
 class ModelProcess(Worker):
     """The model of a `Dnn` that another process has loaded: what `sized_for` needs of a Keras model."""
 
-    def __init__(self, file: str | os.PathLike, options: dict[str, Any], progress: Progress):
+    def __init__(self, file: str | os.PathLike, options: dict[str, Any]):
         super().__init__(file)
-        self.dnn, shape = self.run(_load, os.fspath(file), options, progress=progress)
+        self.dnn, shape = self.run(_load, os.fspath(file), options)
         self.inputs = [SimpleNamespace(shape=shape)]
 
     def compute_output_shape(self, input_shape: tuple) -> tuple:
@@ -138,9 +137,7 @@ class ModelProcess(Worker):
         return shape
 
 
-def load_apart(
-    path: str | os.PathLike, options: DnnOptions, *, task: str | None = None, progress: Progress = no_progress
-) -> Dnn:
+def load_apart(path: str | os.PathLike, options: DnnOptions, *, task: str | None = None) -> Dnn:
     """Do the same as `load_dnn` in a worker process, which ends when nothing refers to the model any more.
 
     Raises
@@ -148,13 +145,11 @@ def load_apart(
     SAFEError
         As of `load_dnn`, or the process has crashed or does not answer.
     """
-    model = ModelProcess(path, {"rescale": options.rescale, "trust": options.trust_model, "task": task}, progress)
+    model = ModelProcess(path, {"rescale": options.rescale, "trust": options.trust_model, "task": task})
     return dataclasses.replace(model.dnn, model=model)
 
 
-def predict_apart(
-    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model"
-) -> Predictions:
+def predict_apart(dnn: Dnn, root: Path, paths: Sequence[str], *, what: str = "Running the model") -> Predictions:
     """Do the same as `predict` with a model of `load_apart`; the images are decoded in its process as well.
 
     Raises
@@ -164,7 +159,7 @@ def predict_apart(
     """
     sized = sized_for(dnn, [root / path for path in paths])
     size = {"height": sized.height, "width": sized.width}
-    return dnn.model.run(_predict, size, root, paths, what, report=(what, 0, 0), progress=progress)
+    return dnn.model.run(_predict, size, root, paths, what, report=(what, 0, 0))
 
 
 # --- The process ------------------------------------------------------------------------------------------------
@@ -234,6 +229,12 @@ def in_a_sentence(file: object, is_of_model: Callable[[Exception], bool] = lambd
         raise SAFEError(f"Expected a model that can be run. Received: {file}, which fails ({reason}).") from error
 
 
+def _reported(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What work gives, whose progress is reported to the process that asks."""
+    with reporting(lambda *report: send(report)):
+        return work(*arguments)
+
+
 def _load(file: str, options: dict[str, Any]) -> tuple[Dnn, tuple]:
     with in_a_sentence(file):
         _mine.dnn = load_dnn(file, **options)
@@ -249,4 +250,4 @@ def _output_shape(input_shape: tuple) -> tuple | None:
 def _predict(size: dict[str, int], root: Path, paths: Sequence[str], what: str) -> Predictions:
     sized = dataclasses.replace(_mine.dnn, **size)
     with in_a_sentence(sized.path):
-        return predict(sized, root, paths, progress=lambda *report: send(report), what=what)
+        return predict(sized, root, paths, what=what)

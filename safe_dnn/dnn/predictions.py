@@ -25,7 +25,7 @@ from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.tables import number_in
 from safe_dnn.support.text import count, printable, some, visible_text
 
@@ -94,7 +94,7 @@ class Predictions(NamedTuple):
     outputs : ndarray of shape (n_images, n_classes), float32
         Probabilities (of several sigmoids: each on its own). For a regression, outputs of shape (n_images, n_outputs).
     skipped : tuple of Skipped
-        The unreadable ones, as of `predict`.
+        The unreadable ones, as in `predict`.
     """
 
     indices: np.ndarray
@@ -347,8 +347,8 @@ def without_copies(images: LabelledImages) -> tuple[LabelledImages, tuple[str, .
 class Pixels:
     """Images as inputs of the DNN, read on demand and kept in memory if all of them fit.
 
-    Those of another size are scaled as where such models come from: for Keras as of `interpolated`, for ONNX bilinear
-    with smoothing, as by torchvision's transforms of Pillow images.
+    Those of another size are scaled as is usual for such models: for Keras as in `interpolated`, for ONNX bilinear with
+    smoothing, as by torchvision's transforms of Pillow images.
 
     Parameters
     ----------
@@ -436,17 +436,15 @@ def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Ite
             yield (inputs[..., 0] if flat else inputs), part[kept].astype(np.int64)
 
 
-def run_model(
-    dnn: Dnn, model: Any, pixels: Pixels, order: np.ndarray, *, progress: Progress = no_progress, what: str = ""
-) -> Predictions:
+def run_model(dnn: Dnn, model: Any, pixels: Pixels, order: np.ndarray, *, what: str = "") -> Predictions:
     """Run a model with the same inputs and outputs as `dnn.model`; what it gives is not necessarily finite.
 
     Parameters
     ----------
     order : ndarray of shape (n_images,), int
         Indices of the images.
-    what : str
-        Description of the step, for `progress`.
+    what : str, optional
+        Description of the step; without one, its progress is not reported.
 
     Raises
     ------
@@ -455,7 +453,8 @@ def run_model(
     """
     indices, outputs = [np.empty(0, np.int64)], [np.empty((0, dnn.n_classes or dnn.n_outputs), np.float32)]
     done = 0
-    progress(what, 0, len(order))
+    report = report_progress if what else lambda *_: None
+    report(what, 0, len(order))
     for inputs, kept in batches(dnn, pixels, order, BATCH_SIZE):
         if len(kept):
             given = _asked(dnn, model, inputs)
@@ -464,7 +463,7 @@ def run_model(
             outputs.append(given)
             indices.append(kept)
         done = min(done + BATCH_SIZE, len(order))
-        progress(what, done, len(order))
+        report(what, done, len(order))
     return Predictions(np.concatenate(indices), np.concatenate(outputs))
 
 
@@ -496,9 +495,7 @@ def as_probabilities(outputs: np.ndarray, task: str, activation: str) -> np.ndar
     return softmax(outputs, axis=1) if activation == "logits" else outputs
 
 
-def predict(
-    dnn: Dnn, root: Path, paths: Sequence[str], *, progress: Progress = no_progress, what: str = "Running the model"
-) -> Predictions:
+def predict(dnn: Dnn, root: Path, paths: Sequence[str], *, what: str = "Running the model") -> Predictions:
     """Run the DNN on images streamed from disk.
 
     Raises
@@ -509,7 +506,7 @@ def predict(
     files = [root / path for path in paths]
     dnn = sized_for(dnn, files)
     pixels = Pixels(dnn, files, cache_bytes=0)
-    found = run_model(dnn, dnn.model, pixels, np.arange(len(files)), progress=progress, what=what)
+    found = run_model(dnn, dnn.model, pixels, np.arange(len(files)), what=what)
     skipped = skipped_of(pixels, paths)
     if not len(found.outputs):
         first = f". The first, {skipped[0].path}: {skipped[0].reason}" if skipped else ""

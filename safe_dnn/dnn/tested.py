@@ -27,16 +27,18 @@ from safe_dnn.dnn.predictions import (
     is_decided,
 )
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
-from safe_dnn.rccs.parameters import tested_by
+from safe_dnn.store.places import tested_by
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
-from safe_dnn.support.run_folder import PREDICTIONS_FILE
+from safe_dnn.support.run_folder import FAILURES_MARK, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
 LABEL, PREDICTED, RIGHT = "label", "predicted", "right"
+UNIT = "unit"
+"""What of an image a row is about, in a table that has several for it (see `dnn/detection/units.py`)."""
 HELD_OUT = "held_out"
 """`true` for a test image that is only looked at once a model was retrained: its row has no answers."""
 KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HELD_OUT})
@@ -72,9 +74,9 @@ class AnsweredImages:
         Those that the table has probabilities of, in the order of its columns; empty if it has none.
     probabilities : ndarray of shape (n_images, n_classes), float32
     held_out : tuple of str
-        Images that are none of these: they are only looked at once a model was retrained (see `dnn/group_columns.py`).
+        Further images, which are used only after a model was retrained (see `dnn/group_columns.py`).
     copies : mapping of str to str
-        As of `support.contents.copies_in`; of each content, one image at most is among `paths`.
+        As in `support.contents.copies_in`; `paths` has at most one image of each content.
     skipped : tuple of Skipped
         Test images that have no row, or cannot be used.
     known_classes : tuple of str
@@ -180,7 +182,7 @@ class AnsweredImages:
     def rows_of(self, image_root: Path, images: Sequence[str]) -> np.ndarray:
         """The row of each of some images, which may be copies in another folder; −1 where the table has none.
 
-        Images are matched by their names as of `support.matching.rows_by_image`.
+        Images are matched by their names as in `support.matching.rows_by_image`.
 
         Returns
         -------
@@ -200,7 +202,7 @@ class AnsweredImages:
 
 
 def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:
-    """Answers that a DNN gave to labelled images, as a table says them; `more` as of `AnsweredImages`.
+    """A DNN's answers to labelled images, in the words of a table; `more` as in `AnsweredImages`.
 
     Numbers of a regression have all their digits, so that they can be judged by another threshold.
     """
@@ -366,7 +368,7 @@ def probabilities_in(rows: Table, columns: Mapping[str, str]) -> tuple[tuple[str
     SAFEError
         One is missing or not from 0 to 1, or a further column may be a class or not.
     """
-    read = rows.numbers([*columns.values()], "a probability from 0 to 1 (such as of a softmax)", most=ONE)
+    read = rows.numbers([*columns.values()], "a probability from 0 to 1 (for example after a softmax)", most=ONE)
     found = dict(zip(columns, read.T, strict=True))
     if not _is_whole(found) and [*columns] == [*columns.values()]:
         numbers = {name: rows.column(name) for name in rows.header if name not in {*KNOWN_COLUMNS, *found}}
@@ -436,7 +438,7 @@ def read_predictions(
     one that is as far from `predicted` as `error` says.
 
     A classifier may have a column of probabilities for each class (see `class_columns`). By default, `predicted` is the
-    class of the largest one, of which there must be one, and `confidence` the probability of the predicted class.
+    class with the largest probability, which must be unique, and `confidence` the probability of the predicted class.
 
     Parameters
     ----------
@@ -462,11 +464,12 @@ def read_predictions(
     root, images = listing.root, listing.paths
     folders = {entry.name for entry in root.iterdir()} if folder else set()
     target = _target_in(cells)
-    names = {*KNOWN_COLUMNS, target, *folders, *classes, *cells.texts(target), *cells.texts(PREDICTED)}
+    names = {*KNOWN_COLUMNS, UNIT, target, *folders, *classes, *cells.texts(target), *cells.texts(PREDICTED)}
     if PREDICTED not in cells.header:  # any column may have the probabilities of a class
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
-    copies = copies_in(root, images) if folder else {}
+    # Of the units of an image, SAFE has put the same image into a folder of its own.
+    copies = copies_in(root, images) if folder and not (root / FAILURES_MARK).is_file() else {}
     rows, paths, held_out, notes, without_row = match_images(
         cells, root, images, agreeing, partial=partial, copies=copies
     )
@@ -525,7 +528,7 @@ def _checked_columns(
     labels, predicted : collection of str
         The true classes and those that are answered.
     folders, learned : collection of str
-        All names in the folder of the images, and further classes, of which there may be columns.
+        All names in the folder of the images, and further classes, which may have columns.
 
     Raises
     ------
@@ -548,7 +551,7 @@ def _checked_columns(
     if len(numbers := number_columns(rows, PREDICTED)) == 1:
         raise SAFEError(
             f"Expected the targets and a threshold, since {printable(*numbers)} in {rows.source} is a number, as "
-            "of a regression. Of a classifier, expected the classes of images, in folders or in the column label."
+            "for a regression. Expected class names for a classifier, as folders or in the column label."
         ).about("targets", "threshold")
     if not given:
         raise missing_columns(rows)

@@ -3,6 +3,6 @@
 The modules in order, each importing only from those before it: `extractors` (which there are), `extractor` (the
 networks, and how their features are scaled), `weights` (finding, checking and downloading them), `network` (reading
 them, in every form of Keras, and VGG16 in TensorFlow), `batches` (loading images ahead of the network, and the cache),
-`attributes` (what images show: brightness, noise, size and others; images that are the same, saved again) and
-`on_cluster` (extraction on a Dask cluster).
+`attributes` (what images show: brightness, noise, size and others; images that are the same, saved again),
+`own` (features in a file) and `on_cluster` (extraction on a Dask cluster).
 """

@@ -1,6 +1,6 @@
-"""What every image shows, measured: brightness, contrast, sharpness, noise, colours and size; and which are the same.
+"""Attributes measured in each image: brightness, contrast, sharpness, noise, colours and size; and near-duplicates.
 
-They describe RCCs of images of which nothing else is known. A decoded image in, a row of numbers out. The rows are
+They describe RCCs of images about which nothing else is known. A decoded image in, a row of numbers out. The rows are
 cached beside the features, by the content of the image: extraction and the DNN under test measure each image that they
 decode, and `measured_images` the others.
 
@@ -14,7 +14,7 @@ The reasons, and what was tried: docs/decisions/014-image-attributes.md.
 The same image, saved again (as JPEG, in another size, or with a changed bit) is found by a small grey picture of each,
 of unit length and without its mean: two are the same image if their cosine is at least `LEAST_COSINE`. That lies
 between different images and those that were saved again. Neighbouring frames of a film may be the same by it, too; dark
-images and those of 32 pixels that were saved again are missed in part. VGG16's features tell them apart less well, and
+images and those of 32 pixels that were saved again are missed in part. VGG16's features distinguish them less well, and
 take 60 times as long.
 """
 
@@ -28,7 +28,6 @@ from PIL import Image, ImageChops
 
 from safe_dnn.features.batches import FeatureCache, Loaded, cached_rows, decode_for_network, pixels_of
 from safe_dnn.features.extractor import INPUT_SIZE
-from safe_dnn.support.progress import Progress, no_progress
 
 MEASURING = "Measuring images"
 ATTRIBUTES = (
@@ -64,7 +63,7 @@ def attribute_cache() -> FeatureCache:
     return FeatureCache(IDENTITY, len(ATTRIBUTES))
 
 
-def measured_images(root: Path, paths: Sequence[str], *, progress: Progress = no_progress) -> np.ndarray:
+def measured_images(root: Path, paths: Sequence[str]) -> np.ndarray:
     """Measure images, those that are not cached in threads. Each batch is cached as soon as it is measured.
 
     Parameters
@@ -83,16 +82,17 @@ def measured_images(root: Path, paths: Sequence[str], *, progress: Progress = no
         The cache cannot be used.
     """
     with contextlib.closing(attribute_cache()) as cache:
-        return cached_rows(root, paths, cache, _measured, what=MEASURING, progress=progress)
+        return cached_rows(root, paths, cache, measured, what=MEASURING)
 
 
 def decoded(path: str, key: bytes, data: bytes) -> Loaded:
-    """What the network takes of an image, and what it shows; any of UNREADABLE as of `decode_for_network`."""
+    """The pixels of an image for the network, and its attributes; any of UNREADABLE, as in `decode_for_network`."""
     image, size = decode_for_network(data)
     return Loaded(path, key, pixels=pixels_of(image), attributes=measure(image, size))
 
 
-def _measured(path: str, key: bytes, data: bytes) -> Loaded:
+def measured(path: str, key: bytes, data: bytes) -> Loaded:
+    """What an image shows alone; any of UNREADABLE as of `decode_for_network`."""
     return Loaded(path, key, attributes=measure(*decode_for_network(data)))
 
 
@@ -150,7 +150,7 @@ def measure(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
 
 
 def measure_one(name: str, image: Image.Image) -> float:
-    """Brightness, contrast, sharpness, noise or saturation alone, as of `measure`, in a fraction of its time."""
+    """Brightness, contrast, sharpness, noise or saturation alone, as `measure` gives it, in a fraction of the time."""
     grid = _on_grid(image)
     if name == "saturation":
         return _saturation(*_chroma_and_value(grid))
@@ -263,7 +263,7 @@ def _dominant_hue(grid: Image.Image, chroma: np.ndarray) -> float:
     return degrees if np.float32(degrees) < 360 else 0.0
 
 
-def pictures(files: Sequence[Path], *, progress: Progress = no_progress, what: str = "Reading images") -> np.ndarray:
+def pictures(files: Sequence[Path], *, what: str = "Reading images") -> np.ndarray:
     """The features of images, cached by content.
 
     Returns
@@ -277,12 +277,12 @@ def pictures(files: Sequence[Path], *, progress: Progress = no_progress, what: s
         The cache cannot be used.
     """
     with contextlib.closing(FeatureCache(PICTURES, SIDE**2)) as cache:
-        rows = cached_rows(Path(), list(map(str, files)), cache, _picture, what=what, progress=progress)
+        rows = cached_rows(Path(), list(map(str, files)), cache, _picture, what=what)
     return np.nan_to_num(rows)
 
 
 def same_images(first: np.ndarray, second: np.ndarray) -> list[tuple[int, int]]:
-    """Pairs of images that are the same, by row, the most similar first; features as of `pictures`."""
+    """Pairs of images that are the same, by row, the most similar first; features as in `pictures`."""
     pairs: list[tuple[float, int, int]] = []
     for start in range(0, len(first), BLOCK):
         cosines = first[start : start + BLOCK] @ second.T

@@ -28,7 +28,7 @@ from safe_dnn.support.contents import content_key
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import cache_folder, log_ahead, private_cache
 from safe_dnn.support.images import UNREADABLE, ImageListing, Skipped, decode_with_size, read_bytes, reason_for
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
 CHECKSUM_BYTES = 8
 PATIENCE = 30.0  # seconds that a process waits for another one's batch
@@ -142,9 +142,7 @@ class FeatureBatch(NamedTuple):
 class Stream(Protocol):
     """Extracts features as `FE.stream_features` does: in the order of the listing, each batch cached at once."""
 
-    def __call__(
-        self, listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
-    ) -> Iterator[FeatureBatch]: ...
+    def __call__(self, listing: ImageListing, extractor: Extractor) -> Iterator[FeatureBatch]: ...
 
 
 class Loaded(NamedTuple):
@@ -246,7 +244,6 @@ def load_ahead(
 
 def cached_rows(
     root: Path, paths: Sequence[str], cache: FeatureCache, decode: Callable[[str, bytes, bytes], Loaded], *, what: str,
-    progress: Progress = no_progress,
 ) -> np.ndarray:  # fmt: skip
     """The attributes of images, those that are not cached computed in threads. Each batch is cached at once.
 
@@ -264,7 +261,7 @@ def cached_rows(
     """
     rows = np.full((len(paths), cache.dimension), np.nan, np.float32)
     done = 0
-    progress(what, 0, len(paths))
+    report_progress(what, 0, len(paths))
     load = functools.partial(load_image, root=root, cache=cache, decode=decode)
     with contextlib.closing(load_ahead(paths, load)) as batches:
         for loaded in batches:
@@ -274,5 +271,5 @@ def cached_rows(
                 if row is not None:
                     rows[place] = row
             done += len(loaded)
-            progress(what, done, len(paths))
+            report_progress(what, done, len(paths))
     return rows

@@ -3,6 +3,7 @@
 - `vgg16`: the features of the other two, from one pass.
 - `vgg16-fc2`: the outputs of the layer fc2, the extractor of the paper.
 - `vgg16-conv`: the mean of each channel of the 13 convolutional layers.
+- `own`: features in a file (see `features.own`).
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); Simonyan & Zisserman, ICLR 2015 (VGG16).
 """
@@ -26,6 +27,7 @@ DENSE_LAYERS: dict[str, tuple[int, ...]] = {"fc1": (7 * 7 * 512, 4096), "fc2": (
 N_FC2, N_CONV = 4096, sum(CONV_LAYERS.values())
 DIMENSIONS = {name: kind.fc2 * N_FC2 + kind.means * N_CONV for name, kind in EXTRACTORS.items() if name != "auto"}
 FC2_WEIGHT = 0.125  # docs/decisions/015-fc2-and-channel-means.md
+OWN = "own"
 PRECISIONS = ("float32", "bfloat16", "auto")
 
 
@@ -35,20 +37,24 @@ class Extractor:
 
     Attributes
     ----------
-    name : one of EXTRACTORS, but "auto"
+    name : one of EXTRACTORS, but "auto"; or OWN
     identity : str
         Network, number of features, weights (the first 16 hexadecimal digits of their SHA-256) and precision. Only
         features with equal identities are comparable.
     weights : Path or None
-        None if only the identity is known. Cached features can be used in that case, but no new ones computed.
+        None if only the identity is known. Cached features can be used in that case, but no new ones computed. Of OWN,
+        the file with the features.
     notice : str
         What the engineer should know about the choice of the extractor; may be empty.
+    in_place : bool
+        Of OWN, whether names must say where images lie: other images may be called like those that were clustered.
     """
 
     name: str
     identity: str
     weights: Path | None
     notice: str = ""
+    in_place: bool = False
 
     @property
     def kind(self) -> Kind:
@@ -58,7 +64,7 @@ class Extractor:
     @property
     def dimension(self) -> int:
         """Features per image."""
-        return DIMENSIONS[self.name]
+        return int(self.identity.split("-")[1]) if self.name == OWN else DIMENSIONS[self.name]
 
     @property
     def precision(self) -> str:
@@ -73,7 +79,7 @@ def blocks_of(extractor: str) -> tuple[tuple[slice, float], ...]:
     squared. What that takes depends on the images and on the network's weights, so `rccs.dbscan.projection` determines
     it.
     """
-    if EXTRACTORS[extractor].fc2 and EXTRACTORS[extractor].means:
+    if extractor != OWN and EXTRACTORS[extractor].fc2 and EXTRACTORS[extractor].means:
         return (slice(0, N_FC2), FC2_WEIGHT), (slice(N_FC2, N_FC2 + N_CONV), 1.0)
     return ()
 
@@ -84,10 +90,11 @@ def comparable(features: np.ndarray, extractor: str) -> np.ndarray:
     - `vgg16-fc2`: √x, then unit length.
     - `vgg16-conv`: log(1 + x) / w^¼, w being the number of channels of the layer.
     - `vgg16`: each of these for its part. How the parts count relative to each other is left to `blocks_of`.
+    - `own`: as they are.
 
     VGG16's activations have a long tail, which the square root or the logarithm compresses. Unit length removes the
     overall strength of an image's activations. The fourth root is halfway between equal weights for all channels and
-    equal weights for all layers (see docs/decisions/002-scaling-of-features.md). The feature cache holds unscaled
+    equal weights for all layers (see docs/decisions/015-fc2-and-channel-means.md). The feature cache holds unscaled
     features.
 
     Parameters
@@ -99,6 +106,8 @@ def comparable(features: np.ndarray, extractor: str) -> np.ndarray:
     -------
     ndarray of shape (n, dimension), float32
     """
+    if extractor == OWN:
+        return features
     kind = EXTRACTORS[extractor]
     if kind.fc2 and kind.means:
         parts = comparable(features[:, :N_FC2], "vgg16-fc2"), comparable(features[:, N_FC2:], "vgg16-conv")

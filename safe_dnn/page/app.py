@@ -30,7 +30,7 @@ from safe_dnn.page.missing_folder import MovedView
 from safe_dnn.page.paths import lay_out_paths
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
-from safe_dnn.page.results import Results, check_within
+from safe_dnn.page.results import Results, check_places
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.page.serving.connections import AT_THE_ROOT, LOOPBACK, Outside, answer
 from safe_dnn.page.serving.door import Page
@@ -43,7 +43,7 @@ from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.page.uploading import lay_out_upload
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
-from safe_dnn.support.errors import SAFEError, existing_folder, path_of
+from safe_dnn.support.errors import SAFEError, confined, existing_folder, path_of
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.text import printable
 from safe_dnn.support.uploads import Limits
@@ -144,15 +144,15 @@ def serve(
             f"Received: --host {host} without them."
         )
     folder = _nameable(out)
-    within = None if root is None else existing_folder(root, "a folder (--root)").resolve()
-    check_within(folder, within)
+    below = None if root is None else existing_folder(root, "a folder (--root)").resolve()
     offered = find_example(path_of(example, "a case study (--example)")) if example else None
     login = credentials[0] if credentials else ""
     opened = Opened(Turn())
     top = PageSettings(
-        folder, Jobs(opened.turn), Results(folder, within), weights, within, offered, login=login, uploads=uploads
+        folder, Jobs(opened.turn), Results(folder), weights, below, offered, login=login, uploads=uploads
     )
-    with _served_files() as files:
+    with confined(below), _served_files() as files:
+        check_places(folder)
         gr.set_static_paths(files / PICTURE_FOLDER)  # what of it is given out is decided by `routes`
         app = application(top, with_password(top, credentials), opened, outside, host)
         answer(app, host, port, outside, f"results in {folder}")
@@ -196,11 +196,11 @@ def host_service(
     home = _nameable(folder).resolve()
     opened, nobody = Opened(Turn(allowance)), home / "nobody"
     like = PageSettings(
-        nobody, Jobs(opened.turn), Results(nobody, nobody), weights, nobody, uploads=uploads, hosted=True,
+        nobody, Jobs(opened.turn), Results(nobody), weights, nobody, uploads=uploads, hosted=True,
         most=MOST_OF_VISITOR,
     )  # fmt: skip
     importlib.import_module("tensorflow")  # it holds up all answers for seconds, and so not when the first one waits
-    with _served_files(home / BROUGHT):
+    with confined(nobody), _served_files(home / BROUGHT):
         service = Service(home, opened, like, terms)
         gr.set_static_paths(home / WORKSPACES)  # what of it is given out to whom is decided by `routes`
         app = application(like, service.visitor, opened, outside, host, lifespan=lambda _: service.life())

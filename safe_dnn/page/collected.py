@@ -35,8 +35,7 @@ class CollectedFailures:
 
     def groups(self, answered: AnsweredImages) -> KnownGroups | None:
         """Which test images are not independent, or may not be."""
-        out, within = self._settings.out, self._settings.root
-        return groups_of_test(out, answered.root, answered.paths, answered.right, within=within)
+        return groups_of_test(self._settings.out, answered.root, answered.paths, answered.right)
 
     def load(self, key: str | None = None) -> AnsweredImages:
         """Read the failures; their digest is the present `key`.
@@ -55,11 +54,10 @@ class CollectedFailures:
         failures = load_failures(self._settings.out)
         if key is not None and key != now:
             raise SAFEError(OUTDATED)
-        root = self._settings.root
-        if not is_within(failures.root, root):
+        if not is_within(failures.root, self._settings.root):
             raise SAFEError(
-                f"Expected failures on images below {root} (--root). Received: {self._settings.out} holds some of "
-                f"{failures.root}. Collect others, or name another output folder."
+                f"Expected failures on images below {self._settings.root} (--root). Received: "
+                f"{self._settings.out} holds some of {failures.root}. Collect others, or name another output folder."
             ).about("out")
         return dataclasses.replace(failures, digest=now)
 

@@ -61,7 +61,7 @@ class GridView:
         """
         try:
             index, key = sent if isinstance(sent, list) else (None, None)
-            return data_uri(self._file_of(index, str(key)), side, self._settings.root)
+            return data_uri(self._file_of(index, str(key)), side)
         except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
             return ""
 
@@ -90,7 +90,7 @@ class GridView:
         pages = max(1, -(-len(rows) // PER_PAGE))
         page = min(max(page, 0), pages - 1)
         tiles = [
-            {"index": row, "picture": data_uri(file(row), 128, self._settings.root), **caption(row)}
+            {"index": row, "picture": data_uri(file(row), 128), **caption(row)}
             for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
         ]
         for tile in tiles:

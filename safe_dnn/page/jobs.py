@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.progress import Pace
+from safe_dnn.support.progress import Pace, reporting
 from safe_dnn.support.text import count
 
 BEHIND = 5  # in priority: answers come first
@@ -69,7 +69,7 @@ class Job:
         self._until = time.monotonic() + self.turn.allowance.seconds
         try:
             if not self.cancelled():
-                self._context.run(self.work, self)
+                self._context.run(self._worked)
             elif self.outcome is None:
                 raise _Stopped
         except SAFEError as error:
@@ -81,8 +81,12 @@ class Job:
         finally:
             self._finished.set()
 
+    def _worked(self) -> None:
+        with reporting(self.progress):
+            self.work(self)
+
     def progress(self, what: str, done: int, total: int) -> None:
-        """Take a report of progress (see `support.progress.Progress`)."""
+        """Take a report of progress (see `support.progress.reporting`)."""
         self._latest = (what, done, total)
         if self.cancelled():
             raise _Stopped

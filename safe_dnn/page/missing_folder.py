@@ -37,7 +37,7 @@ class MovedView:
         def on_place(typed: str | None) -> None:
             place = Path(required_path(typed, "folder in which they lie now", settings))
             if missing := missing_folder(settings.out):
-                take_new_place(settings.out, *moved_around(missing, place), within=settings.root)
+                take_new_place(settings.out, *moved_around(missing, place))
 
         loaded.then(on_load, None, [self._pane, self._place], **VIEW)
         for sent in (self._found.click, self._place.submit):

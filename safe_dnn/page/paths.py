@@ -23,6 +23,7 @@ FOLDER = Kind(True)
 IMAGES = Kind(True, (".txt",))
 TABLE = Kind(False, (".csv",))
 DETECTIONS = Kind(True, (".json",))
+FEATURES = Kind(False, (".npz", ".parquet"))
 KERAS_MODEL = Kind(False, KERAS_SUFFIXES)
 MODEL = Kind(False, (*KERAS_SUFFIXES, ONNX_SUFFIX))
 MODEL_OR_TABLE = Kind(False, (*MODEL.suffixes, *TABLE.suffixes))
@@ -32,6 +33,7 @@ _OF_KIND = {
     IMAGES: "images improvement",
     TABLE: "failures-answers failures-targets predictions parameters labels-table fresh-predictions fresh-after",
     DETECTIONS: "failures-truth failures-results",
+    FEATURES: "features",
     KERAS_MODEL: "model",
     MODEL: "failures-model",
     MODEL_OR_TABLE: "select-model",

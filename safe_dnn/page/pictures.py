@@ -11,7 +11,7 @@ from pathlib import Path
 from gradio.utils import get_upload_folder
 from PIL import Image
 
-from safe_dnn.support.errors import is_within
+from safe_dnn.support.errors import may_open
 from safe_dnn.support.files import private_cache, replacing, state_of_file
 from safe_dnn.support.images import thumbnail
 from safe_dnn.support.text import printable
@@ -27,7 +27,7 @@ def served_folder() -> Path:
 
 
 def thumbnails(
-    root: Path, paths: list[str], side: int, within: Path | None, captions: Mapping[str, str] | None = None
+    root: Path, paths: list[str], side: int, captions: Mapping[str, str] | None = None
 ) -> list[tuple[str, str]]:
     """Images for a gallery (see `picture_file`), each with its file name, which is what is cut off.
 
@@ -35,19 +35,17 @@ def thumbnails(
     ----------
     captions : mapping of str to str, optional
         By path, what stands instead of the name.
-    within : Path or None
-        The page's root: of a file outside it no picture is shown.
     """
     texts = [(captions or {}).get(path) or printable(Path(path).name) for path in paths]
-    return [(picture_file(root / path, side, within), caption) for path, caption in zip(paths, texts, strict=True)]
+    return [(picture_file(root / path, side), caption) for path, caption in zip(paths, texts, strict=True)]
 
 
-def picture_file(path: Path, side: int, within: Path | None) -> str:
+def picture_file(path: Path, side: int) -> str:
     """A thumbnail as a file that the page serves; it never serves the images themselves.
 
     Written once and whole: a picture handed to Gradio is written again with every answer, also while it is being sent.
     """
-    found = state_of_file(path) if is_within(path, within) else None
+    found = state_of_file(path) if may_open(path) else None
     shows = (os.fspath(path), *found, side) if found else (side,)
     file = Path(served_folder(), PICTURE_FOLDER, hashlib.sha256(repr(shows).encode()).hexdigest() + ".webp")
     if file.is_file():
@@ -56,7 +54,7 @@ def picture_file(path: Path, side: int, within: Path | None) -> str:
         return str(file)
     file.parent.mkdir(parents=True, exist_ok=True)
     with replacing(file) as temporary:
-        picture(path, side, within).save(temporary, "WEBP", **WEBP)
+        picture(path, side).save(temporary, "WEBP", **WEBP)
     if file.name.startswith("00"):  # of every 256 pictures or so, one looks at how many there are
         for old in oldest(file.parent, but=MOST_PICTURES):
             old.unlink(missing_ok=True)
@@ -72,13 +70,13 @@ def oldest(folder: Path, *, but: int) -> list[Path]:
     return [path for _, path in sorted(dated)[: max(0, len(dated) - but)]]
 
 
-def data_uri(path: Path, side: int, within: Path | None) -> str:
+def data_uri(path: Path, side: int) -> str:
     """A thumbnail as a data URI (see `thumbnails`)."""
     data = io.BytesIO()
-    picture(path, side, within).save(data, "WEBP", **WEBP)
+    picture(path, side).save(data, "WEBP", **WEBP)
     return "data:image/webp;base64," + base64.b64encode(data.getvalue()).decode("ascii")
 
 
-def picture(path: Path, side: int, within: Path | None) -> Image.Image:
+def picture(path: Path, side: int) -> Image.Image:
     """A thumbnail; of a file outside the page's root, the tile that stands for one that cannot be read."""
-    return thumbnail(path if is_within(path, within) else Path(os.devnull), side)
+    return thumbnail(path if may_open(path) else Path(os.devnull), side)

@@ -27,7 +27,7 @@ from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.store.database import DATABASE_FILE, last_number, reading
 from safe_dnn.store.places import NEW_PLACE
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, PROBES, REASONS, RETRAINING, SELECTION, Run, present_runs, runs_of
-from safe_dnn.support.errors import SAFEError, is_within
+from safe_dnn.support.errors import SAFEError, may_open, present_root
 from safe_dnn.support.files import state_of_file
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_MARK
 from safe_dnn.training.result import load_retraining, retraining_of
@@ -146,13 +146,10 @@ class Results:
     Parameters
     ----------
     out : Path
-    within : Path, optional
-        Clusters of images outside this folder are refused.
     """
 
-    def __init__(self, out: Path, within: Path | None = None):
+    def __init__(self, out: Path):
         self._out = out
-        self._within = within
         self._lock = threading.Lock()
         self._stamps: _Stamps = {}
         self._parts: dict[str, tuple[object, Any, str]] = {}
@@ -198,7 +195,7 @@ class Results:
         review = load_review(self._out, original=self._shown.review.original if self._shown and same else None)
         original, edits = review.original, (of_clusters, review.edits)
         if not same:
-            _check_clusters(original, self._within, self._out)
+            _check_clusters(original, self._out)
 
         def read_profiles() -> dict[int, Profile]:
             return {profile.rcc: profile for profile in load_profiles(self._out)}
@@ -241,7 +238,7 @@ class Results:
         with self._lock:
             stamp = (state.run, self._number_of(CLUSTERS), self._entries().places)
             if self._described[0] != stamp:
-                self._described = (stamp, known_parameters(self._out, state.clusters, within=self._within))
+                self._described = (stamp, known_parameters(self._out, state.clusters))
             return self._described[1]
 
     def tested(self) -> AnsweredImages:
@@ -251,7 +248,7 @@ class Results:
 
     def _answers(self) -> AnsweredImages:
         if (stamp := self._of_clusters()) not in self._tested:
-            self._tested = {stamp: answers_to_tag(self._out, self._within)}
+            self._tested = {stamp: answers_to_tag(self._out)}
         return self._tested[stamp]
 
     def _with_words(self, reasons: Reasons, clusters: RootCauseClusters) -> Reasons:
@@ -358,8 +355,8 @@ class Results:
         return state_of_file(self._out / name)
 
 
-def check_within(out: Path, within: Path | None) -> None:
-    """Make sure that the results in a folder are of images below another one, before they are shown to visitors.
+def check_places(out: Path) -> None:
+    """Make sure that the results in a folder are of images that may be opened, before they are shown to visitors.
 
     Otherwise the GIFs of earlier work would be served, even to visitors who may not see its images.
 
@@ -368,51 +365,51 @@ def check_within(out: Path, within: Path | None) -> None:
     SAFEError
         Some are of images elsewhere.
     """
-    if within is None:
+    if present_root() is None:
         return
     for run in runs_of(out, CLUSTERS):
         try:
             clusters = load_clusters(out, run)
         except SAFEError:
             continue  # damaged, and not shown
-        _check_clusters(clusters, within, out)
+        _check_clusters(clusters, out)
     shown = ((load_unsafe_set, "improvement_root"), (load_retraining, "test_root"), (load_failures, "root"))
     for load, root_of in shown:
         try:
             root = getattr(load(out), root_of)
         except SAFEError:
             continue
-        if not is_within(root, within):
-            raise _outside(out, root, within)
+        if not may_open(root):
+            raise _outside(out, root)
 
 
-def _check_clusters(clusters: RootCauseClusters, within: Path | None, folder: Path) -> None:
-    if within is None:
+def _check_clusters(clusters: RootCauseClusters, folder: Path) -> None:
+    if (allowed := present_root()) is None:
         return
-    if not is_within(clusters.image_root, within):
-        raise _outside(folder, clusters.image_root, within)
+    if not may_open(clusters.image_root):
+        raise _outside(folder, clusters.image_root)
     # A list of images may name some in other places. Links are followed when a picture is shown.
     root = os.fspath(clusters.image_root.resolve())
     for path in clusters.paths:
-        if not Path(os.path.normpath(f"{root}/{path}" if path[:1] != "/" else path)).is_relative_to(within):
-            raise _outside(folder, Path(path), within)
+        if not Path(os.path.normpath(f"{root}/{path}" if path[:1] != "/" else path)).is_relative_to(allowed):
+            raise _outside(folder, Path(path))
 
 
-def check_links(clusters: RootCauseClusters, within: Path | None) -> None:
-    """Make sure that the images still lie below a folder, all links followed, before they are read to be served.
+def check_links(clusters: RootCauseClusters) -> None:
+    """Make sure that the images still lie where they may be opened, all links followed, before they are read.
 
     Raises
     ------
     SAFEError
         One does not.
     """
-    for path in clusters.paths if within else ():
-        if not is_within(clusters.image_root / path, within):
-            raise SAFEError(f"Expected images below {within} (--root). {path} leads elsewhere by now.")
+    for path in clusters.paths if present_root() else ():
+        if not may_open(clusters.image_root / path):
+            raise SAFEError(f"Expected images below {present_root()} (--root). {path} leads elsewhere by now.")
 
 
-def _outside(folder: Path, root: Path, within: Path) -> SAFEError:
+def _outside(folder: Path, root: Path) -> SAFEError:
     return SAFEError(
-        f"Expected results of images below {within} (--root). Received: {folder} holds some of {root}. "
+        f"Expected results of images below {present_root()} (--root). Received: {folder} holds some of {root}. "
         "Name another output folder."
     ).about("out")

@@ -14,9 +14,9 @@ from typing import Any, NamedTuple, cast
 
 from safe_dnn.page.analyses import MOST_ANALYSES, TOP, Where, address_of, folder_of, title_of
 from safe_dnn.page.jobs import Jobs, Turn
-from safe_dnn.page.results import Results, check_within
+from safe_dnn.page.results import Results, check_places
 from safe_dnn.store.database import speaking
-from safe_dnn.support.errors import SAFEError, is_within, path_of, quoted
+from safe_dnn.support.errors import SAFEError, confined, is_within, path_of, quoted
 from safe_dnn.support.files import DAMAGED, caching_in
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.uploads import MODELS, Limits
@@ -120,10 +120,13 @@ _SHOWN: ContextVar[PageSettings] = ContextVar("the analysis that a request is ab
 
 @contextlib.contextmanager
 def showing(settings: PageSettings, engineer: str) -> Iterator[None]:
-    """In the block, and in work that is begun there, `of_request` is this, and what is said has the engineer's name."""
+    """In the block, and in work that is begun there, `of_request` is this, and what is said has the engineer's name.
+
+    Nothing outside the root is opened.
+    """
     token = _SHOWN.set(settings)
     try:
-        with speaking(engineer), caching_in(settings.cache):
+        with speaking(engineer), caching_in(settings.cache), confined(settings.root):
             yield
     finally:
         _SHOWN.reset(token)
@@ -163,8 +166,9 @@ class Opened:
         """
         with self._lock:
             if folder not in self._known:
-                check_within(folder, like.root)
-                jobs, results = Jobs(self.turn, like.jobs.owner), Results(folder, like.root)
+                with confined(like.root):
+                    check_places(folder)
+                jobs, results = Jobs(self.turn, like.jobs.owner), Results(folder)
                 idle = [place for place, one in self._known.items() if not one.jobs.running]
                 for place in idle[: max(0, len(self._known) + 1 - MOST_OPEN)]:
                     del self._known[place]

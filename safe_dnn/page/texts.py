@@ -5,7 +5,8 @@ import json
 from safe_dnn.support.errors import SAFEError
 
 FORM_LABELS = {
-    "after": "The analysis before", "hold_out": "Hold out a share", "labels": "Labels from a table",
+    "after": "The analysis before", "extractor": "Features", "features": "Own features",
+    "hold_out": "Hold out a share", "labels": "Labels from a table",
     "only_labelled": "Leave out images without a label", "out": "Name of a new analysis", "partial": "Accept a part",
     "rescale": "Pixels given to the model", "targets": "Targets of a regression",
     "threshold": "Threshold of a regression", "trust_model": "The model may run code of its own",

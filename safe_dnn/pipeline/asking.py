@@ -1,10 +1,10 @@
-"""An analysis whose DNN is asked again: what would change its answers, and where it looks, for each of its reasons.
+"""Further runs of the DNN of an analysis: for each reason, what would change its answers, and where it looks.
 
-How reasons are probed is in `reasons/probes.py`. For a heatmap, parts of an image are covered, one after the other,
-with its mean colour, in failing images and in right ones of the same classes. A part speaks for the true class if the
-log odds of that class fall without it; of a regression, minus the squared error stands for the log odds. The predicted
-class would say what speaks for another answer in each image; what speaks for the true one can be compared between
-images that are right and images that fail.
+`reasons/probes.py` says how reasons are probed. For a heatmap, parts of an image are covered, one after the other,
+with its mean colour, in failing images and in right ones of the same classes. A part is evidence for the true class
+if the log odds of that class fall without it; for a regression, minus the squared error replaces the log odds. Evidence
+for the predicted class is about another answer in each image; evidence for the true one can be compared between right
+and failing images.
 
 Source: Zeiler & Fergus, "Visualizing and understanding convolutional networks", ECCV 2014.
 docs/decisions/055-heatmaps.md has figures.
@@ -42,10 +42,10 @@ from safe_dnn.reasons.probes import PROBES_FILE, Images, Probe, images_of, load_
 from safe_dnn.store.output_folder import own_files, save_files, working
 from safe_dnn.store.places import absolute
 from safe_dnn.store.runs import CLUSTERS, HEATMAP, PROBES, Run, add_run, present_runs, reading_file, runs_of
-from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
+from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of
 from safe_dnn.support.files import prepare_folder, read_record
 from safe_dnn.support.images import UNREADABLE, decode, read_bytes
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import as_part
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.text import count, printable
 
@@ -56,18 +56,18 @@ MOST = 10  # failing images of a reason, and as many right ones of their classes
 COVERED = 8  # parts of each side
 LEAST = 1e-37  # a probability is taken to be larger by this
 SIDE = 240  # pixels of the longer side of a part of the picture
-FOR, AGAINST = (0, 114, 255), (255, 110, 0)  # told apart by everybody, and from grey
+FOR, AGAINST = (0, 114, 255), (255, 110, 0)  # everybody can distinguish them, and both from grey
 MOST_COLOUR = 0.8  # of a pixel, so that what is below it stays in sight
 
 
-def model_at_hand(image_root: Path, within: Path | None = None) -> Path | None:
+def model_at_hand(image_root: Path) -> Path | None:
     """The file of the DNN whose failures are in a folder, as it was recorded, or `model.keras` beside them.
 
     None if it cannot be asked again: it is not there any more, or was a table of answers.
     """
     record = read_record(image_root.parent / ACCURACY_FILE)
     file = Path(absolute(str(record.get("model") or "model.keras"), image_root.parent))  # the latter of a case study
-    known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and is_within(file, within)
+    known = file.suffix.lower() in (*KERAS_SUFFIXES, ONNX_SUFFIX) and file.is_file() and may_open(file)
     return file if record and known else None
 
 
@@ -87,7 +87,6 @@ class Asking(NamedTuple):
         In the order of the model's outputs; empty of a regression.
     threshold : float or None
         On the error of a regression, if it is known.
-    progress : callable
     """
 
     review: Review
@@ -97,7 +96,6 @@ class Asking(NamedTuple):
     dnn: Dnn
     classes: tuple[str, ...]
     threshold: float | None
-    progress: Progress
 
     @property
     def regression(self) -> bool:
@@ -140,12 +138,11 @@ class Asking(NamedTuple):
         with tempfile.TemporaryDirectory(prefix="safe-probe-") as folder:
             for name, one in zip(names, pixels, strict=True):
                 Image.fromarray(one).save(Path(folder, name))
-            return predict_apart(self.dnn, Path(folder), names)
+            return predict_apart(self.dnn, Path(folder), names, what="Running the model on changed images")
 
 
 def asking(
     out: Path, names: Collection[str], *, model: StrPath | None = None, options: DnnOptions = AS_IN_THE_FILE,
-    within: Path | None = None, progress: Progress = no_progress,
 ) -> Asking:  # fmt: skip
     """The DNN of an analysis and what it can be asked about.
 
@@ -157,20 +154,18 @@ def asking(
         By default what `model_at_hand` gives.
     options : DnnOptions
         What the engineer specifies about the model; by default pixels are scaled as they were for its answers.
-    within : path, optional
-        Images and models are only read inside this folder.
 
     Raises
     ------
     SAFEError
-        There is no such reason, the model is not at hand or has other outputs, or its answers are not known.
+        There is no such reason, the model is missing or has other outputs, or its answers are unknown.
     """
     review = load_review(out)
     root = review.clusters.image_root
     listed = reasons_of(review, present_reasons(out, review), out, profiles=load_profiles(out))
     reasons = chosen(listed, names) if names else listed
-    tested, record = answers_of_run(out, review.original, within), read_record(root.parent / ACCURACY_FILE)
-    file = path_of(model, "a model") if model else model_at_hand(root, within)
+    tested, record = answers_of_run(out, review.original), read_record(root.parent / ACCURACY_FILE)
+    file = path_of(model, "a model") if model else model_at_hand(root)
     if file is None or tested is None:
         raise SAFEError(
             "Expected the answers of a classifier or regression to its test set, and the model itself: SAFE runs no "
@@ -179,14 +174,14 @@ def asking(
     regression = tested.answers.kind == ERROR
     classes = () if regression else tuple(record.get("classes") or class_folders(tested.root))
     options = options._replace(rescale=options.rescale or record.get("rescale"))
-    dnn = load_apart(file, options, task="regression" if regression else None, progress=progress)
+    dnn = load_apart(file, options, task="regression" if regression else None)
     expected = len(tested.answers.label[0].split()) if regression else len(classes)
     if expected != (received := dnn.n_classes or dnn.n_outputs):
         raise SAFEError(
             f"Expected {expected} classes or outputs. Received: {file}, with {received}. Name another model."
         )
     dnn = sized_for(dnn, [tested.root / path for path in tested.paths])
-    return Asking(review, listed, reasons, tested, dnn, classes, record.get("threshold"), progress)
+    return Asking(review, listed, reasons, tested, dnn, classes, record.get("threshold"))
 
 
 # --- What would change its answers ------------------------------------------------------------------------------------
@@ -198,13 +193,12 @@ LEAST_SAME = 0.5  # of the images, that the model must answer as its table of an
 
 def probe_reasons(
     out: Path, names: Collection[str] = (), *, model: StrPath | None = None, options: DnnOptions = AS_IN_THE_FILE,
-    within: Path | None = None, progress: Progress = no_progress,
 ) -> list[Probe]:  # fmt: skip
     """Probe reasons of the run in `out`; those of other reasons are kept beside them.
 
     Parameters
     ----------
-    names, model, options, within
+    names, model, options
         As for `pipeline.asking.asking`; by default all weak spots, and the RCCs that fail more often.
 
     Raises
@@ -213,7 +207,7 @@ def probe_reasons(
         As in `asking`, or the model does not give these answers.
     """
     with working(out, "probing"):
-        query = asking(out, names, model=model, options=options, within=within, progress=progress)
+        query = asking(out, names, model=model, options=options)
         unknown = query.regression and query.threshold is None
         if unknown or not all(one.figures and one.figures.tested for one in query.listed):
             raise SAFEError(
@@ -221,12 +215,12 @@ def probe_reasons(
                 f"threshold on its error. Received: {out}. Collect the failures with the model, and cluster them."
             )
         table = table_of(out, "parameters")
-        groups = named_groups(groups_of(out), query.tested, parameters=table, within=within, required=False)
+        groups = named_groups(groups_of(out), query.tested, parameters=table, required=False)
         of = groups.groups.of if groups else np.arange(len(query.tested.paths))
         reasons = [reason for reason in query.reasons if names or reason.fails_more]
         probes = [one for reason in reasons for one in _probes_of(query, reason, of)]
         runs, kept = present_runs(out), list[Probe]()
-        with contextlib.suppress(SAFEError):  # damaged, which is told where it is shown
+        with contextlib.suppress(SAFEError):  # damaged, which is reported where it is shown
             kept = [one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}]
         files = {PROBES_FILE: probes_text([*kept, *probes])}
         add_run(out, PROBES, files, clusters=runs[CLUSTERS].itself, instead_of=runs.get(PROBES))
@@ -240,7 +234,7 @@ def _probes_of(query: Asking, reason: Reason, of: np.ndarray) -> list[Probe]:
     alike = tested.right & np.isin(tested.answers.label, tested.answers.label[failing])
     right = np.flatnonzero(alike if alike.sum() >= LEAST_ALIKE else tested.right)
     images = _images_of(query, right, of, wanted=True), _images_of(query, failing, of, wanted=False)
-    return probe(reason, *images, functools.partial(_are_right, query), progress=query.progress)
+    return probe(reason, *images, functools.partial(_are_right, query))
 
 
 def _images_of(query: Asking, rows: np.ndarray, of: np.ndarray, *, wanted: bool) -> Images:
@@ -290,13 +284,12 @@ class Heatmap(NamedTuple):
 
 def look(
     out: Path, names: Collection[str] = (), *, model: StrPath | None = None, options: DnnOptions = AS_IN_THE_FILE,
-    within: Path | None = None, progress: Progress = no_progress,
 ) -> dict[str, Heatmap]:  # fmt: skip
     """Compute where the network looks, keep it, and write `heatmaps/`.
 
     Parameters
     ----------
-    names, model, options, within
+    names, model, options
         As for `pipeline.asking.asking`.
 
     Returns
@@ -310,7 +303,7 @@ def look(
         As of `asking`.
     """
     with working(out, "looking"):
-        query = asking(out, names, model=model, options=options, within=within, progress=progress)
+        query = asking(out, names, model=model, options=options)
         found = _heatmaps(query, [reason for reason in query.reasons if reason.images])
         for heatmap in found.values():
             keep_heatmap(out, query.review.run, heatmap)
@@ -325,9 +318,10 @@ def _heatmaps(query: Asking, reasons: Collection[Reason]) -> dict[str, Heatmap]:
     rows = sorted({row for kinds in drawn.values() for row in itertools.chain(*kinds)})
     read, maps, found = dict[int, np.ndarray](), dict[int, np.ndarray](), {}
     for done, row in enumerate(rows):
-        query.progress("Looking where the model looks", done, len(rows))
+        part = "Looking where the model looks", done, len(rows)
         if (pixels := query.pixels(row)) is not None:
-            read[row], maps[row] = pixels, map_of(query, row, pixels)
+            with as_part(lambda *_, part=part: part):
+                read[row], maps[row] = pixels, map_of(query, row, pixels)
     for reason in reasons:
         kinds = [[row for row in some if row in maps] for some in drawn[reason.name]]
         size = next((_size(read[row]) for row in itertools.chain(*kinds)), (SIDE, SIDE))
@@ -389,7 +383,7 @@ def _write_heatmaps(out: Path, heatmaps: Mapping[str, Heatmap]) -> None:
 
 
 def keep_heatmap(folder: Path, clusters: str, heatmap: Heatmap) -> None:
-    """Keep it, in place of an earlier one of the reason; `clusters` as of `rccs.clusters.run_of`."""
+    """Save it, in place of an earlier one of the reason; `clusters` as in `rccs.clusters.run_of`."""
     files = {HEATMAP_FILE: functools.partial(heatmap.picture.save, format="PNG")}
     before = _last(folder, clusters).get(heatmap.facts["subject"])
     add_run(folder, HEATMAP, files, clusters=clusters, facts=heatmap.facts, instead_of=before)

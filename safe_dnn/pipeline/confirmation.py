@@ -1,11 +1,11 @@
-"""After step 2, without searching again: what was found is asked of a fresh test set, and requirements are checked.
+"""After step 2, without searching again: reasons are confirmed on a fresh test set, and requirements are checked.
 
-So that what decides about a model, such as CI, can ask as well; also whether a new model is worse than the one before
-for a reason or a class. For that, in: the answers of both models to the same images; out: for each requirement's
-images, each class and all images that no requirement is about, McNemar's test of the difference, of groups where images
+A CI server can use this to decide about a model, also whether a new model is worse than the earlier one for a reason or
+a class. For that, in: the answers of both models to the same images; out: for each requirement's
+images, each class and all images that no requirement is about, McNemar's test of the difference, by groups where images
 are not independent, corrected for their number (see `training/certainty.py`), and the same for the reasons of the
-analysis by themselves. A difference within this noise is none. Images that were tested before and have no answer now do
-not pass.
+analysis by themselves. A difference within this noise does not count. Images that were tested before and have no answer
+now do not pass.
 
 Two kinds of reasons would call a model worse that is as good as the one before, and are left out: those of failures
 that are the new model's, since they were chosen where it fails and not where the other one does, and conditions on the
@@ -46,7 +46,6 @@ from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import find_images
 from safe_dnn.support.matching import rows_by_image
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.certainty import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
@@ -67,7 +66,7 @@ class Confirmation(NamedTuple):
 
 def confirm(
     out: Path, tables: run_record.GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
-    progress: Progress = no_progress,
+    features: StrPath | None = None,
 ) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
 
@@ -77,8 +76,8 @@ def confirm(
         The answers to the fresh images; their groups are by default those that the RCCs were found with.
     after : path, optional
         What a later model says of the same images: then also which reasons are closed (see `training/certainty.py`).
-    weights
-        As for `selection.select_unsafe_set`.
+    weights, features
+        As for `selection.select_unsafe_set`, of the fresh images.
 
     Raises
     ------
@@ -89,22 +88,22 @@ def confirm(
     with working(out, "confirming"):
         review, run = load_review(out), present_runs(out)[CLUSTERS]
         reasons = load_reasons(out, review.original, run)
-        first = run_record.answers_of_run(out, review.original, None)
+        first = run_record.answers_of_run(out, review.original)
         if first is None or reasons.comparison is None:
             raise SAFEError(
                 f"Expected RCCs and weak spots found with the network's answers to a test set. Received: {out}, "
                 "without such answers. Find the failures and cluster them first."
             )
         fresh = read_predictions(tables.predictions, tables.tested, partial=tables.partial)
-        noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)), progress)
+        noted = _check_fresh(fresh, first, _used(out, first, learned=bool(after)))
         later = right_by(after, fresh, partial=tables.partial)[0] if after else None
         names = tables.group or run_record.groups_of(out)
         parameters = find_parameters(fresh.root)
         groups = groups_of_images(names, fresh, parameters=parameters, required=bool(tables.group))
-        known = known_of(fresh, groups=names, progress=progress)
+        known = known_of(fresh, groups=names)
         points, read = points_of_tested(
-            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters, weights=weights,
-            progress=progress,
+            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters,
+            extractor=review.clusters.extractor_of_others(weights, features),
         )  # fmt: skip
         nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
         nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
@@ -147,9 +146,7 @@ def _used(out: Path, first: AnsweredImages, *, learned: bool) -> dict[str, list[
     return {name: [sets[name][0] / path for path in sets[name][1]] for name in names if name in sets}
 
 
-def _check_fresh(
-    fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]], progress: Progress
-) -> tuple[str, ...]:
+def _check_fresh(fresh: AnsweredImages, first: AnsweredImages, used: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
     """Make sure that the images have chosen nothing and may be of the same network; a sentence on further classes.
 
     Either test set may lack classes of the other: images are compared with fresh ones alone.
@@ -164,25 +161,26 @@ def _check_fresh(
             f"{fresh.source}, {'of another kind' if other_kind else 'with none'}."
         )
     check_names(fresh, first)
-    refuse_saved_again([fresh.root / path for path in fresh.paths], used["test"], progress=progress)
+    refuse_saved_again([fresh.root / path for path in fresh.paths], used["test"])
     number = int(np.isin(fresh.answers.label, [*new]).sum())
     sentence = f"{count(number, 'fresh image')} of classes that the first test set has no images of: "
     return (sentence + printable(some(sorted(new))) + ".",) if new else ()
 
 
 CHOSEN_BY = (
-    "These images also chose the RCCs and any weak spots: a requirement that was written after them is shown by other "
-    "images alone."
+    "SAFE found the RCCs and weak spots in these images. If a requirement was written afterwards, only other images "
+    "can show that it holds."
 )
 
 
 NOT_GROUPED = (
-    "While groups are suspected, nothing is shown to hold: name them or, if there are none, name image as the group."
+    "While groups are suspected, no requirement holds: name the groups or, if images are independent, name image as "
+    "the group."
 )
 
 
 class Case(NamedTuple):
-    """A requirement or a reason, and what a test set says of it.
+    """A requirement or a reason, and its result on a test set.
 
     Attributes
     ----------
@@ -200,7 +198,7 @@ class Case(NamedTuple):
 
 
 class Checked(NamedTuple):
-    """What a test set says of requirements.
+    """The results of requirements on a test set.
 
     Attributes
     ----------
@@ -210,7 +208,7 @@ class Checked(NamedTuple):
     closures : tuple of Closure
         What is different from an earlier model, if one was given.
     missing : tuple of str
-        Images that the analysis or the earlier model was tested on, and of which there is no answer.
+        Images without an answer that the analysis or the earlier model was tested on.
     """
 
     findings: tuple[Finding, ...]
@@ -220,7 +218,7 @@ class Checked(NamedTuple):
 
     @property
     def holds(self) -> bool:
-        """Whether all requirements are shown to hold, no image is missing, and the network is worse for no reason."""
+        """Whether all requirements hold, no image is missing, and the network is worse for no reason."""
         return not any(case.failure for case in self.cases)
 
     @property
@@ -241,7 +239,7 @@ class Checked(NamedTuple):
 
 def check_requirements(
     requirements: StrPath, out: Path, tables: run_record.GivenAnswers = run_record.NONE_GIVEN, *,
-    before: StrPath | None = None, learned: StrPath | None = None, progress: Progress = no_progress,
+    before: StrPath | None = None, learned: StrPath | None = None,
 ) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.
 
@@ -262,7 +260,7 @@ def check_requirements(
         A file cannot be read, there are no answers, or failures were collected from others since, a requirement is
         about what is not known of the images, or tested images are learned ones.
     """
-    required = read_requirements(requirements)  # what is wrong with them is said before the images are read
+    required = read_requirements(requirements)  # errors in them come before the images are read
     clusters = load_clusters(out) if CLUSTERS in present_runs(out) else None
     own = run_record.specified_answers(tables)
     answered = own or run_record.newest_answers(out, clusters)
@@ -270,10 +268,10 @@ def check_requirements(
         raise SAFEError(
             f"Expected predictions and their test images, or an analysis with them. Received: {out}, without."
         ).about("predictions", "tested")
-    notes = [*answered.notes, *(_leaks(learned, answered, progress) if learned else ())]
+    notes = [*answered.notes, *(_leaks(learned, answered) if learned else ())]
     names = tables.group or (run_record.groups_of(out) if clusters else ())
     groups = groups_of_images(names, answered, parameters=find_parameters(answered.root), required=bool(tables.group))
-    known = known_of(answered, groups=names, progress=progress)
+    known = known_of(answered, groups=names)
     notes += [*known.notes, *notes_of(groups)]
     of_images = groups.groups if groups and groups.named else None
     words = load_words(out)
@@ -308,7 +306,7 @@ def check_requirements(
 def _finding_by_word(
     required: Requirement, out: Path, answered: AnsweredImages, known: Known, words: Mapping[str, Word]
 ) -> Finding:
-    """What answers about a word say of a requirement; SAFEError as of `tagging.finding_by_word`."""
+    """The result of a requirement, by answers about a word; errors are those of `tagging.finding_by_word`."""
     ours = [one for one in required.conditions if one.column in words]
     if len(ours) > 1:
         raise SAFEError(f"Expected one word at most in a requirement. Received: {required.text}")
@@ -322,11 +320,11 @@ def _finding_by_word(
     return finding_by_word(required, tagging, holds[np.isin(answered.paths, tagging.tested.paths)])
 
 
-def _leaks(learned: StrPath, tested: AnsweredImages, progress: Progress) -> tuple[str, ...]:
+def _leaks(learned: StrPath, tested: AnsweredImages) -> tuple[str, ...]:
     """Sentences on tested images that are learned ones, saved again."""
     images = find_images(learned)
     proving = {"test": [tested.root / path for path in tested.paths]}
-    return saved_again({"training": [images.root / path for path in images.paths]}, proving, progress=progress)
+    return saved_again({"training": [images.root / path for path in images.paths]}, proving)
 
 
 # --- A new model in comparison with the one before --------------------------------------------------------------------

@@ -23,8 +23,7 @@ from safe_dnn.reasons.listed import CONFIRMATION_FILE
 from safe_dnn.reasons.probes import PROBES_FILE
 from safe_dnn.store.output_folder import Writer, foreign_files, is_edited, is_outdated, save_files, showing, writing
 from safe_dnn.store.runs import COMPARISON, CONFIRMATION, PROBES, SELECTION, present_runs, texts_of
-from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of
 from safe_dnn.training.certainty import CLOSURE_FILE
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, retraining_files, show_retraining
 
@@ -38,7 +37,7 @@ _REASONS = (
 
 
 def describe_rccs(
-    clusters: RootCauseClusters, *, parameters: StrPath | None = None, within: Path | None = None
+    clusters: RootCauseClusters, *, parameters: StrPath | None = None
 ) -> tuple[tuple[Profile, ...], dict]:
     """The RCCs' profiles, by recorded parameters and by what was measured, and the entries of `run.json` about them.
 
@@ -46,7 +45,7 @@ def describe_rccs(
     """
     given = path_of(parameters, "a table of parameters") if parameters else None
     source = given or find_parameters(clusters.image_root)
-    if source and not is_within(source, within):
+    if source and not may_open(source):
         source = None
     recorded: Mapping[str, np.ndarray] = {}
     record: dict[str, object] = {}
@@ -66,7 +65,7 @@ def describe_rccs(
     return profiles, {"parameters": record} if record else {}
 
 
-def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | None = None) -> Mapping[str, np.ndarray]:
+def known_parameters(out: Path, clusters: RootCauseClusters) -> Mapping[str, np.ndarray]:
     """What is known of each image of the run in `out`, by name: answers of the DNN, recorded and measured parameters.
 
     Parameters that can no longer be read are left out.
@@ -74,28 +73,29 @@ def known_parameters(out: Path, clusters: RootCauseClusters, *, within: Path | N
     known = dict(clusters.answers.columns if clusters.answers else {})
     source = table_of(out, "parameters") or find_parameters(clusters.image_root)
     with contextlib.suppress(OSError, ValueError):  # people may have edited run.json, and the file may be gone
-        if source and is_within(source, within):
+        if source and may_open(source):
             known = read_parameters(source, clusters.image_root, clusters.paths).columns | known
     return {**known, **{name: column for name, column in clusters.measured.items() if name not in known}}
 
 
-def refresh_rccs(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> RootCauseClusters:
-    """Write what shows the present RCCs: GIFs, `labels.txt`, profiles, failure rates; to be called after an edit.
+def refresh_rccs(out: Path) -> RootCauseClusters:
+    """Write the files that show the present RCCs: GIFs, `labels.txt`, profiles, error rates; to be called after an
+    edit.
 
-    GIFs come last: one that is outdated tells `mend` that the others may be.
+    GIFs come last: by an outdated one, `mend` knows that the others may be outdated.
     """
     with showing(out):
         with writing(out):
             review = load_review(out)
-            files = {**_profiles_file(out, review, within), **_rcc_files(out, review)}
+            files = {**_profiles_file(out, review), **_rcc_files(out, review)}
             save_files(out, files, remove=(PROFILES_FILE, *_REASONS))
-        _draw(out, review, progress)
+        _draw(out, review)
     return review.clusters
 
 
-def _draw(out: Path, review: Review, progress: Progress) -> None:
-    write_spot_gifs(review.clusters, out, _reasons(out, review).images, progress=progress)
-    write_gifs(review.clusters, out, progress=progress)
+def _draw(out: Path, review: Review) -> None:
+    write_spot_gifs(review.clusters, out, _reasons(out, review).images)
+    write_gifs(review.clusters, out)
 
 
 def show_reasons(out: Path) -> None:
@@ -114,7 +114,7 @@ def show_unsafe_set(out: Path) -> None:
         save_files(out, files, remove=gone)
 
 
-def show_present(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> None:
+def show_present(out: Path) -> None:
     """Write all that shows the present state of an analysis.
 
     Raises
@@ -124,10 +124,10 @@ def show_present(out: Path, *, within: Path | None = None, progress: Progress = 
     """
     show_unsafe_set(out)
     show_retraining(out)
-    refresh_rccs(out, within=within, progress=progress)
+    refresh_rccs(out)
 
 
-def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> bool:
+def mend(out: Path) -> bool:
     """Write again what a killed process or a full disk has left outdated; files of somebody else stay as they are.
 
     Returns
@@ -149,15 +149,15 @@ def mend(out: Path, *, within: Path | None = None, progress: Progress = no_progr
         review = _review_in(out)
         files, gone = _texts_and_model(out, review)
         if review and not foreign_files(out, [PROFILES_FILE]):
-            files, gone = files | _profiles_file(out, review, within), [*gone, PROFILES_FILE]
+            files, gone = files | _profiles_file(out, review), [*gone, PROFILES_FILE]
         save_files(out, files, remove=gone)
     if review:
-        _draw(out, review, progress)
+        _draw(out, review)
     return True
 
 
 def _review_in(out: Path) -> Review | None:
-    """None if there are no clusters, or damaged ones, which is told where they are read."""
+    """None if there are no clusters, or damaged ones, which is reported where they are read."""
     try:
         return load_review(out)
     except SAFEError:
@@ -174,10 +174,10 @@ def _texts_and_model(out: Path, review: Review | None) -> tuple[dict[str, Writer
     return {name: content for name, content in files.items() if name not in theirs}, gone
 
 
-def _profiles_file(out: Path, review: Review, within: Path | None) -> dict[str, Writer]:
+def _profiles_file(out: Path, review: Review) -> dict[str, Writer]:
     try:
         source = table_of(out, "parameters")
-        profiles, _ = describe_rccs(review.clusters, parameters=source, within=within)
+        profiles, _ = describe_rccs(review.clusters, parameters=source)
     except SAFEError:
         return {}  # the parameters can no longer be read, and the old profiles are about other RCCs
     return {PROFILES_FILE: profiles_text(profiles)} if profiles else {}
@@ -202,7 +202,7 @@ def _reasons(out: Path, review: Review) -> Reasons:
     try:
         return load_reasons(out, review.original).on(review.clusters)
     except SAFEError:
-        return Reasons()  # damaged, which is told where they are read
+        return Reasons()  # damaged, which is reported where they are read
 
 
 def _unsafe_files(out: Path) -> tuple[dict[str, Writer], list[str]]:
@@ -210,6 +210,6 @@ def _unsafe_files(out: Path) -> tuple[dict[str, Writer], list[str]]:
     files: dict[str, Writer] = {**texts_of(run, *(name for name in SHOWN_FILES if name != UNSAFE_SET_FILE))}
     edited = is_edited(out, UNSAFE_SET_FILE)
     if run and not edited:
-        with contextlib.suppress(SAFEError):  # damaged, which is told where it is read
+        with contextlib.suppress(SAFEError):  # damaged, which is reported where it is read
             files[UNSAFE_SET_FILE] = unsafe_table(load_unsafe_set(out))
     return files, [name for name in SHOWN_FILES if not (edited and name == UNSAFE_SET_FILE)]

@@ -47,7 +47,7 @@ from safe_dnn.store.runs import CLUSTERS, COMPARISON, REASONS, Run, add_run, pre
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import prepare_folder, read_arrays, read_record
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.version import VERSION
 from safe_dnn.training.earlier import earlier_analysis
@@ -55,22 +55,13 @@ from safe_dnn.training.earlier import earlier_analysis
 HOLDS_FILE = "holds.npz"  # of a run: for which tested images each weak spot holds
 
 
-def explain_failures(
-    out: Path,
-    *,
-    within: Path | None = None,
-    weights: StrPath | None = None,
-    stream: Stream | None = None,
-    progress: Progress = no_progress,
-) -> bool:
-    """After `generate_clusters`: failure rates of the RCCs and weak spots, in comparison with what the DNN gets right.
+def explain_failures(out: Path, *, weights: StrPath | None = None, stream: Stream | None = None) -> bool:
+    """After `generate_clusters`: error rates of the RCCs and weak spots, in comparison with what the DNN gets right.
 
     Weak spots come first, since they are found in seconds; the features of the images that are right take longer.
 
     Parameters
     ----------
-    within : path, optional
-        Predictions and test images are only read inside this folder.
     weights, stream
         As for `selection.select_unsafe_set`.
 
@@ -88,21 +79,21 @@ def explain_failures(
     with working(out, "comparing"):
         run = present_runs(out).get(CLUSTERS)
         clusters = load_clusters(out, run)
-        tested = answers_of_run(out, clusters, within)
+        tested = answers_of_run(out, clusters)
         if run is None or tested is None or tested.right.all() or not tested.right.any():
             return False
         record = run_record(out, run).get("parameters", {})
-        how: dict[str, Any] = {"within": within, "required": bool(record.get("given")), "progress": progress}
+        how: dict[str, Any] = {"required": bool(record.get("given"))}
         found = conditions_of(tested, groups_of(out), out, parameters=table_of(out, "parameters"), **how)
         known, known_groups, spots, _ = found
         curves = bins_of(tested, known, known_groups)
         reasons = replace(reasons_of(clusters, tested, known, spots), curves=curves)
         save_reasons(reasons, clusters, out, run)
         show_reasons(out)
-        write_spot_gifs(clusters, out, reasons.images, progress=progress)
+        write_spot_gifs(clusters, out, reasons.images)
         comparison = compare_with_right(
             clusters, tested, parameters=table_of(out, "set_aside"), known_groups=known_groups,
-            weights=weights, stream=stream, progress=progress,
+            weights=weights, stream=stream,
         )  # fmt: skip
         right_in_spots = spots_hold(spots, known, len(tested.paths))[:, comparison.rows[len(comparison.failing) :]]
         further = (note for note in known.notes if note not in record.get("notes", ()))
@@ -138,7 +129,7 @@ class Conditions(NamedTuple):
 
 
 class FailureReasons(NamedTuple):
-    """Why a network fails on its test set, as far as that can be said without grouping its failures.
+    """Why a network fails on its test set, as far as this is known without grouping its failures.
 
     Attributes
     ----------
@@ -153,8 +144,8 @@ class FailureReasons(NamedTuple):
 
 
 def conditions_of(
-    tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None, within: Path | None = None,
-    required: bool = False, partial: bool = True, progress: Progress = no_progress,
+    tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None,
+    required: bool = False, partial: bool = True,
 ) -> Conditions:  # fmt: skip
     """Search for weak spots, which needs no features, and no images if nothing is to be measured in them.
 
@@ -164,16 +155,16 @@ def conditions_of(
         As for `reasons.known_groups.groups_of_images`.
     out : Path
         The analysis: if the same was searched there before, the weak spots are those that were found then.
-    parameters, within
+    parameters
         As for `reasons.comparison.known_of`.
     required : bool
         As for both.
     partial : bool
         As for `reasons.comparison.known_of`.
     """
-    how: dict[str, Any] = {"parameters": parameters, "within": within, "required": required}
-    known = known_of(tested, groups=groups, partial=partial, progress=progress, **how)
-    progress("Searching for weak spots", 0, 0)
+    how: dict[str, Any] = {"parameters": parameters, "required": required}
+    known = known_of(tested, groups=groups, partial=partial, **how)
+    report_progress("Searching for weak spots", 0, 0)
     found = groups_of_images(groups, tested, **how)
     searched = _digest_of(tested, known, found)
     before = _found_before(out, "searched", searched)
@@ -202,7 +193,7 @@ def _found_before(out: Path, fact: str, value: str) -> FailureReasons | None:
 
 
 def _runs_with(out: Path, fact: str, value: str) -> list[Run]:
-    """The runs that keep reasons, of which a fact has this value, the newest first."""
+    """The runs with reasons in which a fact has this value, the newest first."""
     return [run for run in reversed(runs_of(out, REASONS)) if value and run.facts.get(fact) == value]
 
 
@@ -222,9 +213,9 @@ class Under(NamedTuple):
     Attributes
     ----------
     curves : tuple of Bin
-        As of `reasons.comparison.Reasons`.
+        As in `reasons.comparison.Reasons`.
     images : mapping of str to tuple of str
-        By its conditions, the tested images of which a weak spot holds.
+        By the conditions of a weak spot, the tested images for which it holds.
     """
 
     curves: tuple[Bin, ...] = ()
@@ -293,7 +284,7 @@ def since_earlier(out: Path, predictions: str | None = None) -> dict[str, Any]:
 
 
 def find_reasons(
-    tables: GivenAnswers, out: StrPath, *, parameters: StrPath | None = None, progress: Progress = no_progress
+    tables: GivenAnswers, out: StrPath, *, parameters: StrPath | None = None
 ) -> tuple[AnsweredImages, Conditions]:
     """Write `weak_spots.csv` and `rates.csv` by a network's answers and a table alone; nothing is clustered.
 
@@ -317,35 +308,27 @@ def find_reasons(
         )
     tested = read_predictions(tables.predictions, tables.tested or None, partial=tables.partial)
     if tested.one_sided:
-        raise SAFEError(f"Expected both right and wrong answers. {tested.one_sided}")
+        raise SAFEError(f"Expected both correct and wrong answers. {tested.one_sided}")
     table = path_of(parameters, "parameters as a CSV file") if parameters else None
-    how: dict[str, Any] = {"required": True, "partial": tables.partial or not table, "progress": progress}
+    how: dict[str, Any] = {"required": True, "partial": tables.partial or not table}
     conditions = conditions_of(tested, tables.group, folder, parameters=table, **how)
     _, files = _keep(prepare_folder(folder), tested, conditions, tested.notes)
     save_files(folder, files)
     return tested, conditions
 
 
-def explain_collected(out: Path, *, within: Path | None = None, progress: Progress = no_progress) -> FailureReasons:
+def explain_collected(out: Path) -> FailureReasons:
     """After failures were collected in a folder: search for weak spots, and keep them.
 
     Nothing is lost where that fails: what cannot be used, such as a table of parameters, is a note.
-
-    Parameters
-    ----------
-    within : path, optional
-        The predictions, parameters and test images are only read inside this folder.
     """
     failing, reasons = out / FAILURES, FailureReasons(None, ())
     names = groups_of(out) or group_names(hold_out_record(failing))
     for required in (True, False):  # the second time without what cannot be used
         try:
-            tested, _ = known_answers(NONE_GIVEN, failing, within)
+            tested, _ = known_answers(NONE_GIVEN, failing)
             if tested and not tested.one_sided:
-                found = conditions_of(
-                    tested, names, out, parameters=find_parameters(failing, within=within), within=within,
-                    required=required, progress=progress,
-                )  # fmt: skip
+                found = conditions_of(tested, names, out, parameters=find_parameters(failing), required=required)
                 reasons, _ = _keep(out, tested, found, reasons.notes)
             break
         except SAFEError as error:

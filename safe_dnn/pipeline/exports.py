@@ -7,13 +7,13 @@ report.html, weak_spots.csv…  the report, the tables, GIFs and heatmaps, unles
 
 The labelled unsafe set, for training with another framework, has a folder for each class.
 
-The register is written as tables, read with what words say (see `reasons.register`).
+The register is written as tables, with the figures of words (see `reasons.register`).
 
 What the results of an analysis rest on, by SHA-256: `SHA256SUMS` is written and checked. It has a line for each result,
 each file of a run and each input (images, models, weights, tables), with paths relative to the analysis:
 `sha256sum -c SHA256SUMS`, run in that folder, checks them as well. `evidence.txt`, which it lists, has the versions
 that made the results, and says what the inputs are. The same state gives the same bytes. The database is not listed:
-its file changes when it is only read. The report and `register.csv` have what people said.
+reading it changes the file. The report and `register.csv` contain its entries.
 """
 
 import contextlib
@@ -58,10 +58,10 @@ from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import check_own, is_edited, own_files, save_files, working, writing
 from safe_dnn.store.places import absolute
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, SELECTION, Run, present_runs
-from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, is_within, path_of
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, may_open, path_of
 from safe_dnn.support.files import encoded, intact, new_folder, prepare_folder, read_record, regular
 from safe_dnn.support.images import FORMATS, UNREADABLE, Skipped, find_images, read_bytes, reason_for
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, printable, some
@@ -104,17 +104,19 @@ def results_in(folder: Path) -> list[str]:
 def known_sets(folder: Path, runs: Mapping[str, Run]) -> tuple[_Sets, dict[str, Path]]:
     """The sets of images, and the models, weights and tables by what they are, as far as the analysis knows them.
 
-    Of a set of which it knows the folder, these are the images that lie there now.
+    If it knows the folder of a set, these are the images that are in it now.
     """
     sets, files = _Sets(), dict[str, Path]()
     if CLUSTERS in runs:
         clusters = load_clusters(folder)
         sets["failing"] = (clusters.image_root, clusters.paths)
         if weights := clusters.recalled_extractor().weights:
-            files["weights"] = Path(weights)
+            files["features" if clusters.own_features else "weights"] = weights
     if SELECTION in runs:
         unsafe = load_unsafe_set(folder)
         sets["unsafe"] = (unsafe.improvement_root, unsafe.paths)
+        if unsafe.extractor and unsafe.extractor.weights:
+            files["improvement features"] = unsafe.extractor.weights
         if not unsafe.listed:  # otherwise the list is not known, and the folder may hold others
             sets["improvement"] = _images_in(unsafe.improvement_root)
     records: dict[str, Any] = {"failures": read_record(folder / ACCURACY_FILE)}
@@ -146,35 +148,30 @@ def _images_in(root: Path) -> tuple[Path, Sequence[str]]:
     return root, ()
 
 
-def _inputs_of(folder: Path, within: Path | None) -> dict[str, list[str]]:
-    """The paths of the inputs in each role, relative to the folder; `within` as of `write_evidence`."""
+def _inputs_of(folder: Path) -> dict[str, list[str]]:
+    """The paths of the inputs in each role, relative to the folder."""
     sets, files = known_sets(folder, present_runs(folder))
     home, found = folder.resolve(), dict[str, list[str]]()
     for role, (root, paths) in (sets | {role: (file.parent, [file.name]) for role, file in files.items()}).items():
         place = Path(os.path.realpath(root))  # since `..` of a link leads to where that points
         names = [os.path.relpath(place / path, home) for path in paths]
-        found[role] = [name for name in names if is_within(home / name, within)]
+        found[role] = [name for name in names if may_open(home / name)]
     return found
 
 
-def _digests(folder: Path, names: Collection[str], progress: Progress) -> dict[str, str]:
+def _digests(folder: Path, names: Collection[str]) -> dict[str, str]:
     """The digests of those that can be read."""
     digests = {}
     for done, name in enumerate(names, start=1):
         # ValueError: no file can have that name
         with contextlib.suppress(OSError, ValueError), regular(folder / name).open("rb") as file:
             digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
-        progress("Reading files", done, len(names))
+        report_progress("Reading files", done, len(names))
     return digests
 
 
-def write_evidence(folder: Path, *, within: Path | None = None, progress: Progress = no_progress) -> list[str]:
+def write_evidence(folder: Path) -> list[str]:
     """Write `SHA256SUMS` and `evidence.txt` of the present state.
-
-    Parameters
-    ----------
-    within : path, optional
-        Leave out files outside of this folder, all links followed.
 
     Returns
     -------
@@ -190,8 +187,8 @@ def write_evidence(folder: Path, *, within: Path | None = None, progress: Progre
         raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
     with working(folder, "writing the evidence"):
         check_own(folder, SUMS_FILE, EVIDENCE_FILE)
-        inputs = _inputs_of(folder, within)
-        digests = _digests(folder, dict.fromkeys(itertools.chain(results_in(folder), *inputs.values())), progress)
+        inputs = _inputs_of(folder)
+        digests = _digests(folder, dict.fromkeys(itertools.chain(results_in(folder), *inputs.values())))
         lines = [_line_on(role, paths, digests) for role, paths in inputs.items() if paths]
         made_by = versions() | {"commit": _commit()}
         text = "\n".join([*(f"{name} {version}" for name, version in made_by.items() if version), "", *lines, ""])
@@ -222,11 +219,11 @@ def _commit() -> str | None:
     return subprocess.run(command, capture_output=True, check=False, text=True).stdout.strip()
 
 
-def verify(folder: Path, *, within: Path | None = None, progress: Progress = no_progress) -> list[tuple[str, str]]:
-    """All in which an analysis differs from its evidence; nothing is changed, unpickled or trusted.
+def verify(folder: Path) -> list[tuple[str, str]]:
+    """The differences between an analysis and its evidence; nothing is changed, unpickled or trusted.
 
-    Of each difference, its kind and the name of the file. New are results, and images and tables of the present runs,
-    that are not listed. `within` as of `write_evidence`.
+    Each has a kind and the name of the file. Results, and images and tables of the present runs, that are not listed
+    are new.
 
     Raises
     ------
@@ -234,10 +231,10 @@ def verify(folder: Path, *, within: Path | None = None, progress: Progress = no_
         There is no evidence, or it is damaged.
     """
     listed = _read_sums(folder / SUMS_FILE)
-    readable = [name for name in listed if is_within(folder / name, within)]
-    now, present = _digests(folder, readable, progress), {*results_in(folder)}
+    readable = [name for name in listed if may_open(folder / name)]
+    now, present = _digests(folder, readable), {*results_in(folder)}
     with contextlib.suppress(SAFEError):  # what is damaged is listed, and has changed
-        present.update(*_inputs_of(folder, within).values())
+        present.update(*_inputs_of(folder).values())
     found = [(OUTSIDE, name) for name in listed.keys() - {*readable}]
     found += [(CHANGED if name in now else MISSING, name) for name in readable if now.get(name) != listed[name]]
     found += [(NEW, name) for name in present - listed.keys() if (folder / name).is_file()]
@@ -268,9 +265,7 @@ class Export(NamedTuple):
     missing: tuple[Skipped, ...]
 
 
-def export_results(
-    out: Path, to: StrPath, *, rccs: Sequence[int] | None = None, spot: int = 0, progress: Progress = no_progress
-) -> Export:
+def export_results(out: Path, to: StrPath, *, rccs: Sequence[int] | None = None, spot: int = 0) -> Export:
     """Copy the images of the RCCs in the folder `out` to a folder per RCC, with a table; the engineer's edits count.
 
     Parameters
@@ -300,16 +295,16 @@ def export_results(
     elif not rccs:
         own = own_files(out, [name for name in results_in(out) if name.endswith(_KINDS)])
         extra_files = {name: regular(out / name).read_bytes() for name in own}
-        extra_files[REPORT_FILE] = encoded(report_html(out, progress=progress))
-    return write_copies(to, review.clusters.image_root, rows, extra_files=extra_files, progress=progress)
+        extra_files[REPORT_FILE] = encoded(report_html(out))
+    return write_copies(to, review.clusters.image_root, rows, extra_files=extra_files)
 
 
-def export_here(out: Path, *, progress: Progress = no_progress) -> Export:
+def export_here(out: Path) -> Export:
     """Write what `export_results` does to `export.zip` in the folder `out` itself, which replaces the one before."""
     check_own(out, EXPORT_ZIP)
     try:
         with new_folder(out / EXPORT_ZIP) as building:
-            made = export_results(out, building / EXPORT_ZIP, progress=progress)
+            made = export_results(out, building / EXPORT_ZIP)
             save_files(out, {EXPORT_ZIP: made.path.replace})
     except OSError as error:
         raise SAFEError(f"Could not write {out / EXPORT_ZIP}: {error.strerror or error}.") from error
@@ -397,11 +392,11 @@ def _check_new(to: StrPath) -> Path:
 
 
 def write_copies(
-    to: StrPath, root: Path, rows: Sequence[Row], *, extra_files: Mapping[str, bytes] | None = None, progress: Progress
+    to: StrPath, root: Path, rows: Sequence[Row], *, extra_files: Mapping[str, bytes] | None = None
 ) -> Export:
     """Copy images to a new folder or ZIP file, with a table of the rows and further files: all of it or nothing.
 
-    A row whose image cannot be read has no `file` in the table. SAFEError as of `export_results`.
+    A row whose image cannot be read has no `file` in the table. Errors are those of `export_results`.
     """
     target, written, missing = _check_new(to), list[Row](), list[Skipped]()
     try:
@@ -417,7 +412,7 @@ def write_copies(
                 else:
                     _put(made / row["file"], data)
                     written.append(row)
-                progress("Copying images", done, len(rows))
+                report_progress("Copying images", done, len(rows))
             if len(missing) == len(rows) > 0:
                 raise SAFEError(
                     f"Expected the images that the results are of. Received none of {len(rows):,} in {root}; the "
@@ -444,9 +439,7 @@ def _put(file: Path, data: bytes) -> None:
 # --- The labelled unsafe set, for training with another framework -----------------------------------------------------
 
 
-def export_labelled_set(
-    out: Path, to: StrPath, labelling: labels.Labelling = labels.AS_LABELLED, *, progress: Progress = no_progress
-) -> tuple[Export, int]:
+def export_labelled_set(out: Path, to: StrPath, labelling: labels.Labelling = labels.AS_LABELLED) -> tuple[Export, int]:
     """Copy the labelled images of the unsafe set in the folder `out` to class folders, for training elsewhere.
 
     Parameters
@@ -473,7 +466,7 @@ def export_labelled_set(
         rows = _labelled_rows(unsafe)
         if unsafe.images != before.images:
             labels.save_labels(unsafe, out)
-    done = write_copies(to, unsafe.improvement_root, rows, progress=progress)
+    done = write_copies(to, unsafe.improvement_root, rows)
     return done, len(labels.unlabelled(unsafe))
 
 
@@ -507,12 +500,12 @@ def load_register(folder: Path) -> list[Entry]:
 
 
 def write_register(folder: Path) -> list[Entry]:
-    """Write `register.csv` and `scope.csv` to the folder of an analysis; what the first one says.
+    """Write `register.csv` and `scope.csv` to the folder of an analysis; returns the entries of the first one.
 
     Raises
     ------
     SAFEError
-        There are no clusters, the folder cannot be written to, or a table there has something that is not said yet.
+        There are no clusters, the folder cannot be written to, or a table there has entries that were not read yet.
     """
     entries, scope = load_register(prepare_folder(folder)), scope_entry(folder)
     check_own(folder, REGISTER_FILE, SCOPE_FILE)

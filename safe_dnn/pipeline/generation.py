@@ -1,6 +1,6 @@
-"""Steps 1 to 4 in an output folder: from failing images to RCCs with GIFs and profiles, and what is kept of a run that
-was there before; from the improvement images to the unsafe set. Of images that were moved since, an analysis is told
-once where they lie now.
+"""Steps 1 to 4 in an output folder: from failing images to RCCs with GIFs and profiles, and from the improvement images
+to the unsafe set. Earlier runs stay, and can be restored. If image folders were moved, the analysis records once where
+they are now.
 """
 
 import contextlib
@@ -24,6 +24,7 @@ from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import measured_images
 from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.own import own_extractor
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.descriptions import SHOWN, describe_rccs, show_present, show_unsafe_set
 from safe_dnn.pipeline.run_record import (
@@ -61,7 +62,6 @@ from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import find_images
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.earlier import kept_copy, learned_files
@@ -77,6 +77,8 @@ class ClusteringSettings(NamedTuple):
     ----------
     extractor, weights, precision
         As for `features.weights.choose_extractor`.
+    features : path, optional
+        In place of these: as for `features.own.own_extractor`.
     reducer : "auto", "pca" or "umap"
         As for `clustering.find_root_cause_clusters`.
     parameters : path, optional
@@ -93,6 +95,7 @@ class ClusteringSettings(NamedTuple):
     reducer: str = "auto"
     weights: StrPath | None = None
     precision: str = "auto"
+    features: StrPath | None = None
     parameters: StrPath | None = None
     answers: GivenAnswers = NONE_GIVEN
     set_aside: tuple[str, ...] = ()
@@ -106,16 +109,12 @@ def generate_clusters(
     out: Path,
     settings: ClusteringSettings = DEFAULTS,
     *,
-    within: Path | None = None,
     stream: Stream | None = None,
-    progress: Progress = no_progress,
 ) -> RootCauseClusters:
     """Steps 1 and 2: extract features, cluster them, draw the GIFs; write everything to the folder `out`.
 
     Parameters
     ----------
-    within : path, optional
-        A file of parameters that is not given, but found by itself, is only read inside this folder.
     stream : callable, optional
         As for `FE.extract_features`.
 
@@ -128,53 +127,62 @@ def generate_clusters(
     with working(out, "clustering"):
         check_own(out, *SHOWN)
         take_typed_labels(out)  # the table goes with the unsafe set
-        _previous(out)  # what was said and cannot be read is an error before the long work
-        extractor, tested, groups, aside, known = _read_before(images, settings, within, progress)
-        features = extract_features(images, extractor, progress=progress, stream=stream)
+        _previous(out)  # entries that cannot be read are an error before the long work
+        extractor, tested, groups, aside, known = _read_before(images, settings)
+        features = extract_features(images, extractor, stream=stream)
         nuisance, right = None, None
         if aside:
-            nuisance, known["set_aside"] = aside(features, stream=stream, progress=progress)
+            nuisance, known["set_aside"] = aside(features, stream=stream)
         if settings.reducer == "auto" and tested and not aside:
             with contextlib.suppress(SAFEError):  # the comparison says it, after the RCCs are there
-                right = right_images(tested, features, groups, stream=stream, progress=progress)
+                right = right_images(tested, features, groups, stream=stream)
         clusters = find_root_cause_clusters(
-            features, reducer=settings.reducer, weights=settings.weights, nuisance=nuisance, right=right,
-            progress=progress,
+            features, reducer=settings.reducer, weights=settings.features or settings.weights, nuisance=nuisance,
+            right=right,
         )  # fmt: skip
         if tested:
             clusters, answered = with_answers(clusters, tested, specified=bool(settings.answers.predictions))
             known = answered | known
-        attributes = measured_images(clusters.image_root, clusters.paths, progress=progress)
+        attributes = measured_images(clusters.image_root, clusters.paths)
         clusters = dataclasses.replace(clusters, attributes=attributes)
         edited = load_review(out, original=clusters).clusters
-        write_gifs(edited, out, progress=progress)
-        _, record = describe_rccs(edited, parameters=settings.parameters, within=within)
+        write_gifs(edited, out)
+        _, record = describe_rccs(edited, parameters=settings.parameters)
         previous, review = _previous(out), load_review(out, original=clusters)
         # If the run is the same again, so is the sentence on the notes that it did not take over.
         same = previous is not None and previous.run == review.run
         lost = lost_notes(out) if same else _lost_notes(previous, review)
         record |= known | {"left_behind": lost}
         save_clusters(clusters, out, extra=record)
-        show_present(out, within=within, progress=progress)
+        show_present(out)
         return load_review(out).clusters
 
 
 def _read_before(
-    images: StrPath, settings: ClusteringSettings, within: Path | None, progress: Progress
+    images: StrPath, settings: ClusteringSettings
 ) -> tuple[Extractor, AnsweredImages | None, KnownGroups | None, Fit | None, dict[str, object]]:
     """What an engineer may have to put right: a SAFEError comes before the long work. Last, what `run.json` says."""
     listing, parameters = find_images(images), settings.parameters
     if parameters:
         read_parameters(parameters, listing.root, listing.paths, partial=settings.answers.partial)
-    tested, known = known_answers(settings.answers, listing.root, within)
-    extractor = choose_extractor(
-        settings.extractor, weights=settings.weights, precision=settings.precision, progress=progress
-    )
+    tested, known = known_answers(settings.answers, listing.root)
+    extractor = _extractor(settings)
     group, table = settings.answers.group or group_names(hold_out_record(listing.root)), parameters and Path(parameters)
     known |= {"group": list(group)} if group else {}
-    groups = named_groups(group, tested, parameters=table or None, within=within) if tested else None
-    aside = what_is_set_aside(settings.set_aside, listing, tested, parameters=parameters, within=within)
+    groups = named_groups(group, tested, parameters=table or None) if tested else None
+    aside = what_is_set_aside(settings.set_aside, listing, tested, parameters=parameters)
     return extractor, tested, groups, aside, known
+
+
+def _extractor(settings: ClusteringSettings) -> Extractor:
+    name = settings.extractor
+    if not settings.features:
+        return choose_extractor(name, weights=settings.weights, precision=settings.precision)
+    if name != "auto":
+        raise SAFEError(
+            f"Expected features in a file or those of an extractor. Received both: {settings.features} and {name}."
+        ).about("features", "extractor")
+    return own_extractor(settings.features)
 
 
 def _lost_notes(previous: Review | None, review: Review) -> str:
@@ -204,8 +212,7 @@ def _previous(out: Path) -> Review | None:
 def restore_run(out: Path, number: int) -> RootCauseClusters:
     """Make earlier clusters the present ones, with all that rests on them.
 
-    What was said of the same images and conditions since, and labels that were given, count. To be followed by
-    `show_present`.
+    Later notes on the same images and conditions, and labels, stay valid. To be followed by `show_present`.
 
     Returns
     -------
@@ -253,7 +260,7 @@ def moved_around(old: Path, new: Path) -> tuple[Path, Path]:
     return old, new
 
 
-def take_new_place(out: Path, old: Path, new: Path, *, within: Path | None = None) -> list[str]:
+def take_new_place(out: Path, old: Path, new: Path) -> list[str]:
     """Record that what lay in a folder lies in another one by now; a sentence on the images of each kind found there.
 
     What could not be described without it is described again.
@@ -288,7 +295,7 @@ def take_new_place(out: Path, old: Path, new: Path, *, within: Path | None = Non
     with writing(out):
         point(out, old, new)
     if CLUSTERS in present_runs(out):
-        show_present(out, within=within)
+        show_present(out)
     return [f"{count(len(images.paths), images.what.removesuffix('s'))} found" for images in moved]
 
 
@@ -349,7 +356,7 @@ UNKNOWN = Likely()
 
 def select_images(
     improvement: StrPath, out: Path, settings: SelectionSettings, *, likely: Likely = UNKNOWN,
-    within: Path | None = None, stream: Stream | None = None, progress: Progress = no_progress,
+    stream: Stream | None = None,
 ) -> UnsafeSet:  # fmt: skip
     """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, with the engineer's edits; write it there.
 
@@ -360,8 +367,6 @@ def select_images(
     ----------
     likely : Likely
         If it is given, half of each RCC's images are chosen among those that the DNN is likely to get wrong.
-    within : path, optional
-        A table of the improvement images' parameters is only read inside this folder.
     stream
         As for `selection.select_unsafe_set`.
 
@@ -380,19 +385,18 @@ def select_images(
         known = settings.test_accuracy is not None or settings.size is not None
         if known:
             wanted_images(settings, len(review.original.paths))  # refused before the model is run
-        prediction = _prediction(likely, improvement, out, review.original, within, progress)
+        prediction = _prediction(likely, improvement, out, review.original)
         if not known:
-            settings = _with_accuracy(settings, prediction, out, review.original, within)
+            settings = _with_accuracy(settings, prediction, out, review.original)
         settings = settings._replace(learned={*settings.learned, *learned_files(out)})
         unsafe = select_unsafe_set(
             improvement, review.clusters, settings, stream=stream,
-            likely_wrong=functools.partial(prediction.of, progress=progress) if prediction else None, within=within,
-            progress=progress,
+            likely_wrong=prediction.of if prediction else None,
         )  # fmt: skip
         notes = [*unsafe.notes, *(prediction.notes if prediction else ())]
         more: dict[str, Writer] = {}
         try:
-            if sources := _full_images(unsafe, within):
+            if sources := _full_images(unsafe):
                 more[UNSAFE_IMAGES_FILE], n_full = full_images_text(unsafe.images, sources)
                 notes.append(f"they are parts of {count(n_full, 'full image')} ({UNSAFE_IMAGES_FILE})")
         except SAFEError as error:
@@ -426,24 +430,22 @@ def _check_likely(likely: Likely) -> None:
 
 
 def _prediction(
-    likely: Likely, improvement: StrPath, out: Path, clusters: RootCauseClusters, within: Path | None,
-    progress: Progress,
+    likely: Likely, improvement: StrPath, out: Path, clusters: RootCauseClusters,
 ) -> FailurePrediction | None:  # fmt: skip
     """Where the DNN is likely wrong; None if nothing is given to predict it from."""
     table, partial = likely.improvement_predictions, likely.loading.partial
     if table:
-        tested = _tested_with(likely, out, clusters, within)
+        tested = _tested_with(likely, out, clusters)
         return predict_failures_from_tables(tested, table, improvement, partial=partial)
     if not likely.model or not likely.test:
         return None
     find_images(improvement)  # refused before the model is run
-    model, held_out = kept_copy(likely.model), held_out_of(clusters.image_root, within=within)
-    return predict_failures(model, likely.test, options=likely.loading, held_out=held_out, progress=progress)
+    model, held_out = kept_copy(likely.model), held_out_of(clusters.image_root)
+    return predict_failures(model, likely.test, options=likely.loading, held_out=held_out)
 
 
 def _with_accuracy(
     settings: SelectionSettings, prediction: FailurePrediction | None, out: Path, clusters: RootCauseClusters,
-    within: Path | None,
 ) -> SelectionSettings:  # fmt: skip
     """The settings with the accuracy on the test set, by the model or when the clusters were found, if it is known."""
     accuracy, size = None, None
@@ -451,16 +453,16 @@ def _with_accuracy(
         accuracy, size = prediction.accuracy, len(prediction.wrong)
     else:
         with contextlib.suppress(SAFEError):  # the engineer is asked for the accuracy instead
-            tested = answers_of_run(out, clusters, within)
+            tested = answers_of_run(out, clusters)
             if tested and tested.paths:
                 accuracy, size = tested.accuracy, len(tested.paths)
     given = settings.test_size
     return settings._replace(test_accuracy=accuracy, test_size=size if given is None else given)
 
 
-def _full_images(unsafe: UnsafeSet, within: Path | None) -> dict[str, str]:
-    """The image of which each image of the set is a part, if the table of their parameters says so."""
-    root, table = unsafe.improvement_root, find_parameters(unsafe.improvement_root, within=within)
+def _full_images(unsafe: UnsafeSet) -> dict[str, str]:
+    """The whole image that each image of the set is a part of, if the table of their parameters has it."""
+    root, table = unsafe.improvement_root, find_parameters(unsafe.improvement_root)
     texts = read_texts(table, root, unsafe.paths, re.compile(FULL_IMAGE)).get(FULL_IMAGE) if table else None
     return dict(zip(unsafe.paths, texts, strict=True)) if texts else {}
 
@@ -475,12 +477,12 @@ def _of_the_test(unsafe: UnsafeSet, out: Path, clusters: RootCauseClusters) -> i
     return int(in_common(unsafe.files, files).sum())
 
 
-def _tested_with(likely: Likely, out: Path, clusters: RootCauseClusters, within: Path | None) -> AnsweredImages:
+def _tested_with(likely: Likely, out: Path, clusters: RootCauseClusters) -> AnsweredImages:
     """The DNN's answers to its test set, as given or as the clusters were found with."""
     if likely.predictions and likely.test:
         tested = read_predictions(likely.predictions, likely.test, partial=likely.loading.partial)
-        return without_held_out(tested, clusters.image_root, within)
-    known = answers_of_run(out, clusters, within)
+        return without_held_out(tested, clusters.image_root)
+    known = answers_of_run(out, clusters)
     if known is None:
         raise SAFEError(
             "Expected the answers to the test set, to predict which other images are likely wrong. Received none, and "

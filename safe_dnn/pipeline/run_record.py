@@ -1,7 +1,7 @@
-"""What `run.json` says of the run in an output folder; with it the DNN's answers to its test set.
+"""The record `run.json` of the run in an output folder; with it the DNN's answers to its test set.
 
-The answers are given or found, added to the clusters, and read again as they were then. `run.json` keeps where they are
-and their digest, so that nothing is compared with answers that have changed since.
+The answers are given or found, added to the clusters, and read again as they were then. `run.json` has their place and
+their digest, so that nothing is compared with answers that have changed since.
 """
 
 import dataclasses
@@ -16,7 +16,7 @@ from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.contents import content_of
-from safe_dnn.support.errors import SAFEError, StrPath, is_within
+from safe_dnn.support.errors import SAFEError, StrPath, may_open, present_root
 from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.text import count
 
@@ -27,7 +27,7 @@ def lost_notes(out: Path) -> str:
 
 
 def notes_of(out: Path) -> list[str]:
-    """Sentences on parameters and predictions that could not be used in the run in `out`, or not be set aside."""
+    """Sentences on parameters and predictions that could not be used in the run in `out`, or not be subtracted."""
     record = run_record(out)
     entries = ("parameters", "predictions", "set_aside")
     notes = [f"{name.replace('_', ' ')}: {note}" for name in entries for note in record.get(name, {}).get("notes", [])]
@@ -72,7 +72,7 @@ def table_of(out: Path, entry: str) -> Path | None:
     Parameters
     ----------
     entry : str
-        `parameters`, with which the run was described, or `set_aside`, by which something was set aside.
+        `parameters`, with which the run was described, or `set_aside`, that of the nuisance variables.
     """
     source = run_record(out).get(entry, {}).get("source")
     return Path(source) if source else None
@@ -120,41 +120,39 @@ def specified_answers(tables: GivenAnswers) -> AnsweredImages | None:
     return read_predictions(tables.predictions, tables.tested, partial=tables.partial)
 
 
-def without_held_out(tested: AnsweredImages, image_root: Path, within: Path | None) -> AnsweredImages:
+def without_held_out(tested: AnsweredImages, image_root: Path) -> AnsweredImages:
     """Answers without those to images that were held out when the failures in a folder were collected."""
-    held = held_out_of(image_root, within=within)
+    held = held_out_of(image_root)
     return tested.without(held.among(tested.root, tested.paths)) if held else tested
 
 
-def known_answers(
-    tables: GivenAnswers, image_root: Path, within: Path | None
-) -> tuple[AnsweredImages | None, dict[str, object]]:
+def known_answers(tables: GivenAnswers, image_root: Path) -> tuple[AnsweredImages | None, dict[str, object]]:
     """The DNN's answers to its test set, given or found beside the image folder; or why there are none, for `run.json`.
 
     Those that are found and cannot be read, or are of a part of the test set, only cause a note: the clusters do not
     need them, and SAFE has written them.
     """
     if own := specified_answers(tables):
-        return without_held_out(own, image_root, within), {}
+        return without_held_out(own, image_root), {}
     found = find_predictions(image_root)
-    if found is None or not all(is_within(path, within) for path in found):
+    if found is None or not all(may_open(path) for path in found):
         return None, {}
     try:
         tested = read_predictions(*found, partial=True)
     except SAFEError as error:
         return None, {"predictions": {"source": os.fspath(found[0]), "notes": [str(error)]}}
-    return (without_held_out(tested, image_root, within) if _lies_within(tested, within) else None), {}
+    return (without_held_out(tested, image_root) if _may_open_all(tested) else None), {}
 
 
-def _lies_within(tested: AnsweredImages, within: Path | None) -> bool:
-    """Whether all test images lie below a folder, all links followed."""
-    return within is None or all(is_within(tested.root / path, within) for path in tested.paths)
+def _may_open_all(tested: AnsweredImages) -> bool:
+    """Whether all test images may be opened, all links followed."""
+    return present_root() is None or all(may_open(tested.root / path) for path in tested.paths)
 
 
 def with_answers(
     clusters: RootCauseClusters, tested: AnsweredImages, *, specified: bool
 ) -> tuple[RootCauseClusters, dict[str, object]]:
-    """The clusters with the DNN's answers to their images, and what `run.json` says of the predictions."""
+    """The clusters with the DNN's answers to their images, and the record of the predictions in `run.json`."""
     rows = tested.rows_of(clusters.image_root, clusters.paths)
     notes = [*tested.doubts, *tested.notes, *filter(None, [tested.one_sided])]
     if (missing := int((rows < 0).sum())) and len(tested.paths):
@@ -177,7 +175,7 @@ def with_answers(
     return (dataclasses.replace(clusters, answers=answers) if known else clusters), {"predictions": record}
 
 
-def answers_of_run(out: Path, clusters: RootCauseClusters, within: Path | None) -> AnsweredImages | None:
+def answers_of_run(out: Path, clusters: RootCauseClusters) -> AnsweredImages | None:
     """The predictions that the run in a folder was found with; None if there are none.
 
     Raises
@@ -189,12 +187,12 @@ def answers_of_run(out: Path, clusters: RootCauseClusters, within: Path | None) 
     if "digest" not in record:
         return None
     source, root = (Path(str(record.get(key))) for key in ("source", "tested"))
-    if not is_within(source, within) or not is_within(root, within):
+    if not may_open(source) or not may_open(root):
         return None
-    tested = without_held_out(read_predictions(source, root, partial=True), clusters.image_root, within)
+    tested = without_held_out(read_predictions(source, root, partial=True), clusters.image_root)
     if tested.digest != record["digest"]:
         raise SAFEError(f"{source} has changed since the clusters were found. Generate them again to compare with it.")
-    return tested if _lies_within(tested, within) else None
+    return tested if _may_open_all(tested) else None
 
 
 def newest_answers(out: Path, clusters: RootCauseClusters | None) -> AnsweredImages | None:
@@ -203,9 +201,9 @@ def newest_answers(out: Path, clusters: RootCauseClusters | None) -> AnsweredIma
     Raises
     ------
     SAFEError
-        The run was found with other answers than the failures, or as of `answers_of_run`.
+        The run was found with other answers than the failures, or as in `answers_of_run`.
     """
-    of_run = answers_of_run(out, clusters, None) if clusters else None
+    of_run = answers_of_run(out, clusters) if clusters else None
     place = find_predictions(out / FAILURES)
     newest = read_predictions(*place, partial=True) if place else None
     if of_run and newest and (of_run.paths, of_run.right.tolist()) != (newest.paths, newest.right.tolist()):

@@ -41,8 +41,10 @@ def algorithm_summary(clusters: RootCauseClusters) -> str:
     """
     precision = clusters.extractor.precision
     features = clusters.extractor.name + (f" in {precision}" if precision == "bfloat16" else "")
+    if own := clusters.own_features:
+        features = f"features of {printable(own.name)}"
     explained = clusters.beyond_class
-    reduced = "what sets failing images apart" if explained and explained.is_apart else "PCA"
+    reduced = "contrast with correct images" if explained and explained.is_contrast else "PCA"
     reduced += ", then UMAP" if clusters.reducer == "umap" else ", then neighbour averaging"
     dbscan = f"DBSCAN with eps {clusters.eps:.3g}, min_samples {clusters.min_samples}"
     if not clusters.settings:

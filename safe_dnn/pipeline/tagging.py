@@ -1,13 +1,13 @@
-"""A word for what somebody sees: images to ask about it, the answers, and how often the network fails where it holds.
+"""A word for what people see: images to ask about, the answers, and how often the network fails on images with it.
 
     tagging = open_tagging(out, begin(out, "baby").name)
-    tagging, images = next_images(tagging)          the images to show, of which one in twenty was shown before
+    tagging, images = next_images(tagging)          the images to show; one in twenty was shown before
     tagging = answer(tagging, {"a.png": "yes"})     also `undo(tagging)`
-    rate(tagging)                                   a `words.rates.WordRate`, or None as long as none follows
+    rate(tagging)                                   a `words.rates.WordRate`, or None with too few answers
 
 The first images teach a probe; then a frame of strata is made, which is kept as a run, and images are drawn from it
-(see `safe_dnn/words/`). A frame is about the network's answers: once these are others, what was said of the images
-stands, and a new frame is made. `word_NAME.csv` has all that the rate follows from.
+(see `safe_dnn/words/`). A frame is about the network's answers: if these change, the answers about images stay,
+and a new frame is made. `word_NAME.csv` has everything that the rate is computed from.
 """
 
 import bisect
@@ -24,7 +24,7 @@ from safe_dnn.dnn.tested import KNOWN_COLUMNS, AnsweredImages
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.batches import Stream
-from safe_dnn.features.extractor import Extractor, comparable
+from safe_dnn.features.extractor import OWN, Extractor, comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.rccs.clusters import load_clusters
@@ -40,7 +40,6 @@ from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.matching import rows_by_image
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import IMAGE, read_own, read_table, table_text
 from safe_dnn.support.text import count, some
@@ -130,19 +129,19 @@ class Tagging(NamedTuple):
     @property
     def text(self) -> str:
         """What is known of it, in sentences."""
-        found, (shown, agreed), known = rate(self), self.agreement, self.known
+        estimate, (repeated, agreed), known = rate(self), self.agreement, self.known
         answers = count(int((known != UNTAGGED).sum()), "answer")
-        told = f"no rate yet. {answers} teach which images may have it; a rate follows from images that are drawn then"
-        if found:
-            told = found.text
+        text = f"no rate yet. {answers} train a regression that finds likely images; further answers give the rate"
+        if estimate:
+            text = estimate.text
         elif (known != UNTAGGED).any() and not (known == YES).any():
-            told = f"no rate. By {answers}, no image has it"
-        again = f" Of {count(shown, 'image')} shown again, {agreed} got the same answer." if shown else ""
+            text = f"no rate. By {answers}, no image has it"
+        again = f" Of {count(repeated, 'image')} shown again, {agreed} got the same answer." if repeated else ""
         if n := self.disputed:
             again += f" People disagree about {count(n, 'image')}: the later answer counts, and both are in the table."
         gone = len(self.tags) - len(self.counted)
         lost = f" Without {count(gone, 'answer')} about images that are gone or have changed." if gone else ""
-        return f"{self.word.name}: {told.rstrip('.')}.{again}{lost}"
+        return f"{self.word.name}: {text.rstrip('.')}.{again}{lost}"
 
 
 def content_hex(file: Path) -> str:
@@ -150,14 +149,14 @@ def content_hex(file: Path) -> str:
     return (content_of(file) or b"").hex()
 
 
-def begin(out: Path, name: str, examples: Sequence[str] = (), *, within: Path | None = None, by: str = "") -> Word:
+def begin(out: Path, name: str, examples: Sequence[str] = (), *, by: str = "") -> Word:
     """Begin a word.
 
     Parameters
     ----------
     examples : sequence of str
         Test images that somebody had before them, such as those of an RCC: some of them are asked first.
-    within, by
+    by
         As for `open_tagging` and `answer`.
 
     Raises
@@ -165,20 +164,20 @@ def begin(out: Path, name: str, examples: Sequence[str] = (), *, within: Path | 
     SAFEError
         As of `words.tags.begin_word`, or the network's answers are not known.
     """
-    tested = answers_to_tag(out, within)
+    tested = answers_to_tag(out)
     columns = {*ATTRIBUTES, *KNOWN_COLUMNS, tested.answers.target}
-    if source := table_of(out, "parameters") or find_parameters(tested.root, within=within):
+    if source := table_of(out, "parameters") or find_parameters(tested.root):
         with contextlib.suppress(SAFEError):  # the weak spots do without it as well
             columns |= read_texts(source, tested.root, tested.paths).keys()
     return begin_word(prepare_folder(out), name, examples, columns, by=by)
 
 
-def answers_to_tag(out: Path, within: Path | None = None) -> AnsweredImages:
+def answers_to_tag(out: Path) -> AnsweredImages:
     """The network's answers that an analysis is about; SAFEError if they, or the images, are not known."""
     if CLUSTERS in present_runs(out):
-        tested = answers_of_run(out, load_clusters(out), within)
+        tested = answers_of_run(out, load_clusters(out))
     else:
-        tested, _ = known_answers(NONE_GIVEN, out / FAILURES, within)
+        tested, _ = known_answers(NONE_GIVEN, out / FAILURES)
     if tested is None or not tested.has_images:
         raise SAFEError(
             f"Expected an analysis with the network's answers to its test images. Received: {out}, without."
@@ -186,23 +185,21 @@ def answers_to_tag(out: Path, within: Path | None = None) -> AnsweredImages:
     return tested
 
 
-def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None, within: Path | None = None) -> Tagging:
+def open_tagging(out: Path, name: str, *, tested: AnsweredImages | None = None) -> Tagging:
     """A word that was begun, as it is now.
 
     Parameters
     ----------
     tested : AnsweredImages, optional
         As of `answers_to_tag`, if they were read already.
-    within : path, optional
-        Predictions and test images are only read inside this folder.
 
     Raises
     ------
     SAFEError
-        There is no such word, or as of `answers_to_tag`.
+        There is no such word, or as in `answers_to_tag`.
     """
     word = known_word(out, name)
-    tested = tested or answers_to_tag(out, within)
+    tested = tested or answers_to_tag(out)
     facts, frame = {"word": word.name, "answers": tested.digest}, None
     for run in reversed(runs_of(out, DRAWING)):
         if facts.items() <= run.facts.items():
@@ -229,7 +226,6 @@ def _with_answers(tagging: Tagging) -> Tagging:
 
 def next_images(
     tagging: Tagging, number: int = BATCH, *, weights: StrPath | None = None, stream: Stream | None = None,
-    progress: Progress = no_progress,
 ) -> tuple[Tagging, tuple[str, ...]]:  # fmt: skip
     """The images to ask next, relative to the test folder; fewer if there are no more.
 
@@ -246,9 +242,9 @@ def next_images(
         Features of the images cannot be extracted, or the frame cannot be written.
     """
     if tagging.frame is None:
-        extractor = _extractor(tagging.out, weights, progress)
+        extractor = _extractor(tagging.out, weights)
         rows = np.arange(len(tagging.tested.paths))
-        features, read = features_of_tested(tagging.tested, rows, extractor, stream=stream, progress=progress)
+        features, read = features_of_tested(tagging.tested, rows, extractor, stream=stream)
         tagging = tagging._replace(tested=tagging.tested.taken(read))
         points = probe_points(comparable(features, extractor.name))
         tested, known = tagging.tested, tagging.known
@@ -271,16 +267,16 @@ def next_images(
     return tagging, tuple([*images[: number - 1], again] if again and number >= BATCH else images)
 
 
-def _extractor(out: Path, weights: StrPath | None, progress: Progress) -> Extractor:
+def _extractor(out: Path, weights: StrPath | None) -> Extractor:
     """That of the clusters, whose features are cached; without clusters, that which they would have."""
     if CLUSTERS in present_runs(out):
         return load_clusters(out).recalled_extractor(weights)
-    return choose_extractor(weights=weights, precision="auto", progress=progress)
+    return choose_extractor(weights=weights, precision="auto")
 
 
 def likely(
-    tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, stream: Stream | None = None,
-    progress: Progress = no_progress,
+    tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, features: StrPath | None = None,
+    stream: Stream | None = None,
 ) -> list[tuple[str, float]]:  # fmt: skip
     """Other images, the likeliest to have the word first, with how likely that is by the probe alone: no rate follows.
 
@@ -290,6 +286,8 @@ def likely(
         Their folder, or a .txt list, such as an improvement set.
     weights, stream
         As for `next_images`.
+    features : path, optional
+        As for `selection.select_unsafe_set`, of these images.
 
     Raises
     ------
@@ -302,13 +300,16 @@ def likely(
         raise SAFEError(
             f"Expected answers yes and no about “{tagging.word.name}”. Received: {count(len(rows), 'answer')}"
         )
-    extractor = _extractor(tagging.out, weights, progress)
-    others = extract_features(images, extractor, stream=stream, progress=progress)
+    extractor = _extractor(tagging.out, weights)
+    of_others = extractor
+    if features or extractor.name == OWN:
+        of_others = load_clusters(tagging.out).extractor_of_others(weights, features)
+    others = extract_features(images, of_others, stream=stream)
     everything = np.arange(len(known))
-    features, read = features_of_tested(tagging.tested, everything, extractor, stream=stream, progress=progress)
-    points = probe_points(*(comparable(each, extractor.name) for each in (features, others.features)))
+    of_tested, read = features_of_tested(tagging.tested, everything, extractor, stream=stream)
+    points = probe_points(*(comparable(each, extractor.name) for each in (of_tested, others.features)))
     rows = rows[read[rows]]
-    found = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(features) :]
+    found = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(of_tested) :]
     chances = 1 / (1 + np.exp(-found))
     return [(others.paths[row], float(chances[row])) for row in np.argsort(-found, kind="stable").tolist()]
 
@@ -316,7 +317,7 @@ def likely(
 def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = "") -> Tagging:
     """Take answers about images, all of them or none.
 
-    The same answer again by the same person is none, unless the image was shown again.
+    The same answer again by the same person does not count, unless the image was shown again.
 
     Parameters
     ----------
@@ -328,7 +329,7 @@ def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = ""
     Raises
     ------
     SAFEError
-        An image is none of these or is gone, or an answer is none of those.
+        An image is not in the test folder or is gone, or an answer is invalid.
     """
     me, added, due = present_engineer() or by, list[Tag](), tagging.due_again
     last: dict[object, tuple[str, str]] = {}  # of all, and of each person
@@ -355,7 +356,7 @@ def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = ""
 
 
 def undo(tagging: Tagging, *, by: str = "") -> tuple[Tagging, Tag]:
-    """Take back the last answer of a window, which is returned (SAFEError as of `words.tags.undo_tag`)."""
+    """Take back the last answer of a window, which is returned (errors are those of `words.tags.undo_tag`)."""
     tag = undo_tag(tagging.out, tagging.word, by=by)
     return _kept(tagging), tag
 
@@ -452,8 +453,8 @@ def finding_by_word(required: Requirement, tagging: Tagging, rest_holds: np.ndar
 def evidence_text(tagging: Tagging) -> str:
     """`word_NAME.csv`: the images that were answered, and the chances with which they were drawn.
 
-    An image that was chosen, to teach the probe, has no stratum. The rate follows from the rows of which `counts` is 1:
-    of each stratum, `size` images, `drawn` answers and those of them that are yes.
+    An image that was chosen, to teach the probe, has no stratum. The rate is computed from the rows with `counts` 1:
+    for each stratum, `size` images, `drawn` answers and those of them that are yes.
     """
     frame, known, tested = tagging.frame, tagging.known, tagging.tested
     if frame is None:
@@ -499,10 +500,10 @@ def answers_in(table: StrPath, tagging: Tagging) -> list[tuple[str, str]]:
     return [*answers.items()]
 
 
-def all_words(out: Path, within: Path | None = None, *, tested: AnsweredImages | None = None) -> dict[str, Tagging]:
+def all_words(out: Path, *, tested: AnsweredImages | None = None) -> dict[str, Tagging]:
     """All words of an analysis, by name; `tested` as for `open_tagging`."""
     words = load_words(out)
-    tested = tested or (answers_to_tag(out, within) if words else None)
+    tested = tested or (answers_to_tag(out) if words else None)
     return {name: open_tagging(out, name, tested=tested) for name in words}
 
 

@@ -1,9 +1,9 @@
-"""Words as reasons: where a rate follows from answers, the word is a weak spot like any other, and has a curve.
+"""Words as reasons: with enough answers for a rate, a word is a weak spot like any other, and has a curve.
 
-In: what was found in comparison with right images. Out: the same, followed by a weak spot for each word. Where rates
-clearly differ between classes, one for all would be true of none: there is one for each class instead in which the
-network clearly fails more often on images that have the word.
-Their figures are estimated from answers; their images are those that somebody has said have the word.
+In: the reasons found in comparison with right images. Out: the same, followed by a weak spot for each word. Where rates
+clearly differ between classes, one for all would be true for none: instead, there is one for each class in which the
+network clearly fails more often on images that have the word. Their figures are estimated from answers; their images
+are those with the answer yes.
 """
 
 import contextlib

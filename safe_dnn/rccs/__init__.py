@@ -2,5 +2,5 @@
 
 `clusters` and `unsafe_set` are the records and their files; `parameters` and `profiles` say what the images of an RCC
 have in common; `spots/` how often the DNN fails on images like them, and under which conditions; `review/` is what the
-engineer says of RCCs and weak spots, and changes.
+engineer notes about RCCs and weak spots, and edits.
 """

@@ -1,6 +1,6 @@
-"""What the DNN said about images, and what it takes for what.
+"""The DNN's answers to images, and which classes it confuses.
 
-Known of images whose test set was given; without it, SAFE works on a folder of failing images alone, as in the paper.
+They are known if the test set is; without it, SAFE works on a folder of failing images alone, as in the paper.
 """
 
 from collections import Counter
@@ -52,10 +52,10 @@ class Answers(NamedTuple):
         score = float(self.score[row])
         if not label and not predicted:
             return ""
-        told = f"{label or '?'} → {predicted}" if predicted else label
+        answer = f"{label or '?'} → {predicted}" if predicted else label
         if np.isnan(score):
-            return told
-        return f"{told} ({f'{percent(score)}%' if self.kind == CONFIDENCE else f'error {score:.3g}'})"
+            return answer
+        return f"{answer} ({f'{percent(score)}%' if self.kind == CONFIDENCE else f'error {score:.3g}'})"
 
     @property
     def columns(self) -> dict[str, np.ndarray]:
@@ -78,7 +78,7 @@ def commonest_confusion(answers: Answers) -> str:
     Where many classes are taken for one, or one for many, that is what images have in common: `all are taken for 60`.
     """
     if answers.kind == ERROR:
-        return ""  # numbers, of which no two are the same
+        return ""  # numbers, all different
     known = (answers.label != "") & (answers.predicted != "")
     pairs = [*zip(answers.label[known].tolist(), answers.predicted[known].tolist(), strict=True)]
     total = len(pairs)

@@ -18,7 +18,8 @@ from typing import Any
 import numpy as np
 
 from safe_dnn.features.attributes import ATTRIBUTES
-from safe_dnn.features.extractor import Extractor
+from safe_dnn.features.extractor import OWN, Extractor
+from safe_dnn.features.own import own_extractor
 from safe_dnn.features.weights import recall_extractor
 from safe_dnn.rccs.answers import Answers, commonest_confusion
 from safe_dnn.rccs.dbscan.contrast import ExplainedUncertainty
@@ -80,10 +81,10 @@ class RootCauseClusters:
     attributes : ndarray of shape (n_images, n_attributes), float32, or None
         What the images show, measured (see `features.attributes`).
     set_aside : SetAside or None
-        What was set aside from the features, before the projection.
+        The effect of nuisance variables that was subtracted from the features, before the projection.
     steadiness : Steadiness or None
-        How often the images of each RCC are together again; None if there are too few images to tell, or if they are
-        one group. It is about the RCCs as they were found: merging and moving do not change it.
+        How often the images of each RCC are together again; None if there are too few images to measure it, or if
+        they are one group. It is about the RCCs as they were found: merging and moving do not change it.
     beyond_class : ExplainedUncertainty or None
         None if these images were not compared with right ones before they were grouped.
     parts : ndarray of shape (n_rccs,), int
@@ -116,13 +117,44 @@ class RootCauseClusters:
     collected_in: Path | None = None
 
     def recalled_extractor(self, weights: StrPath | None = None) -> Extractor:
-        """The extractor, found again for further images (see `features.weights.recall_extractor`)."""
+        """The extractor, found again for tested images (see `features.weights.recall_extractor`)."""
         known = self.extractor
-        return recall_extractor(known.name, known.identity, weights=weights or known.weights)
+        return (
+            known
+            if known.name == OWN
+            else recall_extractor(known.name, known.identity, weights=weights or known.weights)
+        )
+
+    def extractor_of_others(self, weights: StrPath | None = None, features: StrPath | None = None) -> Extractor:
+        """The same for other images.
+
+        Parameters
+        ----------
+        features : path, optional
+            As for `features.own.own_extractor`; by default the file that the clusters were found with.
+
+        Raises
+        ------
+        SAFEError
+            The features are not like those that the clusters were found with.
+        """
+        known = self.recalled_extractor(weights)
+        own = own_extractor(features) if features else known
+        if (own.name, own.dimension) != (known.name, known.dimension):
+            raise SAFEError(
+                f"Expected features as the clusters were found with: {known.name}, {known.dimension:,} of each image. "
+                f"Received {own.dimension:,} of each in {features}. Give those of the same network, or none."
+            ).about("features")
+        return replace(own, in_place=own.name == OWN and own.identity == known.identity)
+
+    @property
+    def own_features(self) -> Path | None:
+        """The file of the engineer's own features; None if they are VGG16's."""
+        return self.extractor.weights if self.extractor.name == OWN else None
 
     @property
     def without(self) -> tuple[str, ...]:
-        """The names of what was set aside."""
+        """The names of the nuisance variables that were subtracted."""
         return self.set_aside.names if self.set_aside else ()
 
     @property
@@ -276,7 +308,7 @@ def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
     Raises
     ------
     SAFEError
-        There are none, or the file is damaged.
+        There are no clusters, or the file is damaged.
     """
     run = run or present_runs(folder).get(CLUSTERS)
     if run is None or not (run.folder / CLUSTERS_FILE).exists():
@@ -296,7 +328,7 @@ def place_of(home: Path, tested: Mapping[str, Any]) -> Path:
     home : Path
         The folder.
     tested : mapping
-        What `run.json` says of the predictions.
+        The record of the predictions in `run.json`.
 
     Returns
     -------
@@ -316,7 +348,7 @@ def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
     together = [round(float(share), 3) for share in steadiness.of_rccs] if steadiness else []
     return {
         "image_root": relative(clusters.home, folder),
-        "extractor": {name: getattr(clusters.extractor, name) for name in ("name", "identity", "notice")},
+        "extractor": plain(clusters.extractor, folder),
         "counts": {"images": n, "rccs": clusters.n_rccs, "noise": noise, "skipped": len(clusters.skipped)},
         "rcc_sizes": clusters.sizes.tolist(), "parts": clusters.parts.tolist(),
         "steadiness": steadiness and {"samples": steadiness.n_samples, "may_change": round(steadiness.may_change, 3),
@@ -329,11 +361,11 @@ def _run_record(clusters: RootCauseClusters, folder: Path) -> dict:
 
 def versions() -> dict[str, str | None]:
     """The versions of SAFE, Python and the packages that compute; None of one that is not installed."""
-    found = {"safe": VERSION, "python": platform.python_version(), **dict.fromkeys(_RECORDED_PACKAGES)}
+    releases = {"safe": VERSION, "python": platform.python_version(), **dict.fromkeys(_RECORDED_PACKAGES)}
     for name in _RECORDED_PACKAGES:
         with contextlib.suppress(metadata.PackageNotFoundError):
-            found[name] = metadata.version(name)
-    return found
+            releases[name] = metadata.version(name)
+    return releases
 
 
 def sample(clusters: RootCauseClusters, rcc: int) -> list[str]:
@@ -367,9 +399,9 @@ def run_of(clusters: RootCauseClusters, folder: Path) -> str:
 
 def find_clusters(folder: Path, clusters: str) -> Run | None:
     """The run of an analysis with a fingerprint: the present one or, of others, the latest; None if there is none."""
-    found = [run for run in runs_of(folder, CLUSTERS) if run.clusters.startswith(f"{clusters} ")]
+    matching = [run for run in runs_of(folder, CLUSTERS) if run.clusters.startswith(f"{clusters} ")]
     present = present_runs(folder).get(CLUSTERS)
-    return present if present in found else next(reversed(found), None)
+    return present if present in matching else next(reversed(matching), None)
 
 
 def headline(clusters: RootCauseClusters) -> str:
@@ -388,7 +420,7 @@ def rccs_of(clusters: RootCauseClusters) -> list[int]:
 
 
 def subjects_of(clusters: RootCauseClusters, run: str) -> dict[int, str]:
-    """What identifies each RCC, and `NOISE`, in what is said of it: its images, and where they are from (see `run_of`).
+    """The subject of entries about each RCC, and `NOISE`: its images, and where they are from (see `run_of`).
 
     Thus a statement holds wherever the same images form an RCC again: after another run with other settings, after a
     merge that is undone, when an earlier run is opened again, and when the analysis is moved with its images.

@@ -1,8 +1,7 @@
 """Step 2 of SAFE: how steady the RCCs are, in words; and distances between RCCs, and from images to the core of theirs.
 
-`rccs.dbscan.consensus` measures how often images are together when random parts of them are clustered. It is about the
-RCCs as they were found: of one that the engineer has merged, or moved images into or out of, nothing is known, and
-nothing is said.
+`rccs.dbscan.consensus` measures how often images are together when random samples of them are clustered. This holds for
+the RCCs as SAFE found them: nothing is known about an RCC that the engineer has merged, or moved images into or out of.
 
 Distances are those in the space of PCA. The paper leaves open what to do with an RCC that shows two reasons. The two
 parts into which it falls first are those of DBSCAN's tree (see `rccs.dbscan.density.Density`) of its images alone: the
@@ -37,8 +36,8 @@ def nearest_rccs(clusters: RootCauseClusters, rcc: int, *, n: int = 3) -> list[t
     """
     _rows(clusters, rcc)  # raises if it does not exist
     centres = clusters.centres
-    others = [other for other in centres if other not in (rcc, NOISE)]
-    distances = [(float(np.linalg.norm(centres[other] - centres[rcc])), other) for other in others]
+    candidates = [other for other in centres if other not in (rcc, NOISE)]
+    distances = [(float(np.linalg.norm(centres[other] - centres[rcc])), other) for other in candidates]
     return [(other, distance) for distance, other in sorted(distances)[:n]]
 
 
@@ -113,10 +112,10 @@ def parts_of(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, ...]]:
     part = np.zeros(len(rows), bool)
     part[second] = True
     known = np.sort([*first, *second])
-    others = np.setdiff1d(np.arange(len(rows)), known)  # they joined later: with what is nearest
-    part[others] = part[known[points.distances[np.ix_(others, known)].argmin(axis=1)]]
-    found = [tuple(clusters.paths[row] for row in rows[which]) for which in (~part, part)]
-    return sorted(found, key=len, reverse=True)
+    joined_later = np.setdiff1d(np.arange(len(rows)), known)  # they joined later: with what is nearest
+    part[joined_later] = part[known[points.distances[np.ix_(joined_later, known)].argmin(axis=1)]]
+    halves = [tuple(clusters.paths[row] for row in rows[which]) for which in (~part, part)]
+    return sorted(halves, key=len, reverse=True)
 
 
 def percent_down(share: float) -> str:
@@ -226,7 +225,7 @@ def place_of(clusters: RootCauseClusters, row: int) -> Place:
 
 
 def near_rcc(clusters: RootCauseClusters, row: int) -> int | None:
-    """The RCC that an image between two RCCs is near besides its own, or that an image in none is near."""
+    """The other RCC that an image between two RCCs is near, or the one that an image in no RCC is near."""
     together, beside, often = place_of(clusters, row)
     if beside is None or often is None:
         return None
@@ -290,9 +289,9 @@ def consensus_text(clusters: RootCauseClusters) -> str:
     if n > MOST_IMAGES:
         smallest, largest = (round(share * MOST_IMAGES) for share in (SMALLEST_SHARE, LARGEST_SHARE))
         each = (
-            f"each {smallest:,} to {largest:,} of the {n:,}, were clustered in the same way, and every other image was "
-            "put into the cluster of the image nearest to it. A cause of which such a part holds only a few images is "
-            f"not found. The settings are those tried on {MOST_IMAGES:,} random images"
+            f"each {smallest:,} to {largest:,} of the {n:,}, were clustered in the same way, and every other image "
+            "joined the cluster of its nearest neighbour. SAFE cannot find a cause that has only a few images in such "
+            f"a sample. The settings are those tried on {MOST_IMAGES:,} random images"
         )
     may_change = math.ceil(100 * clusters.steadiness.may_change)
     left_out = (

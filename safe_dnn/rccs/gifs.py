@@ -19,7 +19,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, replacing
 from safe_dnn.support.images import UNREADABLE, thumbnail
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import GIF_FOLDER
 from safe_dnn.support.text import printable
 
@@ -41,7 +41,7 @@ def gif_path(folder: Path, rcc: int, n_rccs: int) -> Path:
     return folder / GIF_FOLDER / f"RCC_{rcc:0{digits}d}.gif"
 
 
-def write_gifs(clusters: RootCauseClusters, folder: Path, *, progress: Progress = no_progress) -> list[Path]:
+def write_gifs(clusters: RootCauseClusters, folder: Path) -> list[Path]:
     """Write a GIF per RCC, and one for the images in no cluster; remove outdated ones.
 
     Each image has a frame; of more than `MOST_FRAMES` images, as many at equal distances, whose captions say which they
@@ -60,7 +60,7 @@ def write_gifs(clusters: RootCauseClusters, folder: Path, *, progress: Progress 
     drawings = {
         gif_path(folder, rcc, clusters.n_rccs): list(answer_texts(clusters, rcc).items()) for rcc in clusters.groups
     }
-    _draw(folder, clusters.image_root, drawings, ("RCC_*.gif", "noise.gif"), progress)
+    _draw(folder, clusters.image_root, drawings, ("RCC_*.gif", "noise.gif"))
     return list(drawings)
 
 
@@ -69,9 +69,7 @@ def spot_gif_path(folder: Path, rank: int) -> Path:
     return folder / GIF_FOLDER / f"weak_spot_{rank:02d}.gif"
 
 
-def write_spot_gifs(
-    clusters: RootCauseClusters, folder: Path, spots: Sequence[np.ndarray], *, progress: Progress = no_progress
-) -> None:
+def write_spot_gifs(clusters: RootCauseClusters, folder: Path, spots: Sequence[np.ndarray]) -> None:
     """Write a GIF per weak spot, of the failing images in it, as `write_gifs` does for RCCs.
 
     Parameters
@@ -84,12 +82,10 @@ def write_spot_gifs(
         for rank, rows in enumerate(spots, start=1)
         if len(rows)
     }
-    _draw(folder, clusters.image_root, drawings, ("weak_spot_*.gif",), progress)
+    _draw(folder, clusters.image_root, drawings, ("weak_spot_*.gif",))
 
 
-def _draw(
-    out: Path, root: Path, drawings: Mapping[Path, Sequence[tuple[str, str]]], names: Sequence[str], progress: Progress
-) -> None:
+def _draw(out: Path, root: Path, drawings: Mapping[Path, Sequence[tuple[str, str]]], names: Sequence[str]) -> None:
     """Write GIFs, given the captions of each; those that already show the same are left as they are.
 
     Others of these names that SAFE drew are outdated, and removed.
@@ -106,14 +102,14 @@ def _draw(
                     "away, or use another output folder."
                 ).about("out")
             if _stamp_of(path) != stamp:
-                first, *others = pool.map(partial(_frame, root, captions), _drawn(captions))
+                first, *further = pool.map(partial(_frame, root, captions), _drawn(captions))
                 with replacing(path) as temporary:
                     first.save(
-                        temporary, save_all=True, append_images=others, loop=0, duration=FRAME_MILLISECONDS,
+                        temporary, save_all=True, append_images=further, loop=0, duration=FRAME_MILLISECONDS,
                         comment=stamp,
                     )  # fmt: skip
             done += len(_drawn(captions))
-            progress("Drawing GIFs", done, total)
+            report_progress("Drawing GIFs", done, total)
     drawn = {path.name for path in drawings}  # the folder may be given relative to where SAFE was started
     for old in (old for name in names for old in folder.glob(name)):
         if old.name not in drawn and not _is_foreign(old):
@@ -140,7 +136,7 @@ def _stamp(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
 
 def _stamp_of_images(root: Path, captions: Sequence[tuple[str, str]]) -> bytes:
     """The first part of the stamp: the names of the images, their captions, and the version of the drawing."""
-    lines = [path if not told else f"{path}\t{told}" for path, told in captions]
+    lines = [path if not caption else f"{path}\t{caption}" for path, caption in captions]
     text = "\n".join([f"{DRAWING_VERSION} {os.fspath(root)}", *lines])
     return f"SAFE {hashlib.blake2b(text.encode('utf-8', 'surrogateescape'), digest_size=16).hexdigest()} ".encode()
 
@@ -190,7 +186,7 @@ def _frame(root: Path, captions: Sequence[tuple[str, str]], row: int) -> Image.I
 def _palette(picture: Image.Image) -> Image.Image:
     """240 colours of the image and 16 of the caption.
 
-    Those of a small copy, along the Morton curve through them, of which every so-manieth is taken: a tenth of the time
+    Those of a small copy, along the Morton curve through them, taken at equal distances: a tenth of the time
     of median cut, and closer to the image (docs/decisions/022-size-of-gifs.md).
     """
     small = np.asarray(picture.resize((40, 40), Image.Resampling.NEAREST)).reshape(-1, 3)

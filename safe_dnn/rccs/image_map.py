@@ -38,7 +38,7 @@ START_WIDTH = 1.0
 STEPS = 65535  # two bytes; still finer than a pixel where the map is magnified most
 FEW = 5  # percent of the images, at each end, that may lie outside the bulk
 GAP = 0.2  # of the extent of all others: beyond so wide a gap they lie outside
-COLOURS = 7  # as many as people who are blind to red and green tell apart, see page/clusters/map_colours.js
+COLOURS = 7  # as many as people who are blind to red and green can distinguish, see page/clusters/map_colours.js
 SHADES = 32  # of a number, as in map_colours.js
 BINS = 16  # of a number, in a histogram
 MOST_CATEGORIES = 60  # the others, which are rarer, share a bar
@@ -163,7 +163,7 @@ def map_record(
     dict
         `steps`, the largest coordinate, all of them integers from 0; `x`, `y` (upwards) and `rcc` (−1 is
         noise), `packed` as uint16, uint16 and int32; `name` (the file name as plain text, shortened in the middle), a
-        list with an entry per image in the order of `paths`; `told`, what the DNN took each image for, if that is
+        list with an entry per image in the order of `paths`; `told`, the DNN's answer to each image, if that is
         known; `between`, a clause on each image that is near another RCC than its own, by the index as text; `bulk`,
         the left, lower, right and upper end of what the map shows at first, and `whole`, those of all images; `rccs`, a
         list, the largest RCC first, of `rcc`, `size`, `at`, the index of the image in the middle of the RCC on the map,
@@ -194,7 +194,7 @@ def map_record(
 
 
 def rcc_words(rcc: int, notes: Mapping[int, Note]) -> dict:
-    """What the map says of an RCC: `rcc`, `title`, `name` (empty if it has none) and `verdict`; plain text."""
+    """What the map shows about an RCC: `rcc`, `title`, `name` (empty if it has none) and `verdict`; plain text."""
     note = notes.get(rcc, Note(rcc))
     return {"rcc": rcc, "title": printable(title(rcc, notes)), "name": printable(note.name), "verdict": note.verdict}
 
@@ -225,15 +225,16 @@ def bulk(grid: np.ndarray) -> list[int]:
     ends = []
     for values, low, high in zip(np.sort(grid, axis=0).T, lows, highs, strict=True):
         parts = np.split(values, np.flatnonzero(np.diff(values) > GAP * (high - low)) + 1)
-        kept = [part for part in parts if part[-1] >= low and part[0] <= high]
-        ends.append((int(kept[0][0]), int(kept[-1][-1])))
+        usual = [part for part in parts if part[-1] >= low and part[0] <= high]
+        ends.append((int(usual[0][0]), int(usual[-1][-1])))
     return [end for side in zip(*ends, strict=True) for end in side]
 
 
 def colour_apart(places: np.ndarray) -> list[int]:
     """A colour for each RCC such that RCCs of the same colour lie far apart.
 
-    The first `COLOURS` RCCs have a colour of their own. Each further one takes that of which all are farthest away.
+    The first `COLOURS` RCCs have a colour of their own. Each further one takes the colour whose RCCs are all farthest
+    away.
 
     Parameters
     ----------
@@ -245,13 +246,13 @@ def colour_apart(places: np.ndarray) -> list[int]:
     list of int
         From 0 to `COLOURS` − 1.
     """
-    given: list[int] = []
+    colours: list[int] = []
     for place in places:
-        distances = np.linalg.norm(places[: len(given)] - place, axis=1)
+        distances = np.linalg.norm(places[: len(colours)] - place, axis=1)
         nearest = np.full(COLOURS, np.inf)
-        np.minimum.at(nearest, np.array(given, int), distances)
-        given.append(int(nearest.argmax()))
-    return given
+        np.minimum.at(nearest, np.array(colours, int), distances)
+        colours.append(int(nearest.argmax()))
+    return colours
 
 
 def _colours(clusters: RootCauseClusters, original: RootCauseClusters, xy: np.ndarray) -> dict[int, int]:
@@ -260,11 +261,11 @@ def _colours(clusters: RootCauseClusters, original: RootCauseClusters, xy: np.nd
     From `COLOURS` on it is that of another RCC, and drawn as a ring.
     """
     made = sorted({*clusters.groups} - {*original.groups})
-    found = [(rcc, original) for rcc in original.groups] + [(rcc, clusters) for rcc in made]
-    middles = [_middle(xy, np.flatnonzero(where.labels == rcc)) for rcc, where in found]
+    placed = [(rcc, original) for rcc in original.groups] + [(rcc, clusters) for rcc in made]
+    middles = [_middle(xy, np.flatnonzero(where.labels == rcc)) for rcc, where in placed]
     colours = np.array(colour_apart(xy[middles]), int)
     colours[COLOURS:] += COLOURS
-    return dict(zip([rcc for rcc, _ in found], colours.tolist(), strict=True))
+    return dict(zip([rcc for rcc, _ in placed], colours.tolist(), strict=True))
 
 
 def _reach(grid: np.ndarray, middle: np.ndarray, beside: float) -> list[int]:
@@ -335,23 +336,23 @@ def map_filters(columns: Mapping[str, np.ndarray]) -> list[dict]:
         is none; for a category `names`, the bins as text, the commonest first; for a number `low` and `high`, the ends
         of each bin as text.
     """
-    found = []
+    filters = []
     for name, column in columns.items():
         one = _category(column) if column.dtype.kind == "U" else _number(column)
         if one is not None:
-            found.append({"name": printable(name), **one})
-    return found[:MOST_FILTERS]
+            filters.append({"name": printable(name), **one})
+    return filters[:MOST_FILTERS]
 
 
 def _category(column: np.ndarray) -> dict | None:
     names = commonest_first(column)
     if len(names) < 2:
         return None
-    shown = names if len(names) <= MOST_CATEGORIES + 1 else names[:MOST_CATEGORIES]
-    place = {text: min(i, len(shown)) for i, text in enumerate(names)} | {"": UNKNOWN}
-    others = [] if len(shown) == len(names) else [f"{len(names) - len(shown):,} others"]
+    listed = names if len(names) <= MOST_CATEGORIES + 1 else names[:MOST_CATEGORIES]
+    place = {text: min(i, len(listed)) for i, text in enumerate(names)} | {"": UNKNOWN}
+    rest = [] if len(listed) == len(names) else [f"{len(names) - len(listed):,} others"]
     bins = np.array([place[text] for text in column.tolist()], np.uint8)
-    return {"kind": "category", "bins": packed(bins), "names": [*map(printable, shown), *others]}
+    return {"kind": "category", "bins": packed(bins), "names": [*map(printable, listed), *rest]}
 
 
 def _number(column: np.ndarray) -> dict | None:

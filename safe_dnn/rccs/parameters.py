@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn.rccs.dbscan.projection import Nuisance, SetAside, combined
-from safe_dnn.store.places import absolute
-from safe_dnn.support.errors import SAFEError, StrPath, is_within, path_of
-from safe_dnn.support.files import read_record
+from safe_dnn.store.places import source_folder_of
+from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import check_matched, rows_in
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
+from safe_dnn.support.run_folder import FAILURES_MARK
 from safe_dnn.support.tables import IMAGE, Table, number_in, read_table, with_point
 from safe_dnn.support.text import count, printable, some, visible_text
 
@@ -44,18 +43,6 @@ def names_in(folder: Path) -> frozenset[str]:
     return frozenset(text.split("\n")) - {""}
 
 
-def source_folder_of(image_root: Path) -> Path | None:
-    """The test folder, in which the copies in a folder of failures have the same paths; None if SAFE made none."""
-    made = image_root.name == FAILURES and (image_root.parent / FAILURES_FILE).is_file()
-    return tested_by(image_root.parent) if made else None
-
-
-def tested_by(folder: Path) -> Path | None:
-    """The test folder that `accuracy.json` in a folder of failures names; None if there is none."""
-    root = read_record(folder / ACCURACY_FILE).get("test_root")
-    return Path(absolute(root, folder)) if isinstance(root, str) else None
-
-
 @dataclass(frozen=True)
 class Parameters:
     """Known parameters of the failing images.
@@ -72,21 +59,16 @@ class Parameters:
     notes: tuple[str, ...]
 
 
-def find_parameters(image_root: Path, *, within: Path | None = None) -> Path | None:
+def find_parameters(image_root: Path) -> Path | None:
     """`parameters.csv` in the image folder or, if it is not there, beside it; otherwise None.
 
     Of failures that SAFE has collected, then in the folder of their test images or beside that.
-
-    Parameters
-    ----------
-    within : path, optional
-        A file that lies outside this folder, links followed, is not taken.
     """
     tested = source_folder_of(image_root)
     for folder in (image_root, image_root.parent, *((tested, tested.parent) if tested else ())):
-        found = folder / PARAMETERS_FILE
-        if found.is_file():
-            return found if is_within(found, within) else None
+        table = folder / PARAMETERS_FILE
+        if table.is_file():
+            return table if may_open(table) else None
     return None
 
 
@@ -113,11 +95,11 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
     SAFEError
         The file cannot be read or is not a table, or rows are missing.
     """
-    found, notes = _texts(path, image_root, images, partial)
+    known, notes = _texts(path, image_root, images, partial)
     columns = {}
-    for name, texts in found.items():
-        column, more = typed_column(name, texts)
-        notes += more
+    for name, texts in known.items():
+        column, column_notes = typed_column(name, texts)
+        notes += column_notes
         if column is not None:
             columns[name] = column
     if not columns:
@@ -144,7 +126,7 @@ def _texts(
 ) -> tuple[dict[str, list[str]], list[str]]:
     """The value of each image in each column, empty if unknown, and notes on what could not be used.
 
-    Errors are as of `read_parameters`.
+    Errors are those of `read_parameters`.
     """
     table = read_table(path_of(path, "parameters as a CSV file"), "parameters")
     header, notes = table.header, list[str]()
@@ -235,32 +217,33 @@ def _collisions(name: str, texts: Sequence[str], column: np.ndarray) -> Iterator
         exact = {Decimal(text): value for text, value in zip(texts, column.tolist(), strict=True) if abs(value) > 0}
         times = Counter(exact.values())
         if same := [str(number) for number, value in exact.items() if times[value] > 1]:
-            yield f"Numbers in the column {name} that are too alike to be told apart: {some(same, limit=3)}."
+            yield f"Numbers in the column {name} that are too alike to be distinguished: {some(same, limit=3)}."
 
 
 def _placeholders(name: str, column: np.ndarray) -> Iterator[str]:
     """Sentences on numbers that may mean that a value is unknown: the same in several images, far from all others."""
     values, counts = np.unique(column[np.isfinite(column)], return_counts=True)
-    for value, n, others in ((values[0], counts[0], values[1:]), (values[-1], counts[-1], values[:-1])):
-        far = len(others) > 1 and (np.abs(others - value).min() > np.ptp(others) or value < 0 <= others[0])
+    for value, n, rest in ((values[0], counts[0], values[1:]), (values[-1], counts[-1], values[:-1])):
+        far = len(rest) > 1 and (np.abs(rest - value).min() > np.ptp(rest) or value < 0 <= rest[0])
         if far and n > 1 and PLACEHOLDERS.fullmatch(f"{value:.0f}"):
             yield f"{name} is {value:g} in {count(int(n), 'image')}, far from all others; leave empty what is unknown."
 
 
 def numbers_of(texts: Sequence[str]) -> np.ndarray:
-    """Texts as numbers; NaN where a text is none."""
+    """Texts as numbers; NaN for a text that is no number."""
     known = {text: number_in(text) for text in set(texts)}
     numbers = np.array([known[text] for text in texts], np.float64)
     return np.where(np.isfinite(numbers), numbers, np.nan)
 
 
 class Aside:
-    """What was set aside from the failing images, to be set aside from others as far as it is recorded of them.
+    """The nuisance variables that were subtracted from the failing images, for other images as far as they are
+    recorded.
 
     Parameters
     ----------
     listing : ImageListing
-        All of the others: how names in the table are matched depends on which images there are.
+        All of these images: how names in the table are matched depends on which images there are.
     parameters : path, optional
         The table of their recorded parameters.
 
@@ -283,7 +266,7 @@ class Aside:
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """A sentence if it is not known of some of the images so far."""
+        """A sentence if it is unknown for some of the images so far."""
         name = printable(" and ".join(self._aside.names))
-        told = f"{name} was not set aside in {count(self._unknown, 'image')}, of which it is not known"
-        return (told,) if self._unknown else ()
+        which = f"{count(self._unknown, 'image')}, because it is unknown for {'it' if self._unknown == 1 else 'them'}"
+        return (f"{name} was not subtracted for {which}",) if self._unknown else ()

@@ -106,7 +106,7 @@ class Finding(NamedTuple):
     def text(self) -> str:
         """For example `eyewear = sunglasses (100%, 18% overall)` or `light 0.05–0.21 (all failures 0.01–0.99)`.
 
-        Of what SAFE has measured, the word comes first, and the median is told:
+        For attributes that SAFE has measured, the word comes first, and then the median:
         `dark (brightness 0.02–0.08; all failures 0.02–0.61, median 0.35)`.
         """
         shares = f"{percent(self.share)}%, {percent(self.overall_share)}% overall"
@@ -122,7 +122,7 @@ class Finding(NamedTuple):
 
     @property
     def short(self) -> str:
-        """The same in a few words, as of a weak spot: `eyewear = sunglasses`, `light from 0.05 to 0.21`, `dark`."""
+        """The same in a few words, as for a weak spot: `eyewear = sunglasses`, `light from 0.05 to 0.21`, `dark`."""
         if self.kind == "category":
             return f"{self.parameter} = {self.value}"
         if self.measured and self.value:
@@ -165,7 +165,7 @@ class Profile(NamedTuple):
 
 
 def _range(low: float, high: float, held: tuple[float, float] = (math.inf, -math.inf)) -> str:
-    """For example `0.05–0.21`, with enough decimals to tell the ends apart and to hold what is inside, or `120`."""
+    """For example `0.05–0.21`, with enough decimals to distinguish the ends and to contain what is inside, or `120`."""
     if not (span := high - low):
         return f"{round(low, 3):.10g}"
     decimals = min(max(1 - math.floor(math.log10(abs(span))), 0), 6)
@@ -205,7 +205,7 @@ def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray, *, me
     """One parameter in an RCC; what SAFE has measured has a word as well, such as "dark"."""
     kind = "category" if column.dtype.kind == "U" else "angle" if name.endswith(ANGLE_SUFFIX) else "number"
     known = column != "" if kind == "category" else ~np.isnan(column)
-    overall, own, others = column[known], column[members & known], column[~members & known]
+    overall, own, rest = column[known], column[members & known], column[~members & known]
     finding = Finding(rcc, name, kind, len(own), measured=measured)
     if not len(own):
         return finding
@@ -215,7 +215,7 @@ def _finding(rcc: int, name: str, column: np.ndarray, members: np.ndarray, *, me
         finding = _angle(finding, overall, own)
         return finding._replace(value=_hue(finding)) if measured else finding
     finding = _number(finding, overall, own, by_rank=measured)
-    return finding._replace(value=_word(name, own, others)) if measured else finding
+    return finding._replace(value=_word(name, own, rest)) if measured else finding
 
 
 def _hue(finding: Finding) -> str:
@@ -229,8 +229,8 @@ def _word(name: str, own: np.ndarray, rest: np.ndarray) -> str:
     if not len(rest):
         return ""
     middle = np.median(rest)
-    less, more = WORDS.get(name, ("", ""))
-    sides = ((less, np.mean(own < middle)), (more, np.mean(own > middle)))
+    less, greater = WORDS.get(name, ("", ""))
+    sides = ((less, np.mean(own < middle)), (greater, np.mean(own > middle)))
     return next((word for word, share in sides if share >= LEAST_SHARE), "")
 
 
@@ -258,10 +258,10 @@ def _angle(finding: Finding, overall: np.ndarray, own: np.ndarray) -> Finding:
     share, overall_share = (float(np.mean((usual[0] <= steps) & (steps <= usual[1]))) for steps in (away, overall_away))
     signed = bool((overall < 0).any())  # in the file, angles are from -180 to 180, not from 0 to 360
     names = ("mean", "low", "high", "usual_low", "usual_high")
-    found: dict[str, Any] = dict(zip(names, _angles(mean, (0.0, away.min(), away.max(), *usual), signed), strict=True))
+    limits: dict[str, Any] = dict(zip(names, _angles(mean, (0.0, away.min(), away.max(), *usual), signed), strict=True))
     overall_low, overall_high = _arc(overall, signed)
     finding = finding._replace(
-        **found, share=share, overall_share=overall_share, overall_low=overall_low, overall_high=overall_high
+        **limits, share=share, overall_share=overall_share, overall_low=overall_low, overall_high=overall_high
     )
     return _weighed(finding, circular_variance(own), circular_variance(overall))
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.clusters import find_clusters
 from safe_dnn.store.database import present, reading
 from safe_dnn.store.output_folder import Writer
@@ -107,9 +108,11 @@ class UnsafeSet:
     labels : str
         A sentence on the labels of the previous set; empty if there were none.
     notes : tuple of str
-        What could not be set aside in improvement images, as it was in the failing ones.
+        Sentences on improvement images from which a nuisance variable was not subtracted.
     listed : bool
         Whether the improvement images were those of a list; its folder may hold others.
+    extractor : Extractor or None
+        Of features that the engineer gave for the improvement images alone.
     """
 
     improvement_root: Path
@@ -127,6 +130,7 @@ class UnsafeSet:
     labels: str = ""
     notes: tuple[str, ...] = ()
     listed: bool = False
+    extractor: Extractor | None = None
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -207,7 +211,7 @@ def full_images_text(selected: Sequence[UnsafeImage], sources: Mapping[str, str]
     selected : sequence of UnsafeImage
         The parts, in the order of selection.
     sources : mapping of str to str
-        The image that each is a part of; one of which this is unknown is its own.
+        The image that each is a part of; itself if this is unknown.
     """
     parts: dict[str, list[UnsafeImage]] = {}
     for part in selected:

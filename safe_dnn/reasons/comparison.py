@@ -45,7 +45,7 @@ from safe_dnn.store.places import packed, unpacked
 from safe_dnn.store.runs import COMPARISON, Run, add_run, present_runs, reading_file
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import ImageListing
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.text import count, printable, rate_text, some
 
 COMPARISON_FILE = "comparison.npz"
@@ -157,7 +157,6 @@ class Known(NamedTuple):
 def compare_with_right(
     clusters: RootCauseClusters, tested: AnsweredImages, *, parameters: StrPath | None = None,
     known_groups: KnownGroups | None = None, weights: StrPath | None = None, stream: Stream | None = None,
-    progress: Progress = no_progress,
 ) -> Comparison:  # fmt: skip
     """Extract the features of the images that are right, and find the nearest failing image of each tested image.
 
@@ -177,10 +176,9 @@ def compare_with_right(
     """
     compared = compared_images(tested, clusters.image_root, clusters.paths)
     right = compared.rows[len(compared.failing) :]
-    points, read = points_of_tested(
-        clusters, tested, right, parameters=parameters, weights=weights, stream=stream, progress=progress
-    )
-    progress("Comparing with images that are right", 0, 0)
+    extractor = clusters.recalled_extractor(weights)
+    points, read = points_of_tested(clusters, tested, right, parameters=parameters, extractor=extractor, stream=stream)
+    report_progress("Comparing with images that are right", 0, 0)
     of_failing, of_right = nearest_failing(clusters.points, points)
     notes = (*compared.notes, *notes_of(known_groups))
     rows = np.concatenate([compared.rows[: len(compared.failing)], right[read]])
@@ -231,17 +229,18 @@ def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[st
 
 def points_of_tested(
     clusters: RootCauseClusters, tested: AnsweredImages, rows: np.ndarray, *, parameters: StrPath | None,
-    weights: StrPath | None = None, stream: Stream | None = None, progress: Progress = no_progress,
+    extractor: Extractor, stream: Stream | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Tested images as points of the clusters, in the order of `rows`, without unreadable ones; and which are readable.
 
     Parameters
     ----------
-    parameters, weights, stream
+    parameters, stream
         As for `compare_with_right`.
+    extractor : Extractor
+        That of the clusters, for these images.
     """
-    extractor = clusters.recalled_extractor(weights)
-    features, read = features_of_tested(tested, rows, extractor, stream=stream, progress=progress)
+    features, read = features_of_tested(tested, rows, extractor, stream=stream)
     names, nuisance = [tested.paths[row] for row in rows[read].tolist()], None
     if clusters.set_aside:
         nuisance = Aside(clusters.set_aside, ImageListing(tested.root, tested.paths, ()), parameters).of(names)
@@ -251,7 +250,6 @@ def points_of_tested(
 
 def right_images(
     tested: AnsweredImages, images: ImageFeatures, known_groups: KnownGroups | None, *, stream: Stream | None,
-    progress: Progress,
 ) -> RightImages | None:  # fmt: skip
     """The images that the DNN gets right, to compare failing ones with; None if there are none, or only these.
 
@@ -269,7 +267,7 @@ def right_images(
         return None
     compared = compared_images(tested, images.root, images.paths)
     rows = compared.rows[len(compared.failing) :]
-    features, read = features_of_tested(tested, rows, images.extractor, stream=stream, progress=progress)
+    features, read = features_of_tested(tested, rows, images.extractor, stream=stream)
     row_of = np.concatenate([tested.rows_of(images.root, images.paths), rows[read]])
     known = row_of >= 0  # a failing image may be none of the test set
     names = [tested.paths[row] for row in row_of]
@@ -282,14 +280,14 @@ def right_images(
 
 
 def features_of_tested(
-    tested: AnsweredImages, rows: np.ndarray, extractor: Extractor, *, stream: Stream | None, progress: Progress
+    tested: AnsweredImages, rows: np.ndarray, extractor: Extractor, *, stream: Stream | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Features of tested images, in the order of `rows`, without the unreadable ones; and which are readable."""
     place = {tested.paths[row]: i for i, row in enumerate(rows.tolist())}
     listing = ImageListing(tested.root, tuple(sorted(place)), ())
     features = np.empty((len(rows), extractor.dimension), np.float32)
     read = np.zeros(len(rows), bool)
-    for batch in (stream or stream_features)(listing, extractor, progress=progress):
+    for batch in (stream or stream_features)(listing, extractor):
         at = [place[path] for path in batch.paths]
         features[at], read[at] = batch.features, True
     return features[read], read
@@ -299,11 +297,9 @@ def known_of(
     tested: AnsweredImages,
     *,
     parameters: StrPath | None = None,
-    within: Path | None = None,
     groups: Sequence[str] = (),
     required: bool = False,
     partial: bool = True,
-    progress: Progress = no_progress,
 ) -> Known:
     """What is known of every tested image: its class and the predicted one, recorded parameters, measured attributes.
 
@@ -313,8 +309,6 @@ def known_of(
         As for `rccs.parameters.read_parameters`; by default `parameters.csv` in the test folder or beside it, if it
         exists. A column that is known of no image that the DNN gets right is left out: it would only say that an image
         is wrong.
-    within : path, optional
-        One that is not given is only read inside this folder.
     groups : sequence of str
         Columns that say which group an image is of: their values are no numbers, and left out if they are many.
     required : bool
@@ -324,7 +318,7 @@ def known_of(
         As for `rccs.parameters.read_parameters`.
     """
     columns, notes = _answers_known(tested), ()
-    source = parameters or find_parameters(tested.root, within=within)
+    source = parameters or find_parameters(tested.root)
     if source:
         with contextlib.suppress(*(() if required else (SAFEError,))):
             recorded, notes = vars(read_parameters(source, tested.root, tested.paths, partial=partial)).values()
@@ -334,7 +328,7 @@ def known_of(
                 if len(np.unique(recorded[name])) > MOST_CATEGORIES:
                     del recorded[name]
             if same := tested.same_as_target(recorded):
-                notes += (f"Left out of the parameters, since they are the target: {some(same)}.",)
+                notes += (f"Taken as the target, not as a parameter: {some(same)}.",)
                 if LABEL in columns:  # a table that does not name its target
                     columns[same[0]] = columns.pop(LABEL)
             if shares := recorded.keys() & {*tested.classes, *tested.answers.label.tolist()}:
@@ -347,7 +341,7 @@ def known_of(
     unknown = set(ATTRIBUTES) - set(columns) if tested.has_images else ()
     measured: dict[str, np.ndarray] = {}
     if unknown:
-        rows = measured_images(tested.root, tested.paths, progress=progress).astype(np.float64)
+        rows = measured_images(tested.root, tested.paths).astype(np.float64)
         measured = {name: rows[:, i] for i, name in enumerate(ATTRIBUTES) if name in unknown}
     return Known({**columns, **measured}, frozenset(measured), notes)
 
@@ -387,7 +381,8 @@ def weak_spots_of(
     """The conditions under which the DNN fails more often than elsewhere, and how often on new images."""
     columns, label, classes, groups = _searched(tested, known, known_groups)
     wrong = ~tested.right
-    recorded = {name: column for name, column in columns.items() if name != label and name not in known.measured}
+    own = {label, *known.measured, *tested.same_as_target(columns)}  # a target is no answer, however much it explains
+    recorded = {name: column for name, column in columns.items() if name not in own}
     doubted = disguised(recorded, wrong, classes=classes, groups=groups)
     columns = {name: column for name, column in columns.items() if name not in doubted}
 

@@ -44,7 +44,7 @@ class KnownGroups(NamedTuple):
 
 
 def named_groups(
-    names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None,
+    names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None,
     required: bool = True,
 ) -> KnownGroups | None:  # fmt: skip
     """The groups by the values of columns together; None if no name is given.
@@ -55,8 +55,6 @@ def named_groups(
         Columns of the parameters or of the predictions, `PREFIX` or `FOLDER`; `IMAGE` alone: none.
     parameters : path, optional
         The table of the test images' parameters; by default that in or beside their folder.
-    within : path, optional
-        One that is not given is only read inside this folder.
     required : bool
         Whether it is an error if there is no such column; otherwise images count as independent, and a note says so.
 
@@ -68,7 +66,7 @@ def named_groups(
     if tuple(names) in ((), INDEPENDENT):
         return None
     try:
-        chosen = chosen_columns(names, _columns_of(tested, parameters, within, names))
+        chosen = chosen_columns(names, _columns_of(tested, parameters, names))
     except SAFEError as error:
         if required:
             raise
@@ -103,18 +101,16 @@ def _notes(groups: Groups, unknown: int, tested: AnsweredImages) -> list[str]:
 
 
 def groups_of_images(
-    names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None,
+    names: Sequence[str], tested: AnsweredImages, *, parameters: Path | None,
     required: bool = True,
 ) -> KnownGroups | None:  # fmt: skip
     """`named_groups` or, if no name is given, `suspected_groups`."""
     if names:
-        return named_groups(names, tested, parameters=parameters, within=within, required=required)
-    return suspected_groups(tested, parameters=parameters, within=within)
+        return named_groups(names, tested, parameters=parameters, required=required)
+    return suspected_groups(tested, parameters=parameters)
 
 
-def suspected_groups(
-    tested: AnsweredImages, *, parameters: Path | None, within: Path | None = None
-) -> KnownGroups | None:
+def suspected_groups(tested: AnsweredImages, *, parameters: Path | None) -> KnownGroups | None:
     """What looks like groups whose images are not independent: of several, those that make images worth least.
 
     Columns count that are named like a group, and the names and folders of files, if there are at least `LEAST_GROUPS`
@@ -122,19 +118,17 @@ def suspected_groups(
 
     Parameters
     ----------
-    parameters, within
+    parameters
         As for `named_groups`.
     """
     try:
-        return _suspected(_columns_of(tested, parameters, within), ~tested.right)
+        return _suspected(_columns_of(tested, parameters), ~tested.right)
     except SAFEError:
         return None  # the weak spots do without it as well
 
 
-def _columns_of(
-    tested: AnsweredImages, parameters: Path | None, within: Path | None, names: Sequence[str] = ()
-) -> dict[str, list[str]]:
-    source = parameters or find_parameters(tested.root, within=within)
+def _columns_of(tested: AnsweredImages, parameters: Path | None, names: Sequence[str] = ()) -> dict[str, list[str]]:
+    source = parameters or find_parameters(tested.root)
     return group_columns(tested.root, tested.paths, (source, tested.source), names)
 
 
@@ -156,9 +150,7 @@ def _suspected(columns: Mapping[str, list[str]], wrong: np.ndarray) -> KnownGrou
     return found[1] if found else None
 
 
-def groups_of_test(
-    folder: Path, root: Path, paths: Sequence[str], right: np.ndarray, *, within: Path | None = None
-) -> KnownGroups | None:
+def groups_of_test(folder: Path, root: Path, paths: Sequence[str], right: np.ndarray) -> KnownGroups | None:
     """The groups of images that two models are compared on, by the columns that an analysis names; or suspected ones.
 
     Where these columns are not known of the images, they are as good as suspected. None if nothing looks like groups.
@@ -170,8 +162,6 @@ def groups_of_test(
         Of the analysis.
     root, paths, right
         The images, and whether the first model gets them right.
-    within : path, optional
-        A table beside the images is only read inside this folder.
     """
     record, held_out = run_record(folder), hold_out_record(folder / FAILURES)
     names = group_names(record) or group_names(held_out)
@@ -180,7 +170,7 @@ def groups_of_test(
     tested = [Path(str(entry["tested"])) for entry in entries if "tested" in entry]
     ours = not tested or tested[0].resolve() == root.resolve()
     try:
-        columns = group_columns(root, paths, [*(tables if ours else ()), find_parameters(root, within=within)], names)
+        columns = group_columns(root, paths, [*(tables if ours else ()), find_parameters(root)], names)
         chosen = chosen_columns(names, columns)
     except SAFEError as error:
         return _alone(names, paths, error) if names else None

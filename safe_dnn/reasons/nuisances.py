@@ -10,7 +10,6 @@ wrong, is subtracted from the features (`rccs/dbscan/projection.py`).
 import functools
 import os
 from collections.abc import Callable, Sequence
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,10 +22,10 @@ from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.reasons.comparison import compared_images, features_of_tested
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import ImageListing
-from safe_dnn.support.progress import Progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.text import count, printable, some
 
-Fit: TypeAlias = Callable[..., tuple[Nuisance, dict[str, Any]]]  # given the failing images, a stream and progress
+Fit: TypeAlias = Callable[..., tuple[Nuisance, dict[str, Any]]]  # given the failing images and a stream
 ALONE = (
     "What is set aside is estimated from the failing images alone, since it is not known which images the network gets "
     "right. A reason for failing that goes along with it is set aside as well."
@@ -35,7 +34,7 @@ ALONE = (
 
 def _fit(
     names: tuple[str, ...], column: np.ndarray, paths: Sequence[str], tested: AnsweredImages | None, rows: np.ndarray,
-    source: StrPath | None, images: ImageFeatures, *, stream: Stream | None, progress: Progress,
+    source: StrPath | None, images: ImageFeatures, *, stream: Stream | None,
 ) -> tuple[Nuisance, dict[str, Any]]:  # fmt: skip
     """Estimate what is subtracted from features, those of the images that the DNN gets right included.
 
@@ -72,10 +71,10 @@ def _fit(
     used, features, notes = np.array([place[path] for path in images.paths], np.int64), images.features, [ALONE]
     of_failing = column[used]
     if tested is not None:
-        of_right, read = features_of_tested(tested, rows, images.extractor, stream=stream, progress=progress)
+        of_right, read = features_of_tested(tested, rows, images.extractor, stream=stream)
         features, notes = np.concatenate([features, of_right]), []
         used = np.concatenate([used, len(place) + np.flatnonzero(read)])
-    progress("Setting aside", 0, 0)
+    report_progress("Setting aside", 0, 0)
     aside = fit_set_aside(features, images.extractor.name, names, column[used])
     if unknown := aside.unknown(of_failing):
         known_of = f"unknown of {unknown:,} of {count(len(images.paths), 'image')}"
@@ -89,7 +88,6 @@ def _fit(
 
 def what_is_set_aside(
     names: Sequence[str], failing: ImageListing, tested: AnsweredImages | None, *, parameters: StrPath | None = None,
-    within: Path | None = None,
 ) -> Fit | None:  # fmt: skip
     """What does not matter, by the names of recorded parameters, if there are any: what images have of them.
 
@@ -99,8 +97,6 @@ def what_is_set_aside(
         The whole test set, if the DNN's answers are known.
     parameters : path, optional
         As for `rccs.parameters.read_parameters`; by default those in or beside the image folders.
-    within : path, optional
-        A table that is found by itself is only read inside this folder.
 
     Raises
     ------
@@ -118,7 +114,7 @@ def what_is_set_aside(
         compared = compared_images(tested, failing.root, failing.paths)
         listing, rows = ImageListing(tested.root, tested.paths, ()), compared.rows[len(compared.failing) :]
         at = np.concatenate([tested.rows_of(failing.root, failing.paths), rows])
-    source = parameters or find_parameters(listing.root, within=within) or find_parameters(failing.root, within=within)
+    source = parameters or find_parameters(listing.root) or find_parameters(failing.root)
     texts = read_texts(source, listing.root, listing.paths) if source else {}
     known = sorted(name for name, recorded in texts.items() if any(recorded))
     if missing := [name for name in names if name not in known]:

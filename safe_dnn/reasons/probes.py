@@ -21,7 +21,7 @@ from safe_dnn.features.attributes import measure_one
 from safe_dnn.rccs.spots.figures import Groups, assess, share_of
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.store.runs import Run, reading_file
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.tables import read_own, table_text
 
 PROBES_FILE = "probes.csv"
@@ -219,7 +219,7 @@ def spread_over(rows: np.ndarray, of: np.ndarray, most: int = IMAGES) -> np.ndar
     return rows[order[np.argsort(np.arange(len(order)) - first, kind="stable")[:most]]]
 
 
-def probe(reason: Reason, right: Images, failing: Images, ask: Ask, *, progress: Progress = no_progress) -> list[Probe]:
+def probe(reason: Reason, right: Images, failing: Images, ask: Ask) -> list[Probe]:
     """Change the pixels of right and failing images, and count the answers that change; causes first.
 
     Parameters
@@ -230,8 +230,8 @@ def probe(reason: Reason, right: Images, failing: Images, ask: Ask, *, progress:
     untold, probes = Probe(reason.name, reason.subject, reason.where), list[Probe]()
     if len(right.rows) and len(failing.rows):
         for change in changes_of(reason, right, failing):
-            made = _asked_of(change, right.on_the_way(change), ask, progress, wanted=False)
-            undone = _asked_of(change.back, failing.on_the_way(change.back), ask, progress, wanted=True)
+            made = _asked_of(change, right.on_the_way(change), ask, wanted=False)
+            undone = _asked_of(change.back, failing.on_the_way(change.back), ask, wanted=True)
             probes.append(change._replace(made=made, undone=undone, verdict=_verdict(made, undone, reason.rate)))
     probes.sort(key=lambda one: -max(one.made.more, one.undone.more) if one.verdict == CAUSE else 1)
     can_make = bool(probes) and not (reason.stated and MADE.keys().isdisjoint(reason.stated))
@@ -251,11 +251,11 @@ def changes_of(reason: Reason, right: Images, failing: Images) -> list[Probe]:
     return [change for *_, change in sorted(changes)[:MOST_CHANGES]]
 
 
-def _asked_of(change: Probe, images: Images, ask: Ask, progress: Progress, *, wanted: bool) -> Turned:
+def _asked_of(change: Probe, images: Images, ask: Ask, *, wanted: bool) -> Turned:
     """What becomes of images that are changed; `wanted`, whether an answer that turns is right."""
     if not len(images.rows):
         return Turned()
-    progress(f"Changing images: {change.reason}, {change.attribute}", 0, len(images.rows))
+    report_progress(f"Changing images: {change.reason}, {change.attribute}", 0, len(images.rows))
     with ThreadPoolExecutor() as pool:
         pixels = [*itertools.chain.from_iterable(pool.map(lambda one: changed_pixels(one, change), images.pixels))]
     turned, other = (ask(pixels, np.repeat(images.rows, 2).tolist()) == wanted).reshape(-1, 2).T

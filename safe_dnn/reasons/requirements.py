@@ -100,8 +100,8 @@ class Finding(NamedTuple):
         about, by = ("About ", f", by {count(figures.answers, 'answer')}") if figures.answers else ("", "")
         limit = f"at least {self.low:.2%}" if self.verdict == BROKEN else f"at most {self.high:.2%}"
         summary = (
-            f"{named} {about}{figures.wrong:,} of {figures.images()} are wrong ({figures.rate:.2%}){by}, {limit} of "
-            f"new ones at {_percent(required.confidence)}."
+            f"{named} {about}{figures.wrong:,} of {figures.images()} are wrong ({figures.rate:.2%}){by}; with "
+            f"{_percent(required.confidence)} confidence, {limit} of new images are."
         )
         if self.verdict == OPEN and figures.answers and self.needed != 0:
             more = f"About {count(self.needed, 'more answer')}" if self.needed else ""

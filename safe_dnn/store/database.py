@@ -1,7 +1,7 @@
 """The database of an analysis, `analysis.db`: connections, transactions, the schema, and the entries.
 
-An entry says who said what of what, and when. Entries are added and never changed or removed. The present state is the
-latest entry on each subject; the order is that of the numbers, never that of a clock.
+An entry is what somebody entered, with the author, the subject and the time. Entries are added and never changed or
+removed. The present state is the latest entry on each subject; the order is that of the numbers, never that of a clock.
 
 SQLite in WAL mode: readers never wait, writers take turns, and a process that is killed leaves all of a transaction or
 nothing. A connection lives for one block: an analysis can be moved, copied or deleted between any two of them.
@@ -24,7 +24,7 @@ from safe_dnn.support.files import log_ahead, state_of_file
 from safe_dnn.support.text import printable
 
 DATABASE_FILE = "analysis.db"
-"""What people say (see `store/`)."""
+"""What people enter (see `store/`)."""
 RUNS_FOLDER = "runs"
 """What was computed (see `store/runs.py`)."""
 
@@ -60,7 +60,7 @@ _ADVICE = (
 )
 
 LONGEST_ENGINEER = 80  # characters of a name
-_ENGINEER: ContextVar[str] = ContextVar("engineer", default="")  # of the command, request or job at hand
+_ENGINEER: ContextVar[str] = ContextVar("engineer", default="")  # of the current command, request or job
 
 
 @contextlib.contextmanager
@@ -111,7 +111,7 @@ def _opened(folder: Path, connect: Callable[[Path], sqlite3.Connection]) -> Iter
 
 
 def check_database(folder: Path) -> None:
-    """Make sure that the database of an analysis can be read, if there is one; a SAFEError as of `reading`."""
+    """Make sure that the database of an analysis can be read, if there is one; errors are those of `reading`."""
     with reading(folder):
         pass
 
@@ -150,7 +150,7 @@ def _is_made(db: sqlite3.Connection, file: Path) -> bool:
     """Whether a database has the schema; a SAFEError if it is not SAFE's, or of another format."""
     # In one statement, since another process may be making the database.
     version, application, tables = db.execute(
-        "SELECT user_version, application_id, (SELECT count(*) FROM sqlite_master) "
+        "SELECT user_version, application_id, (SELECT count() FROM sqlite_master) "
         "FROM pragma_user_version, pragma_application_id"
     ).fetchone()
     if (application, version) == (APPLICATION, FORMAT) or not (tables or version):
@@ -186,7 +186,7 @@ def _explained(folder: Path) -> Iterator[None]:
 
 
 class Entry(NamedTuple):
-    """Something that somebody said.
+    """Something that somebody entered.
 
     Attributes
     ----------
@@ -195,15 +195,15 @@ class Entry(NamedTuple):
     time : str
         ISO 8601, UTC; for people.
     window : str
-        The window that it was said in, by a random token; empty if unknown.
+        The window of the page, by a random token; empty if unknown.
     engineer : str
-        The name of whoever said it; empty if unknown.
+        The author's name; empty if unknown.
     kind : str
-        Of the statement, e.g. "verdict on an RCC"; what `value` holds depends on it.
+        For example "verdict on an RCC"; the content of `value` depends on it.
     subject : str
         What it is about, by content: images, a condition.
     run : str
-        The run that the author looked at; empty if it is about none.
+        The run that the author saw; empty if it is about no run.
     value : object
         Of JSON.
     part_of : int or None
@@ -230,7 +230,7 @@ class _Value(dict):
 
 @contextlib.contextmanager
 def speaking(engineer: str) -> Iterator[None]:
-    """What is said in the block has this engineer's name: one line of up to `LONGEST_ENGINEER` characters."""
+    """Entries added in the block have this engineer's name: one line of up to `LONGEST_ENGINEER` characters."""
     token = _ENGINEER.set(printable(" ".join(engineer.split()))[:LONGEST_ENGINEER])
     try:
         yield
@@ -239,7 +239,7 @@ def speaking(engineer: str) -> Iterator[None]:
 
 
 def present_engineer() -> str:
-    """The name that what is said has now."""
+    """The engineer's name in entries that are added now."""
     return _ENGINEER.get()
 
 
@@ -247,7 +247,7 @@ def append(
     db: sqlite3.Connection, kind: str, subject: str, value: object, *, author: str = "", run: str = "",
     part_of: int | None = None, number: int = 0,
 ) -> int:  # fmt: skip
-    """Add an entry within a transaction (see `changing`); its number.
+    """Add an entry within a transaction (see `changing`); returns its number.
 
     Parameters
     ----------
@@ -256,7 +256,7 @@ def append(
     author : str
         The window; the engineer's name is that of `speaking`.
     number : int, optional
-        At least; by default the next one.
+        The smallest number allowed; by default the next one.
     """
     (last,) = db.execute("SELECT coalesce(max(number), 0) FROM entry").fetchone()
     number = max(number, last + 1)
@@ -266,7 +266,7 @@ def append(
 
 
 def present(db: sqlite3.Connection, kind: str) -> dict[str, Any]:
-    """The latest value of each subject of a kind, by subject, in the order in which they were said."""
+    """The latest value of each subject of a kind, by subject, in the order of their entries."""
     return {subject: entry.value for subject, entry in present_entries(db, kind).items()}
 
 
@@ -293,9 +293,9 @@ def marks(values: Sequence[object]) -> str:
 
 
 def entries(db: sqlite3.Connection, which: str, *parameters: object) -> Iterator[Entry]:
-    """The entries of which a condition in SQL is true, in order; an error at the first that cannot be read.
+    """The entries for which a condition in SQL is true, in order; an error at the first that cannot be read.
 
-    All that is read of an entry is read here.
+    Entries are read only here.
     """
     rows = db.execute(
         f"SELECT {', '.join(Entry._fields)} FROM entry WHERE {which} ORDER BY number", parameters

@@ -180,8 +180,8 @@ def showing(folder: Path) -> Iterator[None]:
     try:
         yield
     except SAFEError as error:
-        kept = f"The results are kept: their files are written when SAFE next opens {folder}."
-        raise SAFEError(f"{error} {kept}") from error
+        consequence = f"The results are kept: their files are written when SAFE next opens {folder}."
+        raise SAFEError(f"{error} {consequence}") from error
 
 
 def own_files(folder: Path, names: Collection[str]) -> list[str]:

@@ -12,7 +12,8 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from safe_dnn.store.database import DATABASE_FILE, append, changing, present, reading
-from safe_dnn.support.files import encoded, read_arrays
+from safe_dnn.support.files import encoded, read_arrays, read_record
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE
 
 NEW_PLACE = "new place of a folder"
 """The kind of an entry: what lay in a folder lies in another one by now."""
@@ -68,7 +69,7 @@ _types_in = functools.cache(get_type_hints)
 
 
 def packed(value: Any, folder: Path) -> Callable[[Path], None]:
-    """What writes a record to a file of arrays, one of which is the rest as JSON."""
+    """A function that writes a record to a file of arrays; one array has the rest as JSON."""
     arrays = dict[str, Any]()
     arrays["record"] = np.frombuffer(encoded(json.dumps(plain(value, folder, arrays))), np.uint8)
     return lambda path: np.savez(path, **arrays)
@@ -85,11 +86,23 @@ def absolute(recorded_path: str, folder: Path) -> str:
     if not recorded_path:
         return ""
     home = os.path.abspath(folder)  # noqa: PTH100
-    found = os.path.abspath(Path(home, recorded_path))  # noqa: PTH100
-    if os.path.lexists(found):
-        return found
-    there = (_replaced(found, old, new) for old, new in _new_places(home))
-    return next((one for one in there if one and os.path.lexists(one)), found)
+    place = os.path.abspath(Path(home, recorded_path))  # noqa: PTH100
+    if os.path.lexists(place):
+        return place
+    there = (_replaced(place, old, new) for old, new in _new_places(home))
+    return next((one for one in there if one and os.path.lexists(one)), place)
+
+
+def source_folder_of(image_root: Path) -> Path | None:
+    """The test folder, in which the copies in a folder of failures have the same paths; None if SAFE made none."""
+    made = image_root.name == FAILURES and (image_root.parent / FAILURES_FILE).is_file()
+    return tested_by(image_root.parent) if made else None
+
+
+def tested_by(folder: Path) -> Path | None:
+    """The test folder that `accuracy.json` in a folder of failures names; None if there is none."""
+    root = read_record(folder / ACCURACY_FILE).get("test_root")
+    return Path(absolute(root, folder)) if isinstance(root, str) else None
 
 
 def point(folder: Path, old: Path, new: Path) -> None:
@@ -99,12 +112,12 @@ def point(folder: Path, old: Path, new: Path) -> None:
 
 
 def _new_places(home: str) -> list[tuple[str, str]]:
-    """The folders that lie elsewhere by now, the last said first: where each lay, and where it lies."""
+    """The folders that have moved, the latest entry first: the old place and the new one."""
     if not os.path.lexists(f"{home}/{DATABASE_FILE}"):
         return []
     with reading(Path(home)) as db:
-        said = present(db, NEW_PLACE)
-    places = [(json.loads(old), said[old]) for old in reversed(said)]
+        moves = present(db, NEW_PLACE)
+    places = [(json.loads(old), moves[old]) for old in reversed(moves)]
     return [(os.path.abspath(Path(home, old)), os.path.abspath(Path(home, new))) for old, new in places]  # noqa: PTH100
 
 

@@ -1,9 +1,9 @@
 """What was computed: a folder for each run, `runs/<number>/`, put in place by one rename and never changed afterwards.
 
-Each has an entry of the database, whose number is its name, which says of what kind it is, on which clusters it rests
-(see `rccs.clusters.run_of`), and the digests of its files: what was changed is not read (`run_file`). Which run is
-present, which ones there are besides, and what may be removed are queries. What SAFE shows in the output folder itself
-are copies of the present state.
+Each has an entry of the database, whose number is its name, with its kind, the clusters that it rests on (see
+`rccs.clusters.run_of`), and the digests of its files: SAFE does not read a changed file (`run_file`). The present run,
+the other ones and those that may be removed are queries. The files in the output folder itself are copies of the
+present state.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ class Run(NamedTuple):
         What identifies the clusters that it rests on or, of clusters, themselves; empty if it rests on none. What also
         rests on how they were described, as a comparison does, names their run (see `itself`).
     facts : dict
-        What its kind says of it in short.
+        A summary; its content depends on the kind.
     files : dict of str to str
         The SHA-256 of each of its files, by name.
     folder : Path
@@ -126,7 +126,7 @@ def add_run(
 
 
 def copy_database(folder: Path, to: Path) -> None:
-    """Copy the database of an analysis as it is at one moment; a SAFEError as of `reading`."""
+    """Copy the database of an analysis as it is at one moment; errors are those of `reading`."""
     with reading(folder) as db, contextlib.closing(sqlite3.connect(to)) as copy:
         db.backup(copy)
 
@@ -138,12 +138,12 @@ def present_runs(folder: Path, clusters: Run | None = None) -> dict[str, Run]:
     """
     with reading(folder) as db:
         clusters = clusters or _present_clusters(db, folder)
-        found = {CLUSTERS: clusters} if clusters else {}
+        runs = {CLUSTERS: clusters} if clusters else {}
         rests_on = (clusters.clusters, clusters.itself) if clusters else ("", "")
         latest = f"SELECT max(number) FROM entry WHERE run IN (?, ?) AND kind IN {marks(KINDS[1:])} GROUP BY kind"
-        others = entries(db, f"number IN ({latest})", *rests_on, *KINDS[1:])
-        found |= {entry.kind: _run_of(entry, folder) for entry in others}
-    return {kind: run for kind, run in found.items() if run.folder.is_dir()}
+        latest_entries = entries(db, f"number IN ({latest})", *rests_on, *KINDS[1:])
+        runs |= {entry.kind: _run_of(entry, folder) for entry in latest_entries}
+    return {kind: run for kind, run in runs.items() if run.folder.is_dir()}
 
 
 def runs_of(folder: Path, kind: str) -> tuple[Run, ...]:
@@ -186,7 +186,7 @@ def texts_of(run: Run | None, *names: str) -> dict[str, str]:
 
 @contextlib.contextmanager
 def reading_file(run: Run, name: str) -> Iterator[Path]:
-    """A file of a run, to be read in the block; what fails there (`DAMAGED`) is a SAFEError, as of `run_file`."""
+    """A file of a run, to be read in the block; what fails there (`DAMAGED`) is a SAFEError, as in `run_file`."""
     path = run_file(run, name)
     with intact(path, run.again):
         yield path

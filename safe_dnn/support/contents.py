@@ -43,7 +43,7 @@ def copies_in(root: Path, paths: Sequence[str]) -> dict[str, str]:
             for path in candidates:
                 same.setdefault((number, known_by(root / path)), []).append(path)
         alike = [several for (_, known), several in same.items() if known is not None and len(several) > 1]
-    return {copy: first for first, *others in alike for copy in others}
+    return {copy: first for first, *copies in alike for copy in copies}
 
 
 def in_common(files: Sequence[Path], candidates: Sequence[Path]) -> np.ndarray:

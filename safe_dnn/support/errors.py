@@ -8,6 +8,8 @@ import contextlib
 import math
 import os
 import re
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -119,6 +121,32 @@ def number_of(typed: Any, what: str) -> float:
 def quoted(text: str) -> str:
     """Input as an error message repeats it: only the beginning if it is very long."""
     return text if len(text) <= LONGEST_QUOTED else f"{text[:LONGEST_QUOTED]}…"
+
+
+_ROOT: ContextVar[Path | None] = ContextVar("root", default=None)
+
+
+@contextlib.contextmanager
+def confined(root: Path | None) -> Iterator[None]:
+    """In the block, and in work that is begun there, `may_open` allows only what lies in a folder, all links followed.
+
+    Whoever serves strangers enters it; None allows everything, as on the command line.
+    """
+    before = _ROOT.set(root)
+    try:
+        yield
+    finally:
+        _ROOT.reset(before)
+
+
+def present_root() -> Path | None:
+    """The folder of `confined`."""
+    return _ROOT.get()
+
+
+def may_open(path: Path) -> bool:
+    """Whether a path that is recorded, listed or guessed may be opened for whom the work is done (see `confined`)."""
+    return is_within(path, _ROOT.get())
 
 
 def is_within(path: Path, folder: Path | None) -> bool:

@@ -352,7 +352,7 @@ _OF_ONE_USER: ContextVar[Path | None] = ContextVar("safe-cache", default=None)
 def caching_in(folder: Path | None) -> Iterator[None]:
     """What is computed of images in the block is cached in a folder that nobody else uses; `cache_folder` where None.
 
-    How fast an answer comes would otherwise tell whether anybody else has the same image.
+    Otherwise, the response time would reveal whether somebody else has the same image.
     """
     token = _OF_ONE_USER.set(folder)
     try:

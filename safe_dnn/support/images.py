@@ -110,7 +110,7 @@ def is_image_folder(path: Path) -> bool:
 
 
 def _walk(root: Path) -> ImageListing:
-    found: list[str] = []
+    listed: list[str] = []
     skipped: list[Skipped] = []
 
     def cannot_enter(error: OSError) -> None:
@@ -125,11 +125,11 @@ def _walk(root: Path) -> ImageListing:
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in names:
             if not name.startswith(".") and Path(name).suffix.lower() in SUFFIXES:
-                found.append(_relative(Path(folder, name), root))
+                listed.append(_relative(Path(folder, name), root))
             elif Path(name).suffix.lower() in OTHER_SUFFIXES and not name.startswith(".") and place.name != GIF_FOLDER:
                 reason = f"{Path(name).suffix.lower()[1:]} is not read; convert it to PNG"
                 skipped.append(Skipped(_relative(Path(folder, name), root), reason))
-    return _only_usable(root, found, skipped)
+    return _only_usable(root, listed, skipped)
 
 
 def _read_list(path: Path) -> ImageListing:

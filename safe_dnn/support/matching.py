@@ -20,7 +20,7 @@ def rows_in(
     table: Table, root: Path, images: Sequence[str], agreeing: Iterable[str] = (), *, key: str = IMAGE,
     by_name: bool = False,
 ) -> dict[str, list[int]]:  # fmt: skip
-    """The rows of a table about each image, as of `rows_by_image`.
+    """The rows of a table about each image, as in `rows_by_image`.
 
     Parameters
     ----------
@@ -35,12 +35,12 @@ def rows_in(
         Two rows of an image contradict each other, or a name that is not UTF-8 is of no image.
     """
     names = table.texts(key)
-    found = rows_by_image(names, table.source.parent, root, images, by_name=by_name)
-    used = {row for rows in found.values() for row in rows}
+    matches = rows_by_image(names, table.source.parent, root, images, by_name=by_name)
+    used = {row for rows in matches.values() for row in rows}
     for row, name in enumerate(names):
         if row not in used and not name.isascii() and name != printable(name):
             raise table.fault(row, "a name in UTF-8", name)
-    several = {image: rows for image, rows in found.items() if len(rows) > 1}
+    several = {image: rows for image, rows in matches.items() if len(rows) > 1}
     for column in agreeing if several else ():
         texts = table.texts(column)
         for image, (first, *rest) in several.items():
@@ -52,7 +52,7 @@ def rows_in(
                     f"{printable(f'{texts[first]} and {texts[other]}')}. Remove the wrong one; if they are of two "
                     "images, name both relative to the table's folder."
                 )
-    return found
+    return matches
 
 
 def rows_by_image(
@@ -88,7 +88,7 @@ def rows_by_image(
     placed = {f"{root}/{path}": image for root in roots for path, image in listed.items()}
     names = Counter(map(_name, images if by_name or any("/" not in key for key in keys) else ()))
     unique = {name: image for image in images if names[name := _name(image)] == 1}
-    found: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
+    matches: defaultdict[str, list[tuple[int, int]]] = defaultdict(list)
     here: defaultdict[str, set[str]] = defaultdict(set)  # images found in this place, by how their paths begin
     elsewhere: defaultdict[str, list[tuple[str, int]]] = defaultdict(list)  # by the place on another machine
     for row, key in enumerate(keys):
@@ -96,22 +96,22 @@ def rows_by_image(
         places = [*map(os.path.normpath, places)] if key.startswith("..") else places
         in_place = next((image for place in places if (image := placed.get(place))), None)
         if image := in_place or listed.get(key):
-            found[image].append((IN_PLACE if in_place else AS_LISTED, row))
+            matches[image].append((IN_PLACE if in_place else AS_LISTED, row))
             here[_begin(key)].add(image)
         elif "/" not in key and key in unique:
-            found[unique[key]].append((BARE, row))
+            matches[unique[key]].append((BARE, row))
         elif end := _longest_end(key, listed):
             elsewhere[end[0]].append((end[1], row))
     for place, ended in elsewhere.items():
         sure = len(here[_begin(f"{place}/")])
         if len({image for image, _ in ended}) > sure and not (sure and (folder / place).is_dir()):
             for image, row in ended:
-                found[image].append((BY_ENDING, row))
-    for row, key in enumerate(keys) if by_name and not found else ():
+                matches[image].append((BY_ENDING, row))
+    for row, key in enumerate(keys) if by_name and not matches else ():
         if image := unique.get(_name(key)):
-            found[image].append((BY_ENDING, row))
-    in_order = (image for image in images if image in found)  # each is taken away: there may be a million
-    return {image: rows for image in in_order if (rows := _rows_about(sorted(found.pop(image)), keys, folder))}
+            matches[image].append((BY_ENDING, row))
+    in_order = (image for image in images if image in matches)  # each is taken away: there may be a million
+    return {image: rows for image in in_order if (rows := _rows_about(sorted(matches.pop(image)), keys, folder))}
 
 
 def in_slashes(name: str) -> str:

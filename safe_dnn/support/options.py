@@ -24,12 +24,12 @@ def settings_of(record: Callable[..., R], options: Mapping[str, Any]) -> R:
     options : mapping
         May have others. None is not given.
     """
-    given, defaults = {}, record._field_defaults  # type: ignore[attr-defined]
+    fields, defaults = {}, record._field_defaults  # type: ignore[attr-defined]
     for name in record._fields:  # type: ignore[attr-defined]
         default, value = defaults.get(name), options.get(name)
         if hasattr(default, "_fields"):
-            given[name] = settings_of(type(default), options)
+            fields[name] = settings_of(type(default), options)
         elif value is not None:
             alone = isinstance(default, tuple) and isinstance(value, str)
-            given[name] = (value,) if alone else tuple(value) if isinstance(value, list) else value
-    return record(**given)
+            fields[name] = (value,) if alone else tuple(value) if isinstance(value, list) else value
+    return record(**fields)

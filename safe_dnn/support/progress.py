@@ -1,14 +1,39 @@
-"""Progress of long jobs, and how it is worded."""
+"""Progress of long jobs, and how it is worded.
 
+Work calls `report_progress`. Whoever starts it may listen by `reporting`, and stop it by raising an exception; cached
+results are kept.
+"""
+
+import contextlib
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextvars import ContextVar
 
 Progress = Callable[[str, int, int], None]
-"""Called as `progress(what, done, total)`. Raise an exception from it to stop the job; cached results are kept."""
+_listening: ContextVar[Progress] = ContextVar("progress", default=lambda what, done, total: None)
 
 
-def no_progress(what: str, done: int, total: int) -> None:
-    """The default: progress is ignored."""
+def report_progress(what: str, done: int = 0, total: int = 0) -> None:
+    """Tell whoever listens what is being done and how far it is; a `total` of 0 means that this is not known."""
+    _listening.get()(what, done, total)
+
+
+@contextlib.contextmanager
+def reporting(listen: Progress) -> Iterator[None]:
+    """Have the progress of work in the block, in this thread, passed to a function, which may raise an exception."""
+    before = _listening.set(listen)
+    try:
+        yield
+    finally:
+        _listening.reset(before)
+
+
+@contextlib.contextmanager
+def as_part(change: Callable[[str, int, int], tuple[str, int, int]]) -> Iterator[None]:
+    """Have progress in the block reported as that of a larger task, in other words or numbers."""
+    whole = _listening.get()
+    with reporting(lambda what, done, total: whole(*change(what, done, total))):
+        yield
 
 
 class Pace:

@@ -52,7 +52,7 @@ def from_cell(text: str) -> str:
 
 
 def table_text(header: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
-    """A CSV file as SAFE writes it: texts are escaped as of `cell`; None and NaN are empty cells."""
+    """A CSV file as SAFE writes it: texts are escaped as in `cell`; None and NaN are empty cells."""
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerow(map(cell, header))
@@ -194,13 +194,13 @@ def _parsed(data: bytes, own: bool) -> tuple["DataFrame", str]:
     text = text[declared.end() :] if declared else text
     first = next((line for line in text.split("\n") if line.strip()), "")
     separator = declared[1] if declared else max(_SEPARATORS, key=re.sub(_QUOTED, "", first).count)
-    lines, sizes, kept = _lines(text, separator, 2 if declared else 1, own)
-    if not kept:
+    lines, sizes, rows = _lines(text, separator, 2 if declared else 1, own)
+    if not rows:
         return pandas.DataFrame(dtype=object), separator
     cells = pandas.read_csv(
         io.StringIO(text), sep=separator, header=None, names=range(max(sizes)), index_col=False, dtype=object,
         na_filter=False, skip_blank_lines=False, skipinitialspace=not own, encoding_errors="surrogateescape",
-    ).iloc[kept]  # fmt: skip
+    ).iloc[rows]  # fmt: skip
     columns = [_tidy(cells[number].tolist(), lines, own) for number in cells]
     header = [column[0].strip() for column in columns]
     if twice := [name for name in header if name and header.count(name) > 1]:
@@ -208,8 +208,8 @@ def _parsed(data: bytes, own: bool) -> tuple["DataFrame", str]:
     # Where the header ends in separators, so may rows; what they end in has no name.
     named = max(i for i, name in enumerate(header, start=1) if name)
     rest = map(any, zip(*columns[named:], strict=True)) if columns[named:] else itertools.repeat(False)
-    for line, size, more in zip(lines, sizes, rest, strict=False):
-        if more or not (own or named <= size <= sizes[0]):
+    for line, size, further_cells in zip(lines, sizes, rest, strict=False):
+        if further_cells or not (own or named <= size <= sizes[0]):
             raise _fault(line, f"{size} cells under {named} column names")
     by_name = {name: column[1:] for name, column in zip(header, columns, strict=True) if name}
     for name, column in zip(header, columns, strict=True) if _NO_UTF8.search(text) and not own else ():
@@ -245,14 +245,14 @@ def _lines(text: str, separator: str, first: int, own: bool) -> tuple[list[int],
     if (at := rest.find('"')) >= 0:
         line = first + rest.count("\n", 0, at) + rest.count("\0", 0, at)
         raise _fault(line, "a quotation mark that is not closed, or not doubled inside a cell")
-    lines, sizes, kept, line = [], [], [], first
+    lines, sizes, rows, line = [], [], [], first
     for row, bare in enumerate(rest.split("\n")):
         if bare.replace(separator, "").replace("\0", "").strip():
             lines.append(line)
             sizes.append(bare.count(separator) + 1)
-            kept.append(row)
+            rows.append(row)
         line += 1 + bare.count("\0")
-    return lines, sizes, kept
+    return lines, sizes, rows
 
 
 def _fault(line: int, reason: str) -> ValueError:

@@ -27,7 +27,7 @@ def printable(path: str) -> str:
 
 
 def visible_text(text: str) -> str:
-    """A text as it looks: in one Unicode form, without what cannot be seen, its words apart by one blank."""
+    """A text as it looks: in one Unicode form, without invisible characters, with one blank between words."""
     if not text.isascii():
         text = "".join(one for one in unicodedata.normalize("NFC", text) if unicodedata.category(one) != "Cf")
     return " ".join(text.split())

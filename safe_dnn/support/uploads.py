@@ -103,18 +103,18 @@ def put_in_place(files: Sequence[Path], folder: Path, limits: Limits) -> Uploade
             # Not `filename`, which lacks what is behind a NUL
             sources = [(one.orig_filename, partial(archive.open, one)) for one in archive.infolist()]
             starts = {archive.start_dir, *(one.header_offset for one in archive.infolist())}
-        kept, left_out = _kept([name for name, _ in sources], limits)
+        accepted, left_out = _kept([name for name, _ in sources], limits)
         if packed and len(starts) <= len(sources):  # from Python 3.13 on, `zipfile` only warns of this
             raise zipfile.BadZipFile("its members overlap")
         building = stack.enter_context(new_folder(place))
-        until, left = time.monotonic() + limits.seconds, limits.bytes
+        until, room = time.monotonic() + limits.seconds, limits.bytes
         for name, opened in sources:
-            if name in kept:
+            if name in accepted:
                 with opened() as file:
-                    left = _copy(file, building / name, left, until)
+                    room = _copy(file, building / name, room, until)
         place = free_name(place) if os.path.lexists(place) else place
         building.rename(place)
-    return Uploaded(_field(place), _notes(kept, left_out))
+    return Uploaded(_field(place), _notes(accepted, left_out))
 
 
 def _copy(source: IO[bytes], to: Path, bytes_left: int, until: float) -> int:
@@ -170,12 +170,12 @@ def _kept(names: Sequence[str], limits: Limits) -> tuple[set[str], int]:
         if _NOT_IN_NAMES.search(name.removesuffix("/")):
             raise _refusal("names below the folder that was chosen", quoted(repr(name)), "Rename it.")
     visible = [name for name in names if not _HIDDEN.search(name) and not name.endswith("/")]
-    kept = [name for name in visible if _suffix(name) in limits.suffixes]
-    if not kept:
+    accepted = [name for name in visible if _suffix(name) in limits.suffixes]
+    if not accepted:
         raise _refusal(f"files with the suffixes {', '.join(sorted(limits.suffixes))}", "none", "Choose others.")
-    if len(kept) > limits.entries or len(names) > ENTRIES_PER_FILE * limits.entries:
+    if len(accepted) > limits.entries or len(names) > ENTRIES_PER_FILE * limits.entries:
         raise _refusal(f"at most {count(limits.entries, 'file')}", f"{len(names):,}", FEWER)
-    return set(kept), len(visible) - len(kept)
+    return set(accepted), len(visible) - len(accepted)
 
 
 def _field(top: Path) -> Path:
@@ -185,14 +185,14 @@ def _field(top: Path) -> Path:
     `predictions.csv`; both may lie in another one, which was chosen or packed. Several folders are classes: they stay
     together, with the tables among them.
     """
-    place, found = top, list(top.iterdir())
-    if len(found) == 1 and found[0].is_file() and found[0].suffix.lower() not in SUFFIXES:
-        return found[0]
-    while len(folders := [path for path in found if path.is_dir()]) == 1:
-        suffixes = {path.suffix.lower() for path in found if path not in folders}
+    place, content = top, list(top.iterdir())
+    if len(content) == 1 and content[0].is_file() and content[0].suffix.lower() not in SUFFIXES:
+        return content[0]
+    while len(folders := [path for path in content if path.is_dir()]) == 1:
+        suffixes = {path.suffix.lower() for path in content if path not in folders}
         if not suffixes <= TABLES or (place != top and not suffixes):
             break
-        place, found = folders[0], list(folders[0].iterdir())
+        place, content = folders[0], list(folders[0].iterdir())
     return place
 
 

@@ -133,22 +133,21 @@ class BeforeAfter:
 
 
 def compare_in(
-    folder: Path, clusters: RootCauseClusters | None, before: AnsweredImages, after: AnsweredImages, *,
-    within: Path | None = None,
-) -> tuple[BeforeAfter, tuple[str, ...]]:  # fmt: skip
+    folder: Path, clusters: RootCauseClusters | None, before: AnsweredImages, after: AnsweredImages
+) -> tuple[BeforeAfter, tuple[str, ...]]:
     """Compare the answers of two models, by the groups that are known of the images; and sentences on these groups.
 
     Parameters
     ----------
-    folder, within
+    folder
         As for `reasons.known_groups.groups_of_test`.
     clusters : RootCauseClusters or None
         The RCCs of the first model's failures, if they are known.
     before, after : AnsweredImages
         Entry i of both belongs to the same image.
     """
-    known_groups = groups_of_test(folder, before.root, before.paths, before.right, within=within)
-    found = outcomes(folder, clusters, before, after) if clusters else ()
+    known_groups = groups_of_test(folder, before.root, before.paths, before.right)
+    outcomes_of_images = outcomes(folder, clusters, before, after) if clusters else ()
     label, is_classifier = before.answers.label, before.task == "classification"
     columns = (label.tolist(), before.answers.predicted.tolist(), after.answers.predicted.tolist())
     answers = tuple(map(Answered, before.paths, *columns))
@@ -156,10 +155,10 @@ def compare_in(
         accuracy_before=before.accuracy, accuracy_after=after.accuracy, test_size=len(answers),
         improved=tuple(itertools.compress(answers, ~before.right & after.right)),
         worsened=tuple(itertools.compress(answers, before.right & ~after.right)),
-        per_rcc=shares_by_rcc(clusters, found) if clusters else (),
+        per_rcc=shares_by_rcc(clusters, outcomes_of_images) if clusters else (),
         per_class=shares_by_class(before, after) if is_classifier else (),
-        per_condition=shares_by_condition(folder, before, after, within=within),
-        outcomes=found, answers=answers if is_classifier else (),
+        per_condition=shares_by_condition(folder, before, after),
+        outcomes=outcomes_of_images, answers=answers if is_classifier else (),
         by_group=_by_group(before, after, known_groups),
     )  # fmt: skip
     return compared, notes_of(known_groups)
@@ -207,21 +206,19 @@ def _share(name: str, of: np.ndarray, before: AnsweredImages, after: AnsweredIma
     return Share(name, int(of.sum()), int(before.right[of].sum()), int(after.right[of].sum()))
 
 
-def shares_by_condition(
-    folder: Path, before: AnsweredImages, after: AnsweredImages, *, within: Path | None = None
-) -> tuple[Share, ...]:
+def shares_by_condition(folder: Path, before: AnsweredImages, after: AnsweredImages) -> tuple[Share, ...]:
     """The number of correct predictions for the images of each weak spot of an analysis; not of words.
 
     What its table of parameters says is about its own test set; of other images it is found beside them.
     """
     runs = present_runs(folder)
-    found = [run for run in (runs.get(COMPARISON), *reversed(runs_of(folder, REASONS))) if run][:1]
-    spots = [spot for run in found for spot in load_spots(run)]
+    compared = [run for run in (runs.get(COMPARISON), *reversed(runs_of(folder, REASONS))) if run][:1]
+    spots = [spot for run in compared for spot in load_spots(run)]
     if not spots:
         return ()
     table = run_record(folder).get("parameters", {}).get("source") if is_tested(folder, before.root) else None
     groups = group_names(run_record(folder))
-    columns = known_of(before, parameters=table, within=within, groups=groups).columns
+    columns = known_of(before, parameters=table, groups=groups).columns
     known = (spot for spot in spots if are_known(spot.literals, columns))
     return tuple(_share(spot.conditions, spot.holds(columns), before, after) for spot in known)
 
@@ -255,7 +252,7 @@ def _themselves(clusters: RootCauseClusters, tested: AnsweredImages) -> Iterator
 
 
 def shares_by_rcc(clusters: RootCauseClusters, shares: Iterable[Share]) -> tuple[Share, ...]:
-    """The number of correct predictions for the images of each RCC, as of `outcomes`, with the RCCs as they are now."""
+    """The number of correct predictions for the images of each RCC, as in `outcomes`, with the RCCs as they are now."""
     rcc_of = dict(zip(clusters.paths, clusters.labels.tolist(), strict=True))
     counts = {rcc: np.zeros(3, int) for rcc in clusters.groups}
     for share in shares:

@@ -11,7 +11,7 @@ are what is drawn: the difference is then a ratio of sums over groups, with the 
 turn (jackknife) and Student's t with the effective number of groups, (Σ n)² / Σ n², less one. The larger p and the
 wider interval count, so that groups never add a verdict (docs/decisions/051-claims.md).
 
-Training again with another seed may give another model; nothing is said of it here.
+Training again with another seed may give another model; this module says nothing about that.
 
 Which reasons for failing are closed is asked in the same way, and none is looked for anew. In: claims on the earlier
 model (see `reasons/listed.py`), and what both models get right of images that chose nothing. Out: for each claim the
@@ -260,8 +260,8 @@ def _end(n: np.ndarray, improved: np.ndarray, worsened: np.ndarray, gain: np.nda
     inner, outer = gain, np.full(len(n), side)
     for _ in range(HALVINGS):
         middle = (inner + outer) / 2
-        kept = _score(n, improved, worsened, middle) < bound
-        inner, outer = np.where(kept, middle, inner), np.where(kept, outer, middle)
+        inside = _score(n, improved, worsened, middle) < bound
+        inner, outer = np.where(inside, middle, inner), np.where(inside, outer, middle)
     return outer
 
 
@@ -335,18 +335,20 @@ def what_is_missing(sure: Certainty) -> str:
     """What it would take to show a difference between two models, for a verdict of NOT_SHOWN."""
     counts = sure.counts
     differ = counts.improved + counts.worsened
-    more = np.arange((differ + 1) // 2, differ + 1)  # so many of them have to change the same way
-    shown = more[mcnemar(more, differ - more) < LEVEL]
+    candidates = np.arange((differ + 1) // 2, differ + 1)  # so many of them have to change the same way
+    enough = candidates[mcnemar(candidates, differ - candidates) < LEVEL]
     if not differ:
         return "both are right on the same test images"
-    if not len(shown):
-        return f"both differ on only {count(differ, 'test image')}, and fewer than {FEWEST} cannot show anything"
-    least = int(shown[0])
+    if not len(enough):
+        return (
+            f"the networks differ on only {count(differ, 'test image')}, and fewer than {FEWEST} cannot show anything"
+        )
+    least = int(enough[0])
     if least <= max(counts.improved, counts.worsened):
         return f"{count(sure.groups, sure.group)} differ too much from each other; more of them might show it"
     return (
-        f"both differ on {differ:,} test images, of which the second one gets {counts.improved:,} right; at least "
-        f"{least:,} would show that it is better, at most {differ - least:,} that it is worse"
+        f"the networks differ on {differ:,} test images; the second one is right on {counts.improved:,} of these. At "
+        f"least {least:,} would show that it is better, at most {differ - least:,} that it is worse"
         f"{f', if images of one {sure.group} were independent' if sure.group else ''}"
     )
 

@@ -48,14 +48,14 @@ class Checkpoint(NamedTuple):
     best_weights: list[np.ndarray]
 
 
-def run_key(dnn: Dnn, files: Sequence[Path], settings: Settings, *more: object) -> str:
+def run_key(dnn: Dnn, files: Sequence[Path], settings: Settings, *inputs: object) -> str:
     """A hash of everything that a fine-tuning depends on, 32 hexadecimal digits.
 
     Parameters
     ----------
     files : sequence of Path
         The images, identified by path, size and modification time, not by content.
-    more : ndarray, or an object identified by its `repr`
+    inputs : ndarray, or an object identified by its `repr`
         Further inputs.
     """
     import keras
@@ -63,7 +63,7 @@ def run_key(dnn: Dnn, files: Sequence[Path], settings: Settings, *more: object) 
     digest = hashlib.blake2b(digest_size=16)
     model = [keras.__version__, dnn.model.to_json(), dnn.scaling, dnn.task, dnn.height, dnn.width, dnn.compiled]
     states = [(os.fspath(file), *reversed(state_of_file(file) or ())) for file in files]
-    for part in (*model, settings, *dnn.model.get_weights(), *more, *states):
+    for part in (*model, settings, *dnn.model.get_weights(), *inputs, *states):
         data = np.ascontiguousarray(part).tobytes() if isinstance(part, np.ndarray) else repr(part).encode()
         digest.update(len(data).to_bytes(8, "little") + data)
     return digest.hexdigest()
@@ -114,9 +114,11 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint | None:
     try:
         stored = read_arrays(path)
         record = json.loads(str(stored.pop(_RECORD)))
-        weights, kept = ([stored[name] for name in stored if name.startswith(of)] for of in ("weights ", "kept "))
+        weights, best_weights = (
+            [stored[name] for name in stored if name.startswith(of)] for of in ("weights ", "kept ")
+        )
         history, best, rng = record["value"]
-        saved = Checkpoint(history, best, rng, weights, kept)
+        saved = Checkpoint(history, best, rng, weights, best_weights)
         np.random.default_rng().bit_generator.state = saved.rng  # raises an error for an invalid state
     except DAMAGED:
         return None
@@ -125,6 +127,6 @@ def load_checkpoint(path: Path, key: str) -> Checkpoint | None:
 
 def remove_checkpoints(*files: Path) -> None:
     """Remove those of a training that is over."""
-    for left in files:
+    for path in files:
         with contextlib.suppress(OSError):  # it would only be of the same training
-            left.unlink(missing_ok=True)
+            path.unlink(missing_ok=True)

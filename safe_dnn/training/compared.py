@@ -56,7 +56,7 @@ def compare_answers(
             raise SAFEError(f"Expected the tables of two networks. Received the same file twice: {first.source}.")
         classes = tuple(dict.fromkeys((*first.known_classes, *second.known_classes)))
         check_spelling(classes, (first.known_classes, second.known_classes), second.source)
-        both = [dataclasses.replace(given, known_classes=classes) for given in aligned(first, second)]
+        both = [dataclasses.replace(tested, known_classes=classes) for tested in aligned(first, second)]
         runs = present_runs(out)
         review = load_review(out) if CLUSTERS in runs else None
         clusters = review.clusters if review else None
@@ -64,16 +64,16 @@ def compare_answers(
         held_out = held_out_of(failures)
         paths = both[0].paths
         held = held_out.among(first.root, paths) if held_out else np.zeros(len(paths), bool)
-        final = final_test(out, *(given.taken(held) for given in both), held_out=True) if held.any() else None
-        apart = held_out_apart(out, failures) if final else ()
-        compared, of_groups = compare_in(out, clusters, *(given.taken(~held) for given in both))
+        final = final_test(out, *(tested.taken(held) for tested in both), held_out=True) if held.any() else None
+        notes = held_out_apart(out, failures) if final else ()
+        compared, of_groups = compare_in(out, clusters, *(tested.taken(~held) for tested in both))
         # Classes that are predicted, but that no image has, are no groups of images.
-        kept = tuple(share for share in compared.per_class if share.images)
-        compared = dataclasses.replace(compared, per_class=kept)
+        with_images = tuple(share for share in compared.per_class if share.images)
+        compared = dataclasses.replace(compared, per_class=with_images)
         result = Retraining(
             **vars(compared), model=first.source, after=second.source, test_root=first.root, task=first.task,
             threshold=options.threshold if first.task == "regression" else None,
-            assumptions=tuple(dict.fromkeys((*first.notes, *second.notes, *of_groups, *apart))),
+            assumptions=tuple(dict.fromkeys((*first.notes, *second.notes, *of_groups, *notes))),
             unsafe_size=len(load_unsafe_set(out).images) if SELECTION in runs else 0,
             skipped=tuple(sorted({*first.skipped, *second.skipped})),
             run=fingerprint(review.original) if review else "", final=final,
@@ -87,7 +87,7 @@ def aligned(first: AnsweredImages, second: AnsweredImages) -> tuple[AnsweredImag
     Raises
     ------
     SAFEError
-        There are none, or the tables disagree on the class of one.
+        There are no common images, or the tables disagree on the class of one.
     """
     common = {*first.paths} & {*second.paths}
     if not common:
@@ -95,7 +95,7 @@ def aligned(first: AnsweredImages, second: AnsweredImages) -> tuple[AnsweredImag
             f"Expected answers to the same images in {first.source} and {second.source}. Received no image that is in "
             "both."
         )
-    one, other = (given.taken(np.array([path in common for path in given.paths])) for given in (first, second))
+    one, other = (tested.taken(np.array([path in common for path in tested.paths])) for tested in (first, second))
     for path, *labels in zip(one.paths, one.answers.label.tolist(), other.answers.label.tolist(), strict=True):
         if labels[0] != labels[1]:
             raise SAFEError(

@@ -9,12 +9,11 @@ import filecmp
 import os
 from pathlib import Path
 
-from safe_dnn.rccs.parameters import tested_by
 from safe_dnn.rccs.review.notes import FIELDS
 from safe_dnn.rccs.review.review import condition_of, load_scope, load_spot_notes, notes_of_run, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from safe_dnn.store.database import DATABASE_FILE, append, changing, check_database, present, reading
-from safe_dnn.store.places import absolute, recorded, relative
+from safe_dnn.store.places import absolute, recorded, relative, tested_by
 from safe_dnn.store.runs import RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder
@@ -29,12 +28,12 @@ EARLIER = "earlier analysis"
 
 def kept_copy(model: StrPath) -> StrPath:
     """A model or, of `retrained.keras` in an analysis, the copy in its run: that file goes when clusters change."""
-    shown = Path(model)
-    if shown.name != MODEL_FILE or not (shown.parent / DATABASE_FILE).is_file() or not shown.is_file():
+    present = Path(model)
+    if present.name != MODEL_FILE or not (present.parent / DATABASE_FILE).is_file() or not present.is_file():
         return model
-    run = present_runs(shown.parent).get(RETRAINING)
-    kept = saved_model(run) if run else None
-    return kept if kept and filecmp.cmp(kept, shown) else model
+    run = present_runs(present.parent).get(RETRAINING)
+    copy = saved_model(run) if run else None
+    return copy if copy and filecmp.cmp(copy, present) else model
 
 
 def failing_model(image_root: Path) -> Path | None:
@@ -65,8 +64,8 @@ def other_analysis(typed: StrPath, out: Path) -> Path:
 def take_over(earlier: Path, out: Path) -> None:
     """After failures were collected: take over what is known from an analysis, and record that they follow it.
 
-    Taken over are notes on conditions, with a sentence that says where they come from, the scope, and labels; what is
-    said in the new analysis already stays.
+    These are notes on conditions, with a sentence that says where they come from, the scope, and labels; notes in the
+    new analysis stay.
     """
     tested = recorded(tested_by(out) or "", out)
     known = load_spot_notes(out).keys()

@@ -13,6 +13,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,7 +22,7 @@ import numpy as np
 from safe_dnn.dnn.model import Dnn
 from safe_dnn.dnn.predictions import Judgement, LabelledImages, Pixels, Predictions, batches, judge, run_model
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import as_part, report_progress
 from safe_dnn.training.checkpoint import Checkpoint, load_checkpoint, restore_state, run_key, save_checkpoint, state_of
 from safe_dnn.training.settings import SetSizes, Settings, choose_loss, make_optimizer, unsafe_draws
 
@@ -105,27 +106,18 @@ class FineTuning(NamedTuple):
 
 
 class Watch(NamedTuple):
-    """What a training reports to, and asks.
+    """What a training reports to besides its progress, and asks.
 
     Attributes
     ----------
-    progress : callable
     on_epoch : callable
         Called after each epoch, including epoch 0, with the history and the number of epochs of each pass.
     should_stop : callable
         Called before each batch; if it returns True, training stops and the weights of the best epoch are kept.
     """
 
-    progress: Progress = no_progress
     on_epoch: Callable[[tuple[Epoch, ...], tuple[int, ...]], None] = lambda history, passes: None
     should_stop: Callable[[], bool] = lambda: False
-
-    def in_epoch(self, epoch: int, epochs: int) -> "Watch":
-        """With the progress within an epoch as that over all epochs, so that the time left is that of all of them."""
-        what = f"Retraining, epoch {epoch} of {epochs}"
-        return self._replace(
-            progress=lambda _, done, total: self.progress(what, (epoch - 1) * total + done, epochs * total)
-        )
 
 
 UNWATCHED = Watch()
@@ -221,7 +213,7 @@ def fine_tune(
     steps = settings.epochs * ((len(always) + n_unsafe) // settings.batch_size)
     images = LabelledImages(Path(), (), (), data.labels)
     started = time.monotonic()
-    original = original or original_outputs(dnn, data, progress=watch.progress)
+    original = original or original_outputs(dnn, data)
     _check_readable(data, original.indices)
     goals = _targets(dnn, data, settings, original, judge(dnn, images, original, threshold=threshold).right)
     model = _compiled_copy(dnn, settings, steps)
@@ -233,36 +225,37 @@ def fine_tune(
         return Epoch(epoch, loss, on_validation.accuracy, share, round(time.monotonic() - began, 2))
 
     history = [check(0, math.nan, started)]
-    best, kept, stopped = 0, model.get_weights(), ""
+    best, weights, stopped = 0, model.get_weights(), ""
     key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
     if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):
         history = [Epoch(*row) for row in saved.history]  # type: ignore[arg-type]
-        best, kept, rng.bit_generator.state = saved.best, saved.best_weights, saved.rng
+        best, weights, rng.bit_generator.state = saved.best, saved.best_weights, saved.rng
         started -= sum(epoch.seconds for epoch in history[1:])
     watch.on_epoch(tuple(history), (settings.epochs,))
     for epoch in range(len(history), settings.epochs + 1):
         began = time.monotonic()
         order = rng.permutation(np.concatenate([always, unsafe[draw_balanced(data.groups[unsafe], n_unsafe, rng)]]))
-        in_epoch = watch.in_epoch(epoch, settings.epochs)
-        loss, stopped = _train_epoch(dnn, model, data.pixels, goals, order, settings.batch_size, in_epoch)
+        # As that over all epochs, so that the time left is that of all of them.
+        with as_part(partial(_over_all, epoch, settings.epochs)):
+            loss, stopped = _train_epoch(dnn, model, data.pixels, goals, order, settings.batch_size, watch)
         if stopped:
             break
         history.append(check(epoch, loss, began))
         if is_better(history[-1], history[best], history[0]):
-            best, kept = epoch, model.get_weights()
+            best, weights = epoch, model.get_weights()
         if checkpoint:
-            state = Checkpoint(history, best, rng.bit_generator.state, state_of(model), kept)
+            state = Checkpoint(history, best, rng.bit_generator.state, state_of(model), weights)
             with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
                 save_checkpoint(checkpoint, key, state)
         watch.on_epoch(tuple(history), (settings.epochs,))
-    model.set_weights(kept)
+    model.set_weights(weights)
     return FineTuning(model, tuple(history), best, stopped, time.monotonic() - started)
 
 
-def original_outputs(dnn: Dnn, data: TrainingData, *, progress: Progress = no_progress) -> Predictions:
+def original_outputs(dnn: Dnn, data: TrainingData) -> Predictions:
     """The outputs of the original model for the images with a label, from which `soft_targets` follow."""
     labelled = np.flatnonzero(data.groups != UNLABELLED)
-    return run_model(dnn, dnn.model, data.pixels, labelled, progress=progress, what=_RUNNING)
+    return run_model(dnn, dnn.model, data.pixels, labelled, what=_RUNNING)
 
 
 def _targets(
@@ -304,7 +297,7 @@ def soft_targets(
     For cross-entropy and for squared errors, training on (label + keep · output) / (1 + keep), weighted by 1 + keep, is
     equivalent to adding `keep` times the distance to the original model's outputs to the loss. It preserves correct
     predictions (knowledge distillation; Yan et al., "Positive-congruent training", CVPR 2021).
-    docs/decisions/042-keeping-what-was-right.md has figures.
+    docs/decisions/044-fine-tuning.md has figures.
 
     Parameters
     ----------
@@ -346,13 +339,17 @@ def _check_readable(data: TrainingData, indices: np.ndarray) -> None:
         )
 
 
+def _over_all(epoch: int, epochs: int, _: str, done: int, total: int) -> tuple[str, int, int]:
+    return f"Retraining, epoch {epoch} of {epochs}", (epoch - 1) * total + done, epochs * total
+
+
 def _train_epoch(
     dnn: Dnn, model: Any, pixels: Pixels, goals: tuple[np.ndarray, np.ndarray], order: np.ndarray, batch_size: int,
     watch: Watch,
 ) -> tuple[float, str]:  # fmt: skip
     """Train one epoch on `_targets`; return the mean loss, and why it stopped early, if so."""
     (targets, weights), done, total = goals, 0, 0.0
-    watch.progress("", 0, len(order))
+    report_progress("", 0, len(order))
     for inputs, rows in batches(dnn, pixels, order, batch_size):
         if watch.should_stop():
             return math.nan, ON_REQUEST
@@ -363,7 +360,7 @@ def _train_epoch(
                 return loss, "the loss became infinite or NaN; a smaller learning rate may help"
             total += loss * min(batch_size, len(order) - done)
         done = min(done + batch_size, len(order))
-        watch.progress("", done, len(order))
+        report_progress("", done, len(order))
     return total / max(done, 1), ""
 
 

@@ -103,16 +103,16 @@ def label_unsafe_set(
     for image in unsafe.images:
         folders[image.content or image.image] |= {_class_folder(image.image, classes)} - {""}
     alone = {content: "".join(names) for content, names in folders.items() if len(names) == 1}
-    found = {one.image: one.label.strip() or alone.get(one.content or one.image, "") for one in unsafe.images}
+    label_of = {one.image: one.label.strip() or alone.get(one.content or one.image, "") for one in unsafe.images}
     if labels is not None:
-        given = labels_in(labels, unsafe)
-        if not given:
+        table_labels = labels_in(labels, unsafe)
+        if not table_labels:
             raise SAFEError(
                 f"Expected labels for images of the unsafe set, for example {unsafe.images[0].image}. Received none "
                 f"in {labels}. Name the images relative to the improvement folder."
             )
-        found |= {image: label for image, label in given.items() if label}
-    return _with_labels(unsafe, found)
+        label_of |= {image: label for image, label in table_labels.items() if label}
+    return _with_labels(unsafe, label_of)
 
 
 def _class_folder(image: str, classes: Sequence[str]) -> str:
@@ -177,7 +177,7 @@ def check_labels(unsafe: UnsafeSet, classes: Sequence[str]) -> None:
 def save_labels(unsafe: UnsafeSet, folder: Path, *, by: str = "") -> None:
     """Add those labels of the present unsafe set that are new, and write `unsafe_set.csv`.
 
-    What was typed into that is taken over before. A damaged table stays as it is, and those who read it are told why.
+    Labels typed into the table are taken over first. A damaged table stays as it is; whoever reads it gets the error.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.errors import SAFEError, StrPath, is_within
 from safe_dnn.support.images import find_images
-from safe_dnn.support.progress import Progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, some
@@ -84,13 +84,11 @@ class Material(NamedTuple):
     assumptions: tuple[str, ...]
 
 
-def read_material(
-    model: Path, images: ImageSets, out: Path, *, options: DnnOptions, wishes: Wishes, progress: Progress
-) -> Material:
+def read_material(model: Path, images: ImageSets, out: Path, *, options: DnnOptions, wishes: Wishes) -> Material:
     """Load the model, and find its images and their labels; a SAFEError if they do not match."""
     dnn = load_dnn(model, rescale=options.rescale, trust=options.trust_model, task=options.task)
     choose_settings(dnn, wishes)  # what is wrong with them is reported before images are read
-    progress("Reading labels", 0, 0)
+    report_progress("Reading labels", 0, 0)
     training, testing, sentences = _training_and_test(dnn, images, options)
     unsafe, labels, review, n_again = _unsafe_images(dnn, (training, testing), out, images.labelling, options)
     final, train = images.final_test, images.train
@@ -107,7 +105,7 @@ def read_material(
         unlabelled = ()
     learned = {"training": training.files, "unsafe": unsafe.files, "improvement": unlabelled}
     proving = {"test": testing.files, "final test": chosen_nothing.files if chosen_nothing else ()}
-    leaks = saved_again(learned, proving, progress=progress)
+    leaks = saved_again(learned, proving)
     no_labels = np.zeros((len(unlabelled), *labels.shape[1:]), labels.dtype)
     groups = np.full(len(training.paths), TRAINING), weighed(unsafe), np.full(len(unlabelled), UNLABELLED)
     data = TrainingData(
@@ -183,18 +181,18 @@ def _set_apart(
     if final is None:
         return testing, None, ()
     root = unsafe.improvement_root
-    others = {
+    sets = {
         "test": (testing if own else rest).files,
         "training": training.files,
         "improvement": [*unsafe.files, *([] if unsafe.listed else map(root.joinpath, find_images(root).paths))],
     }
     if own:
-        refuse_used("final test", own.files, others)
-    used = {} if own else used_elsewhere(final.files, others)
+        refuse_used("final test", own.files, sets)
+    used = {} if own else used_elsewhere(final.files, sets)
     again = np.any([*used.values()], axis=0) if used else np.zeros(len(final.paths), bool)
     final = None if again.all() else final.taken(~again)
-    told = f"Held out, but left out of the proof, since their content is used elsewhere: {count(again.sum(), 'image')}."
-    return rest, final, (told,) if again.any() else ()
+    note = f"Held out, but left out of the proof, since their content is used elsewhere: {count(again.sum(), 'image')}."
+    return rest, final, (note,) if again.any() else ()
 
 
 def _labelled_unsafe_set(
@@ -267,8 +265,8 @@ def _without_label(unsafe: UnsafeSet, training: LabelledImages, testing: Labelle
         return ()
     root, labelled = unsafe.improvement_root, {*unsafe.paths}
     files = [root / path for path in find_images(root).paths if path not in labelled]
-    others = [testing.root.resolve(), training.root.resolve()]  # a link may lead there
-    files = [file for file in files if not any(map(file.resolve().is_relative_to, others))]
+    labelled_folders = [testing.root.resolve(), training.root.resolve()]  # a link may lead there
+    files = [file for file in files if not any(map(file.resolve().is_relative_to, labelled_folders))]
     return tuple(files[i] for i in draw_unlabelled(len(files), len(training.paths)))
 
 
@@ -277,6 +275,6 @@ def weighed(unsafe: UnsafeSet) -> np.ndarray:
 
     With equal quotas, these are the RCCs, as in HUDD. Quotas by size have already weighted the RCCs, so all images are
     one group: otherwise the few images of the smallest RCC would be drawn as often as the many of the largest
-    (docs/decisions/043-weights-of-rccs-in-training.md).
+    (docs/decisions/020-quotas-by-size.md).
     """
     return np.array([image.rcc if unsafe.quota == "equal" else 0 for image in unsafe.images], int)

@@ -41,7 +41,6 @@ from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, read_json, read_record
 from safe_dnn.support.images import Skipped
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, Share, compare_in, shares_by_rcc
 from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties, count_pairs, in_words
@@ -117,17 +116,15 @@ class FinalTest(NamedTuple):
         return f"{text}; they were looked at after {retrainings} as well: choose no model by them"
 
 
-def final_test(
-    folder: Path, before: AnsweredImages, after: AnsweredImages, *, held_out: bool, within: Path | None = None
-) -> FinalTest:
+def final_test(folder: Path, before: AnsweredImages, after: AnsweredImages, *, held_out: bool) -> FinalTest:
     """Compare both models on images that chose nothing; entry i of both belongs to the same image.
 
     Parameters
     ----------
-    folder, within
+    folder
         As for `reasons.known_groups.groups_of_test`.
     """
-    compared, _ = compare_in(folder, None, before, after, within=within)
+    compared, _ = compare_in(folder, None, before, after)
     counts = count_pairs(before.right, after.right)
     return FinalTest(
         before.root, held_out, counts, compared.by_group, answers=compared.answers,
@@ -137,10 +134,10 @@ def final_test(
 
 def held_out_apart(folder: Path, image_root: Path) -> tuple[str, ...]:
     """A sentence if images were held out one by one, although it is known which are of one group; otherwise none."""
-    apart = {*group_names(run_record(folder))} - {*group_names(hold_out_record(image_root))}
-    name = some(sorted(apart))
-    told = f"Held out one by one, not by {name}: images that prove the gain may be of a {name} whose others chose."
-    return (told,) if apart else ()
+    ungrouped = {*group_names(run_record(folder))} - {*group_names(hold_out_record(image_root))}
+    name = some(sorted(ungrouped))
+    note = f"Held out one by one, not by {name}: images that prove the gain may be of a {name} whose others chose."
+    return (note,) if ungrouped else ()
 
 
 def used_elsewhere(files: Sequence[Path], other_sets: Mapping[str, Sequence[Path]]) -> dict[str, np.ndarray]:
@@ -163,10 +160,10 @@ def refuse_used(of: str, files: Sequence[Path], other_sets: Mapping[str, Sequenc
         )
 
 
-def refuse_saved_again(fresh: Sequence[Path], tested: Sequence[Path], *, progress: Progress = no_progress) -> None:
+def refuse_saved_again(fresh: Sequence[Path], tested: Sequence[Path]) -> None:
     """Raise a SAFEError if fresh images, which are to prove something, are test images that were saved again."""
     kinds = {"fresh": fresh, "test": tested}
-    first, second = (pictures(of, progress=progress, what=f"Reading {kind} images") for kind, of in kinds.items())
+    first, second = (pictures(of, what=f"Reading {kind} images") for kind, of in kinds.items())
     if pairs := same_images(first, second):
         n, (row, place) = len({row for row, _ in pairs}), pairs[0]
         raise SAFEError(
@@ -176,9 +173,7 @@ def refuse_saved_again(fresh: Sequence[Path], tested: Sequence[Path], *, progres
         )
 
 
-def saved_again(
-    learned: Mapping[str, Sequence[Path]], proving: Mapping[str, Sequence[Path]], *, progress: Progress = no_progress
-) -> tuple[str, ...]:
+def saved_again(learned: Mapping[str, Sequence[Path]], proving: Mapping[str, Sequence[Path]]) -> tuple[str, ...]:
     """A sentence for each two sets that have images in common which were saved again (see `features.attributes`).
 
     Raises
@@ -188,10 +183,7 @@ def saved_again(
     """
     for of, tests in proving.items():
         refuse_used(of, tests, learned)
-    features = {
-        name: pictures(files, progress=progress, what=f"Reading {name} images")
-        for name, files in {**learned, **proving}.items()
-    }
+    features = {name: pictures(files, what=f"Reading {name} images") for name, files in {**learned, **proving}.items()}
     sentences = []
     for of, by in product(proving, learned):
         if pairs := same_images(features[by], features[of]):
@@ -273,8 +265,8 @@ def also_chosen(result: Retraining) -> str:
     rccs = bool(result.outcomes or result.per_rcc)
     known = (rccs, rccs and result.unsafe_size, result.unlabelled_size)
     chosen = ("the RCCs", "the unsafe set", "what the second pass learned")
-    *others, last = [what for what, there in zip(chosen, known, strict=True) if there] or [""]
-    return f"{', '.join(others)} and {last}" if others else last
+    *first, last = [what for what, there in zip(chosen, known, strict=True) if there] or [""]
+    return f"{', '.join(first)} and {last}" if first else last
 
 
 def claim_text(result: Retraining) -> str:
@@ -297,11 +289,11 @@ def certainty_of(result: Retraining) -> Certainty | None:
 def shares_by_reason(listed: Iterable[Reason], result: Retraining) -> list[tuple[Reason, Share, Share | None]]:
     """The reasons of a list of whose images both answers are known, with these, and with those to images held out."""
     rccs = {one.name: one for one in result.per_rcc}
-    conditions, apart = (
+    conditions, final_shares = (
         {one.name: one for one in of.per_condition if one.images} if of else {} for of in (result, result.final)
     )
-    found = ((one, conditions.get(one.subject) if one.spot else rccs.get(str(one.rcc))) for one in listed)
-    return [(one, share, apart.get(one.subject)) for one, share in found if share and share.images]
+    shares = ((one, conditions.get(one.subject) if one.spot else rccs.get(str(one.rcc))) for one in listed)
+    return [(one, share, final_shares.get(one.subject)) for one, share in shares if share and share.images]
 
 
 def certainty_of_classes(result: Retraining) -> list[Certainty]:
@@ -373,11 +365,11 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
     """What `show_retraining` writes, without a model that is there already; and the names of what it removes."""
     run = present_runs(folder).get(RETRAINING)
     files: dict[str, Writer] = {**texts_of(run, RETRAINING_FILE)}
-    kept = saved_model(run) if run else None
-    shown = folder / MODEL_FILE
-    if kept and not (shown.is_file() and filecmp.cmp(shown, kept)):
-        files[MODEL_FILE] = functools.partial(shutil.copy2, kept)
-    return files, [name for name, there in ((MODEL_FILE, kept), (RETRAINING_FILE, run)) if not there]
+    model = saved_model(run) if run else None
+    present = folder / MODEL_FILE
+    if model and not (present.is_file() and filecmp.cmp(present, model)):
+        files[MODEL_FILE] = functools.partial(shutil.copy2, model)
+    return files, [name for name, there in ((MODEL_FILE, model), (RETRAINING_FILE, run)) if not there]
 
 
 def _retraining_text(result: Retraining, folder: Path) -> str:
@@ -404,8 +396,8 @@ def _tables_of(record: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any
 
 def saved_model(run: Run) -> Path | None:
     """The kept model of a retraining; None if it has none, or it no longer exists."""
-    kept = run.folder / MODEL_FILE
-    return kept if kept.is_file() else None
+    model = run.folder / MODEL_FILE
+    return model if model.is_file() else None
 
 
 def retraining_of(folder: Path, review: Review | None) -> Retraining:

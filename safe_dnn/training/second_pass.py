@@ -20,7 +20,7 @@ import numpy as np
 
 from safe_dnn.dnn.model import Dnn
 from safe_dnn.dnn.predictions import run_model
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import as_part
 from safe_dnn.support.text import count
 from safe_dnn.training.finetuning import (
     UNLABELLED,
@@ -75,21 +75,21 @@ def fine_tune_twice(
     SAFEError
         There are no training images or no unsafe images.
     """
-    original = original_outputs(dnn, data, progress=watch.progress)
+    original = original_outputs(dnn, data)
     tune = partial(fine_tune, dnn, threshold=threshold, original=original)
     first_file, second_file = checkpoints or (None, None)
     rest = np.flatnonzero(data.groups == UNLABELLED)
     if not settings.unlabelled or not len(rest):
         return tune(data, settings, watch=watch, checkpoint=first_file)
 
-    first = tune(data, settings, watch=_of_pass(1, watch, settings.passes), checkpoint=first_file)
+    with as_part(partial(_of_pass, 1)):
+        first = tune(data, settings, watch=_with_passes(watch, settings.passes), checkpoint=first_file)
     if first.stopped or not first.best:
         return first
-    again = _of_pass(2, watch, settings.passes, after=first.history)
-    answers = answers_together(
-        dnn, first.model, data, rest, settings, likely_wrong=likely_wrong, progress=again.progress
-    )
-    second = tune(data._replace(answers=answers), settings, watch=again, checkpoint=second_file)
+    again = _with_passes(watch, settings.passes, after=first.history)
+    with as_part(partial(_of_pass, 2)):
+        answers = answers_together(dnn, first.model, data, rest, settings, likely_wrong=likely_wrong)
+        second = tune(data._replace(answers=answers), settings, watch=again, checkpoint=second_file)
     seconds, best = first.seconds + second.seconds, second.best + len(first.history) - 1
     result = second._replace(history=_joined(first.history, second.history), best=best, seconds=seconds)
     # An unfinished pass has not come to rest: its learning rate is still high.
@@ -98,7 +98,7 @@ def fine_tune_twice(
 
 def answers_together(
     dnn: Dnn, retrained: Any, data: TrainingData, rest: np.ndarray, settings: Settings, *,
-    likely_wrong: LikelyWrong | None = None, progress: Progress = no_progress,
+    likely_wrong: LikelyWrong | None = None,
 ) -> np.ndarray:  # fmt: skip
     """What the images without a label are to give: the mean of both networks' probabilities.
 
@@ -118,8 +118,7 @@ def answers_together(
     """
     answers = np.zeros((len(data.labels), dnn.n_classes), np.float32)
     before, after = (
-        run_model(dnn, model, data.pixels, rest, progress=progress, what="Asking both networks")
-        for model in (dnn.model, retrained)
+        run_model(dnn, model, data.pixels, rest, what="Asking both networks") for model in (dnn.model, retrained)
     )
     shares = np.zeros((len(data.labels), 1), np.float32)  # of the original network
     shares[before.indices] = settings.answers_share
@@ -148,11 +147,12 @@ def second_pass_text(tuning: FineTuning, settings: Settings, n_unlabelled: int) 
     return ""
 
 
-def _of_pass(number: int, watch: Watch, passes: tuple[int, ...], after: tuple[Epoch, ...] = ()) -> Watch:
-    return watch._replace(
-        progress=lambda what, done, total: watch.progress(f"Pass {number} of 2: {what}", done, total),
-        on_epoch=lambda history, _: watch.on_epoch(_joined(after, history), passes),
-    )
+def _of_pass(number: int, what: str, done: int, total: int) -> tuple[str, int, int]:
+    return f"Pass {number} of 2: {what}", done, total
+
+
+def _with_passes(watch: Watch, passes: tuple[int, ...], after: tuple[Epoch, ...] = ()) -> Watch:
+    return watch._replace(on_epoch=lambda history, _: watch.on_epoch(_joined(after, history), passes))
 
 
 def _joined(first: tuple[Epoch, ...], second: tuple[Epoch, ...]) -> tuple[Epoch, ...]:

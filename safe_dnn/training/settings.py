@@ -103,9 +103,9 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     """Settings with defaults for those that were not requested.
 
     The default learning rate is 0.7 times the one that the model was compiled with (the initial one of a schedule), or
-    7e-4 if that is unknown. It decays to 0 along a cosine (docs/decisions/041-learning-rate.md). The default number of
+    7e-4 if that is unknown. It decays to 0 along a cosine (docs/decisions/044-fine-tuning.md). The default number of
     epochs is 8, or more if there are so few images that training would end after fewer than `STEPS` steps
-    (docs/decisions/044-epochs-and-aims.md).
+    (docs/decisions/044-fine-tuning.md).
 
     Parameters
     ----------
@@ -120,8 +120,8 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     aim = AIM if wishes.aim is None else wishes.aim
     if aim not in AIMS:
         raise SAFEError(f"The aim must be one of {', '.join(AIMS)}. Received: {aim}")
-    given = {name: value for name, value in wishes._asdict().items() if value is not None}
-    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **AIMS[aim], **given}
+    chosen = {name: value for name, value in wishes._asdict().items() if value is not None}
+    values: dict[str, Any] = {"learning_rate": _default_learning_rate(dnn), **AIMS[aim], **chosen}
     values = {name: value for name, value in values.items() if name in Settings._fields}
     for name in _RANGES.keys() & values.keys():
         what = f"The {name.replace('_', ' ')}"
@@ -133,7 +133,7 @@ def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None
     settings = Settings(**values)
     if not sizes or not sizes.unlabelled or not settings.unlabelled or dnn.task == "regression":
         settings = settings._replace(unlabelled=0.0, answers_share=0.0, by_right=0.0)
-    if sizes and "epochs" not in given:
+    if sizes and "epochs" not in chosen:
         settings = settings._replace(epochs=_epochs(settings, sizes))
     return settings
 
@@ -195,8 +195,8 @@ def make_optimizer(dnn: Dnn, *, learning_rate: Any = None) -> Any:
     name, config = _optimizer_config(dnn)
     kind = getattr(keras.optimizers, name or "Adam")
     known = kind().get_config().keys() - {"name", "loss_scale_factor"}
-    kept = {key: value for key, value in config.items() if key in known}
-    return kind.from_config(kept if learning_rate is None else {**kept, "learning_rate": learning_rate})
+    known_config = {key: value for key, value in config.items() if key in known}
+    return kind.from_config(known_config if learning_rate is None else {**known_config, "learning_rate": learning_rate})
 
 
 def compile_like_original(dnn: Dnn, model: Any) -> None:

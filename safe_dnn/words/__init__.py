@@ -1,5 +1,5 @@
-"""What somebody sees in images, as a word that is asked of some of them; how often the network fails where it holds.
+"""Words for what people see in images, and how often the network fails on images that have them.
 
-In order: what says which images may have it (`probe`), which are drawn to be asked (`drawing`), the rate (`rates`), and
-what was answered (`tags`).
+In order: which images are likely to have a word (`probe`), the sample to ask about (`drawing`), the rate (`rates`), and
+the answers (`tags`).
 """

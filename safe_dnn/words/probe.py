@@ -52,8 +52,8 @@ def scores(points: np.ndarray, rows: np.ndarray, has_it: np.ndarray) -> np.ndarr
 
     if has_it.all() or not has_it.any():
         return np.zeros(len(points))
-    found = LogisticRegression(C=PENALTY, max_iter=1000).fit(points[rows], has_it)
-    return np.asarray(found.decision_function(points))
+    regression = LogisticRegression(C=PENALTY, max_iter=1000).fit(points[rows], has_it)
+    return np.asarray(regression.decision_function(points))
 
 
 def is_taught(has_it: np.ndarray) -> bool:
@@ -75,7 +75,7 @@ def chosen_to_teach(
     rows, has_it
         As for `scores`.
     examples : ndarray of int
-        Images that somebody had before them when they said the word.
+        Images that somebody saw when they chose the word.
 
     Returns
     -------
@@ -89,5 +89,5 @@ def chosen_to_teach(
         open_seen = np.intersect1d(examples, open_rows)
         likely = rng.permutation(open_seen if len(open_seen) else open_rows[wrong[open_rows]])
     likely = likely[: BATCH // 2]
-    others = rng.permutation(np.setdiff1d(open_rows, likely))
-    return np.concatenate([likely, others[: BATCH - len(likely)]])
+    unlikely = rng.permutation(np.setdiff1d(open_rows, likely))
+    return np.concatenate([likely, unlikely[: BATCH - len(likely)]])

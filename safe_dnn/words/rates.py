@@ -58,7 +58,7 @@ def total_of(strata: np.ndarray, known: int, prior: float) -> Total:
     strata : ndarray of shape (n_strata, 3), int
         Of each: its images, those that were drawn, and those of them that have the word.
     known : int
-        Further images, of which it is known that they have it.
+        Further images that are known to have it.
     prior : float
         From `FEW` to `MANY`.
     """
@@ -151,8 +151,9 @@ class WordRate(NamedTuple):
     @property
     def text(self) -> str:
         """A sentence to follow the word."""
-        unsure = f", of which {self.unsure:,} unsure count as both" if self.unsure else ""
-        about = f"About {self.images:,.0f} of {count(self.tested, 'image')} are such, by {count(self.tagged, 'answer')}"
+        images, answers = count(self.tested, "image"), count(self.tagged, "answer")
+        unsure = f"; unsure answers ({self.unsure:,}) count as both" if self.unsure else ""
+        about = f"An estimated {self.images:,.0f} of {images} have it, from {answers}"
         if self.classes:
             rates = ", ".join(f"{name} {rate_text(of_it.rate)}" for name, of_it in self.classes)
             return f"how many are wrong differs by class: {rates}. {about}{unsure}."
@@ -214,7 +215,7 @@ class Sample(NamedTuple):
     def totals(self) -> list[Totals]:
         """How many wrong and right images have it, with unsure as no and as yes; once if there is none."""
         frame, counts = self.frame, self.frame.counts(self.tags) & self.within
-        found = []
+        totals = []
         for unsure in (False, True)[: 1 + bool((counts & (self.tags == UNSURE)).any())]:
             held = self.held(unsure)
             of = np.column_stack([frame.drawn(images) for images in (self.within, counts, held)])
@@ -224,8 +225,8 @@ class Sample(NamedTuple):
                 for which in (True, False)
                 for prior in (FEW, MANY)
             )
-            found.append(Totals(few_wrong, many_wrong, few_right, many_right))
-        return found
+            totals.append(Totals(few_wrong, many_wrong, few_right, many_right))
+        return totals
 
     def weights(self) -> np.ndarray:
         """For how many images each that has it stands: ndarray of shape (n_images,), float64."""
@@ -254,8 +255,8 @@ class Sample(NamedTuple):
         each, squares = np.bincount(of[rows], weights[rows]), float((weights**2).sum())
         n = int((each > 0).sum())
         if limit:
-            others = max(int((tally(of[rows], self.frame.wrong[rows]).wrong > 0).sum()) - 1, 0)
-            correlation = (others * correlation + 1) / (others + 1)
+            other_groups = max(int((tally(of[rows], self.frame.wrong[rows]).wrong > 0).sum()) - 1, 0)
+            correlation = (other_groups * correlation + 1) / (other_groups + 1)
         all_pairs = weights.sum() ** 2 - squares
         alike = (float((each**2).sum()) - squares) / all_pairs if all_pairs > 0 else 1.0
         few = t_distribution.isf(LEFT_OUT / 2, [max(images - 1, 1), max(n - 1, 1)])
@@ -291,9 +292,9 @@ class Sample(NamedTuple):
 def clear_rates(samples: Mapping[str, Sample]) -> tuple[tuple[str, WordRate], ...]:
     """The rates of classes, the highest first, if two of them clearly differ in new images; otherwise empty."""
     rates = ((name, rate_of(sample, among=len(samples))) for name, sample in samples.items())
-    found = sorted(((name, one) for name, one in rates if one), key=lambda pair: -pair[1].rate)
-    lows, highs = zip((0.0, 1.0), *((one.new_low, one.new_high) for _, one in found), strict=True)
-    return tuple(found) if max(lows) > min(highs) else ()
+    by_rate = sorted(((name, one) for name, one in rates if one), key=lambda pair: -pair[1].rate)
+    lows, highs = zip((0.0, 1.0), *((one.new_low, one.new_high) for _, one in by_rate), strict=True)
+    return tuple(by_rate) if max(lows) > min(highs) else ()
 
 
 def rate_of(sample: Sample, classes: np.ndarray | None = None, *, among: int = 1) -> WordRate | None:

@@ -1,4 +1,4 @@
-"""What was answered about words, as entries of the analysis: who said what of which image, and when.
+"""Answers about words, as entries of the analysis: the answer to each image, its author and the time.
 
 Each answer is an entry, also one that takes an earlier one back (an undo). An image is known by its path and content.
 Of several answers about an image the last one counts; the earlier ones stay.
@@ -23,7 +23,7 @@ ANSWERS = ("no", "yes", "unsure")
 LONGEST_WORD = 40  # characters
 MOST_WORDS = 100
 _NAME = re.compile(r"(?!.*\b(and|or|from)\b)[^\W_]([^\W_]|[ -])*")  # of a column in conditions, and of a file
-_MEANT = re.compile(r"(rccs?|weakspots?)\d*|allimages|nocluster|yes|no|unsure")  # as of `_looks`
+_MEANT = re.compile(r"(rccs?|weakspots?)\d*|allimages|nocluster|yes|no|unsure")  # as returned by `_looks`
 _ALIKE = str.maketrans(  # Greek, Cyrillic and Armenian letters, and Latin ones that they look like
     "ΑΒΕΖΗΙΚΜΝΟΡΤΥΧαβγεηικνορτυχϲϳАВЕЅІЈКМНОРСТУХҮавеѕіјкмнорстухһԁԛԝѵӏґүоոսօհցզıɑɡ",
     "ABEZHIKMNOPTYXabyenikvoptuxcjABESIJKMHOPCTYXYabesijkmhopctyxhdqwvlryonuohgqiag",
@@ -67,7 +67,7 @@ class Tag(NamedTuple):
     again : bool
         Whether the image was shown a second time, to see whether the answers agree.
     number, time, window, engineer
-        Of the entry, as of `store.database.Entry`.
+        As in `store.database.Entry`.
     """
 
     image: str
@@ -127,17 +127,16 @@ def begin_word(folder: Path, name: str, examples: Sequence[str], columns: Collec
 
 def _looks(name: str) -> str:
     """The same for names whose letters look alike, whatever their case and the blanks between them."""
-    seen = unicodedata.normalize("NFKC", name).translate(_ALIKE).casefold().translate(_ALIKE)
-    return "".join(filter(str.isalnum, seen))
+    visible = unicodedata.normalize("NFKC", name).translate(_ALIKE).casefold().translate(_ALIKE)
+    return "".join(filter(str.isalnum, visible))
 
 
 def known_word(folder: Path, name: str) -> Word:
     """A word that was begun; SAFEError if there is none of this name."""
     words, name = load_words(folder), " ".join(name.split())
     if name not in words:
-        raise SAFEError(
-            f"Expected a word of this analysis ({some(words) or 'there is none'}). Received: {quoted(name)}"
-        )
+        expected = f"a word of this analysis ({some(words)})" if words else "an existing word; this analysis has none"
+        raise SAFEError(f"Expected {expected}. Received: {quoted(name)}")
     return words[name]
 
 
@@ -151,17 +150,17 @@ def add_tags(folder: Path, word: Word, tags: Sequence[Tag], *, by: str = "") -> 
 
 def load_tags(folder: Path, word: Word) -> list[Tag]:
     """The answers that stand, in order; several of an image if it was answered several times."""
-    found: dict[int, Tag] = {}
+    tags: dict[int, Tag] = {}
     with reading(folder) as db:
         standing = list(entries(db, "kind = ? AND subject = ?", TAG, word.name))
     for entry in standing:
         if "undo" in entry.value:
-            found.pop(entry.value["undo"], None)
+            tags.pop(entry.value["undo"], None)
         else:
             image, content, answer = (entry.value[name] for name in ("image", "content", "answer"))
             who = entry.number, entry.time, entry.window, entry.engineer
-            found[entry.number] = Tag(image, content, answer, entry.value.get("again", False), *who)
-    return list(found.values())
+            tags[entry.number] = Tag(image, content, answer, entry.value.get("again", False), *who)
+    return list(tags.values())
 
 
 def undo_tag(folder: Path, word: Word, *, by: str = "") -> Tag:
@@ -170,7 +169,7 @@ def undo_tag(folder: Path, word: Word, *, by: str = "") -> Tag:
     Raises
     ------
     SAFEError
-        There is none.
+        There is no answer to take back.
     """
     with changing(folder) as db:
         last = next((tag for tag in reversed(load_tags(folder, word)) if tag.window == by), None)

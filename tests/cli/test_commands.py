@@ -6,10 +6,13 @@ import re
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 import pytest
 
 from safe_dnn import SAFE_Tool
+from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
+from safe_dnn.support.contents import digest_of
 from tests.helpers.answered import SCENES, draw_case
 from tests.helpers.places import names_in
 
@@ -68,7 +71,7 @@ def test_everything_after_failures_works_from_a_table(fake_network, case, capsys
     assert safe("cluster", case.out / "failures", "--out", case.out) == 0
     printed = capsys.readouterr().out
     assert "35% of all 74 test images are wrong, " in printed
-    assert "All are night taken for wood" in printed
+    assert "all are night taken for wood" in printed
     assert "Weak spots: conditions under which the network fails more often than on comparable images\n  1. " in printed
     assert {"rcc_rates.csv", "weak_spots.csv"} <= {path.name for path in case.out.iterdir()}
     assert safe("select", case.improvement, "--size", 6, "--out", case.out) == 0
@@ -87,7 +90,7 @@ def test_the_unsafe_set_is_selected_by_tables_alone_unless_they_cannot_be_used(c
     for edited, more, message in (
         (text.replace("night,", "dark,"), (), "for each class of predictions.csv (night, snow, wood)"),
         (text.replace("new/", "new/x_"), (), "whose first image is /data/new/x_night_00.png"),
-        (text.replace("0.8", "8"), (), "a probability from 0 to 1 (such as of a softmax) under night in line 2"),
+        (text.replace("0.8", "8"), (), "a probability from 0 to 1 (for example after a softmax) under night in line 2"),
         ("\n".join(text.splitlines()[:-5]) + "\n", (), "Received a row for 19 of 24 images (not for wood_03.png, "),
         (text, ("--predictions", clustered.tested), "the test folder, or neither of them"),
         (text, model, "Expected a model or tables of its answers. Received both"),
@@ -119,3 +122,65 @@ def test_failures_takes_a_model_or_a_table(case, capsys):
     ):  # fmt: skip
         assert safe("failures", *arguments, "--out", case.out) == 2
         assert message in capsys.readouterr().err
+
+
+def own_features(path: Path, *folders: Path) -> Path:
+    """Three features of each image, by which scenes lie apart; named as beside the file."""
+    files = [file for folder in folders for file in sorted(folder.rglob("*.png"))]
+    rng = np.random.default_rng(0)
+    centres = np.eye(len(NAMES)) * 10
+    rows = [centres[NAMES.index(file.name.split("_")[0])] + rng.normal(size=len(NAMES)) for file in files]
+    np.savez(path, paths=[file.relative_to(path.parent).as_posix() for file in files], features=rows)
+    return path
+
+
+def test_features_of_another_network_go_through_all_steps(case, tmp_path, capsys):
+    """And VGG16's weights are not needed."""
+    features = own_features(tmp_path / "test.npz", case.test)
+    assert safe("failures", "--predictions", case.tested, case.test, "--out", case.out) == 0
+    cluster = ("cluster", case.out / "failures", "--features", features, "--out", case.out)
+    assert safe(*cluster, "--extractor", "vgg16-conv") == 2
+    assert "Received both" in capsys.readouterr().err
+    assert safe(*cluster) == 0
+    assert "features of test.npz · " in capsys.readouterr().out
+    recorded = run_record(case.out)["extractor"]
+    assert (recorded["name"], recorded["weights"]) == ("own", "../test.npz")
+    assert digest_of(features)[:16] in recorded["identity"]
+
+    select = ("select", case.improvement, "--size", 6, "--out", case.out)
+    assert safe(*select) == 2
+    assert "Received none for 24 of 24 images" in capsys.readouterr().err
+    assert safe(*select, "--features", own_features(tmp_path / "new.npz", case.improvement)) == 0
+    assert len(load_unsafe_set(case.out).images) == 6
+    np.savez(tmp_path / "wide.npz", paths=["a"], features=[[1.0]])
+    assert safe(*select, "--features", tmp_path / "wide.npz") == 2
+    assert "as the clusters were found with: own, 3 of each image" in capsys.readouterr().err
+
+    assert safe("report", "--out", case.out) == safe("evidence", "--out", case.out) == 0
+    sums = (case.out / "SHA256SUMS").read_text()
+    assert f"{digest_of(features)}  ../test.npz" in sums
+    assert f"{digest_of(tmp_path / 'new.npz')}  ../new.npz" in sums
+    assert safe("word", "dark", "--next", 3, "--out", case.out) == 0
+    own_features(features, case.test, case.improvement)
+    assert safe(*select) == 2
+    assert "test.npz, which has changed since" in capsys.readouterr().err
+
+
+def test_a_table_of_units_goes_through_all_steps(fake_network, case, tmp_path, capsys):
+    """As of a segmentation: where the sky is not found, it is missed."""
+    rows = ["image,unit,label,predicted"]
+    for image, _, predicted, *_ in csv.reader(
+        (case.out.parent / "dnn" / "predictions.csv").read_text().splitlines()[1:]
+    ):
+        rows += [f"{image},{unit},{unit},{unit}" for unit in ("road", "car")]
+        rows.append(f"{image},sky,sky,{'sky' if predicted == image.split('/')[0] else 'missed'}")
+    (tmp_path / "units.csv").write_text("\n".join(rows))
+    assert safe("failures", "--predictions", tmp_path / "units.csv", case.test, "--out", case.out) == 0
+    text = capsys.readouterr()
+    assert "26 failing images of 222" in text.out
+    assert "label = sky: 26 of 74 (of 74 full images) are wrong" in text.out
+    assert "The images are of 74 full images" in text.err
+    assert safe("cluster", case.out / "failures", "--out", case.out) == 0
+    text = capsys.readouterr().out
+    assert "RCC 0" in text
+    assert safe("select", case.improvement, "--size", 6, "--out", case.out) == safe("report", "--out", case.out) == 0

@@ -3,7 +3,8 @@ import signal
 
 import pytest
 
-from safe_dnn.cli.terminal import say, stoppable, terminal, warn
+from safe_dnn.cli.terminal import say, stoppable, terminal_progress, warn
+from safe_dnn.support.progress import report_progress
 
 
 def test_where_nobody_looks_progress_is_a_line_for_each_tenth_and_on_a_terminal_one_that_is_rewritten(
@@ -11,9 +12,9 @@ def test_where_nobody_looks_progress_is_a_line_for_each_tenth_and_on_a_terminal_
 ):
     for looks, lines in ((False, 11), (True, 0)):
         monkeypatch.setattr("sys.stderr.isatty", lambda looks=looks: looks)
-        with terminal() as progress:
+        with terminal_progress():
             for i in range(101):
-                progress("Reading", i, 100)
+                report_progress("Reading", i, 100)
         text = capsys.readouterr().err
         assert text.count("\n") == lines
         assert text.endswith("\r\033[K" if looks else "Reading: 100 / 100\n")

@@ -34,10 +34,10 @@ def test_one_answer_in_three_quarters_of_all_cases_is_told_unless_most_images_ar
     label = np.array(["car", "dog"] * 100)
     nearly = np.where(np.arange(200) % 8 == 1, "dog", "car")
     assert doubts_about(answers(label, nearly))[0] == (
-        "Doubtful: the answer is car for 88% of 200 images, of which 50% are of this class."
+        "Doubtful: the network answers car for 88% of 200 images, but only 50% of the images are in this class."
     )
     balanced = np.where(np.arange(200) % 4 < 2, label, "car")
-    assert "the answer is car for 75%" in " ".join(doubts_about(answers(label, balanced)))
+    assert "the network answers car for 75%" in " ".join(doubts_about(answers(label, balanced)))
     mostly_cars = np.where(np.arange(200) % 4 == 1, "dog", "car")
     assert doubts_about(answers(mostly_cars, mostly_cars)) == ()
 

@@ -232,4 +232,4 @@ def test_an_angle_has_the_error_of_the_smaller_way(test_set, tmp_path):
     found = read_answers(answers, test_set, options=DnnOptions(targets=targets, threshold=3))
     assert found.answers.score[1:].tolist() == pytest.approx([2**0.5] * (len(paths) - 1))
     assert found.right.tolist() == [False] + [True] * (len(paths) - 1)
-    assert any("Angles in degrees, of which 359 and 1 are 2 apart: yaw_deg." in note for note in found.notes)
+    assert any("Columns treated as angles in degrees (359 and 1 differ by 2): yaw_deg." in note for note in found.notes)

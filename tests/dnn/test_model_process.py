@@ -13,6 +13,7 @@ from safe_dnn.dnn.model_process import end_workers, load_apart, predict_apart
 from safe_dnn.dnn.predictions import labelled_images, predict
 from safe_dnn.page.jobs import STOPPED, Jobs
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import reporting
 from tests.helpers.hostile_models import bomb, calls_itself, endless, vast
 from tests.helpers.onnx_models import onnx_of
 from tests.helpers.small_models import colour_model, draw_set, saved
@@ -25,11 +26,12 @@ def test_a_model_that_hangs_is_ended_within_a_second_of_cancelling(tmp_path):
     processes = children()
 
     def work(job):
-        def progress(*report):
+        def report(*progress):
             begun.set()
-            job.progress(*report)
+            job.progress(*progress)
 
-        load_apart(model, AS_IN_THE_FILE, progress=progress)
+        with reporting(report):
+            load_apart(model, AS_IN_THE_FILE)
 
     job = jobs.start("failures", work)
     assert begun.wait(30)

@@ -7,6 +7,7 @@ from PIL import Image
 from safe_dnn.dnn.model import load_dnn
 from safe_dnn.dnn.predictions import as_probabilities, interpolated, labelled_images, predict
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import reporting
 from safe_dnn.support.text import printable
 from tests.helpers.small_models import NAMES, colour_model, draw_set, saved
 
@@ -35,7 +36,8 @@ def test_predictions_come_in_order_and_unreadable_images_are_named(tmp_path, dnn
     images = labelled_images(draw_set(tmp_path, 50))
     (tmp_path / "green" / "plain_03.png").write_bytes(b"no image")
     seen = []
-    found = predict(dnn, images.root, images.paths, progress=lambda what, done, total: seen.append((done, total)))
+    with reporting(lambda what, done, total: seen.append((done, total))):
+        found = predict(dnn, images.root, images.paths)
     assert found.outputs.shape == (149, 3)
     assert found.outputs.dtype == np.float32
     assert [skip.path for skip in found.skipped] == ["green/plain_03.png"]

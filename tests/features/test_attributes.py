@@ -8,13 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safe_dnn.features.attributes import (
-    ATTRIBUTES,
-    measure,
-    measured_images,
-    pictures,
-    same_images,
-)
+from safe_dnn.features.attributes import ATTRIBUTES, measure, measured_images, pictures, same_images
+from safe_dnn.support.progress import reporting
 from tests.helpers.places import names_in
 from tests.reliability.test_bad_images import unreadable_images, valid_images, write
 
@@ -146,7 +141,8 @@ def test_rows_follow_the_paths_and_missing_images_are_rows_of_nan(draw_folder, t
     folder = draw_folder(tmp_path / "in", {"night": 20, "snow": 20})
     paths = [*reversed(names_in(folder)), "gone.png", "\0", str(folder / "snow_03.png"), "snow_03.png"]
     steps = []
-    rows = measured_images(folder, paths, progress=lambda what, done, total: steps.append((done, total)))
+    with reporting(lambda what, done, total: steps.append((done, total))):
+        rows = measured_images(folder, paths)
     assert rows.dtype == np.float32
     assert rows.shape == (44, len(ATTRIBUTES))
     for path, row in zip(paths[:40], rows[:40], strict=True):

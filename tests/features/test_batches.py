@@ -10,6 +10,7 @@ from safe_dnn.features.batches import FeatureCache
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import cache_folder
 from safe_dnn.support.images import find_images
+from safe_dnn.support.progress import reporting
 
 
 def test_batches_stream_in_order_with_skipped_images_named(fake_network, draw_folder, tmp_path, monkeypatch):
@@ -19,11 +20,8 @@ def test_batches_stream_in_order_with_skipped_images_named(fake_network, draw_fo
     for i in range(4, 8):  # a whole batch
         (folder / f"sea_{i:02d}.png").write_text("no image")
     steps = []
-    batches = list(
-        stream_features(
-            find_images(folder), fake_network.extractor, progress=lambda what, done, total: steps.append(done)
-        )
-    )
+    with reporting(lambda what, done, total: steps.append(done)):
+        batches = list(stream_features(find_images(folder), fake_network.extractor))
     assert [batch.paths for batch in batches] == [
         ("sea_00.png", "sea_01.png", "sea_03.png"), (), ("sea_08.png", "sea_09.png"),
     ]  # fmt: skip

@@ -16,6 +16,7 @@ from safe_dnn.features.on_cluster import on_cluster
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
+from safe_dnn.support.progress import reporting
 
 distributed = pytest.importorskip("distributed")
 
@@ -57,9 +58,8 @@ def test_a_cluster_gives_the_bytes_of_this_machine_and_fills_its_cache(
     (folder / "snow_02.png").write_bytes(b"")
     listing = find_images(folder)
     steps = []
-    found = rows_of(
-        on_cluster(address)(listing, fake_network.extractor, progress=lambda what, done, total: steps.append(done))
-    )
+    with reporting(lambda what, done, total: steps.append(done)):
+        found = rows_of(on_cluster(address)(listing, fake_network.extractor))
     loads = fake_network.loads
     assert loads == 1  # both workers are in this process
     assert rows_of(stream_features(listing, fake_network.extractor)) == found

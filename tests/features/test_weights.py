@@ -26,6 +26,7 @@ from safe_dnn.features.weights import (
     recall_extractor,
 )
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import reporting
 from tests.helpers.places import names_in
 
 # --- Choosing the extractor -------------------------------------------------------------------------------------
@@ -223,7 +224,8 @@ def test_the_weights_are_downloaded_once_into_the_cache_of_keras(keras_models, m
     monkeypatch.setattr("safe_dnn.features.weights.CONNECT_SECONDS", 30)
     with serving(answer) as url:
         monkeypatch.setattr("safe_dnn.features.weights.FC2_URL", url)
-        first = choose_extractor("auto", progress=lambda *step: steps.append(step))
+        with reporting(lambda *step: steps.append(step)):
+            first = choose_extractor("auto")
         second = choose_extractor("vgg16")
     assert first == second
     assert first.notice == ""

@@ -18,7 +18,7 @@ Part = TypeVar("Part")
 
 def settings_of(out: Path, root: Path | None = None) -> PageSettings:
     """Those of a page of its own."""
-    return PageSettings(out, Jobs(), Results(out, root), root=root)
+    return PageSettings(out, Jobs(), Results(out), root=root)
 
 
 def laid_out(lay_out: Callable[[], Part]) -> Part:

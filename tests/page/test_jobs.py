@@ -7,6 +7,7 @@ from safe_dnn.page.jobs import STOPPED, TOO_LONG, Allowance, Job, Jobs, Turn
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import cache_folder
+from safe_dnn.support.progress import report_progress
 
 
 def test_of_many_clicks_at_once_one_starts_a_job():
@@ -78,7 +79,7 @@ def test_a_visitor_has_at_most_so_many_jobs_and_all_have_at_most_so_many():
 def test_work_that_takes_longer_than_a_service_allows_is_stopped_and_says_why():
     def work(job: Job) -> None:
         while True:
-            job.progress("Grouping", 0, 0)
+            report_progress("Grouping", 0, 0)
 
     job = Jobs(Turn(Allowance(seconds=0.1))).start("clusters", work)
     assert job

@@ -24,24 +24,24 @@ def centre(file: str) -> tuple[int, int, int]:
 
 
 def test_a_picture_is_written_once_below_the_served_folder(image, tmp_path):
-    first = picture_file(image, 64, None)
+    first = picture_file(image, 64)
     written = Path(first).stat().st_ino
     assert Path(first).is_relative_to(tmp_path / "served")
     with Image.open(first) as picture:
         assert max(picture.size) == 64
-    assert picture_file(image, 64, None) == first
+    assert picture_file(image, 64) == first
     assert Path(first).stat().st_ino == written
-    assert picture_file(image, 32, None) != first
+    assert picture_file(image, 32) != first
     red, green, blue = centre(first)
     assert red > 200 > 50 > max(green, blue)
     told = {"red.png": "stop → yield (83%)"}  # what the network said: there is no room for the name as well
-    assert thumbnails(image.parent, ["red.png"], 64, None, told) == [(first, "stop → yield (83%)")]
+    assert thumbnails(image.parent, ["red.png"], 64, told) == [(first, "stop → yield (83%)")]
 
 
 def test_an_image_that_has_changed_gets_another_picture(image):
-    first = picture_file(image, 64, None)
+    first = picture_file(image, 64)
     Image.new("RGB", (200, 101), "blue").save(image)
-    second = picture_file(image, 64, None)
+    second = picture_file(image, 64)
     assert second != first
     assert centre(second)[2] > 200
 
@@ -51,7 +51,7 @@ def test_no_more_pictures_are_kept_than_the_bound(image, monkeypatch):
     Image.new("RGB", (2, 2), "red").save(image)
     for time in range(10_000):
         os.utime(image, ns=(0, time))
-        file = Path(picture_file(image, 2, None))
+        file = Path(picture_file(image, 2))
         if file.name.startswith("00"):  # one of 256
             break
     left = list(file.parent.iterdir())

@@ -21,14 +21,14 @@ from safe_dnn.page.app import serve
 from safe_dnn.page.clusters.edits_and_runs import refreshed
 from safe_dnn.page.paths import FIELDS
 from safe_dnn.page.pictures import picture
-from safe_dnn.page.results import Results, check_within
+from safe_dnn.page.results import Results, check_places
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES
 from safe_dnn.pipeline.exports import EVIDENCE_FILE, EXPORT_ZIP, SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, confined
 from tests.helpers.laid_out import settings_of
 from tests.helpers.scenes import draw_scenes
 from tests.helpers.small_models import lambda_model, saved
@@ -68,7 +68,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         visitor = Visitor(url, "first")
         told = visitor.fire(
             visitor.handler("generate", "click"),
-            [str(root / "failing"), "", "", "", [], False, [], "auto", "pca", "auto"],
+            [str(root / "failing"), "", "", "", [], False, [], "auto", "", "pca", "auto"],
         )
         assert "12 failures" in told
         told = visitor.send("select", improvement=str(root / "failing"), accuracy="0.5", set_size="6", quota="equal")
@@ -120,7 +120,7 @@ def test_no_way_to_say_a_path_outside_the_root_is_accepted(attacked):
 
 PATH_FIELDS = (
     ("images", "generate", {}), ("predictions", "generate", {"images": "IN", "tested": "IN"}),
-    ("tested", "generate", {"images": "IN", "predictions": "IN"}), ("parameters", "generate", {"images": "IN"}),
+    ("tested", "generate", {"images": "IN", "predictions": "IN"}), ("parameters", "generate", {"images": "IN"}), ("features", "generate", {"images": "IN"}),
     ("improvement", "select", {"accuracy": "0.5"}),
     ("select-model", "select", {"improvement": "IN", "accuracy": "0.5", "select_test": "IN"}),
     ("select-test", "select", {"improvement": "IN", "accuracy": "0.5", "select_model": "IN"}),
@@ -157,23 +157,26 @@ def test_every_path_field_refuses_what_lies_outside_the_root_and_can_be_chosen_f
 
 
 def test_a_picture_of_a_file_outside_the_root_is_not_shown(attacked):
-    tile = np.asarray(picture(Path("/no/such/file"), 64, None))
-    for path in (attacked.secret / SECRET / "night_00.png", attacked.root / "linked" / "a.png"):
-        assert (np.asarray(picture(path, 64, attacked.root)) == tile).all()
-        assert (np.asarray(picture(path, 64, None)) != tile).any()
-    assert (np.asarray(picture(attacked.root / "failing" / "snow_00.png", 64, attacked.root)) != tile).any()
+    tile = np.asarray(picture(Path("/no/such/file"), 64))
+    with confined(attacked.root):
+        for path in (attacked.secret / SECRET / "night_00.png", attacked.root / "linked" / "a.png"):
+            assert (np.asarray(picture(path, 64)) == tile).all()
+            with confined(None):
+                assert (np.asarray(picture(path, 64)) != tile).any()
+        assert (np.asarray(picture(attacked.root / "failing" / "snow_00.png", 64)) != tile).any()
 
 
 def test_results_of_images_outside_the_root_are_refused_when_the_page_is_started(attacked, tmp_path):
     out = attacked.folder / "out"
-    check_within(out, attacked.root)
-    check_within(out, None)
-    with pytest.raises(SAFEError, match=r"--root.*holds some of .*failing"):
-        check_within(out, tmp_path)
+    for root in (attacked.root, None):
+        with confined(root):
+            check_places(out)
+    with confined(tmp_path), pytest.raises(SAFEError, match=r"--root.*holds some of .*failing"):
+        check_places(out)
     with pytest.raises(SAFEError, match="Name another output folder"):
         serve(out, root=str(tmp_path))
-    with pytest.raises(SAFEError, match="--root"):
-        Results(out, tmp_path).state()
+    with confined(tmp_path), pytest.raises(SAFEError, match="--root"):
+        Results(out).state()
 
 
 def test_an_analysis_of_images_outside_the_root_is_not_opened(attacked, visitor):
@@ -282,9 +285,8 @@ def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_repo
             assert "leads elsewhere by now" in told, told[-500:]
             assert '"path"' not in told
         out = attacked.folder / "out"
-        settings = settings_of(out, attacked.root)
-        with pytest.raises(SAFEError, match="leads elsewhere by now"):
-            refreshed(settings)
+        with confined(attacked.root), pytest.raises(SAFEError, match="leads elsewhere by now"):
+            refreshed(settings_of(out, attacked.root))
     finally:
         image.unlink()
         image.write_bytes(whole)
@@ -320,7 +322,7 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
 
 def test_requests_of_other_origins_are_refused(attacked, visitor):
     sent = {
-        "data": ["x", "", "", "", [], False, [], "auto", "pca", "auto"],
+        "data": ["x", "", "", "", [], False, [], "auto", "", "pca", "auto"],
         "fn_index": visitor.handler("generate", "click")["id"], "session_hash": "evil",
     }  # fmt: skip
     paths = ("/gradio_api/queue/join", "/gradio_api/component_server", "/new", "/begin")
@@ -445,7 +447,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     failing, size = str(attacked.root / "failing"), {"accuracy": "0.5", "set_size": "6", "quota": "equal"}
     try:
         assert "15 failures" in other.fire(
-            other.handler("generate", "click"), [str(folder), "", "", "", [], False, [], "auto", "pca", "auto"]
+            other.handler("generate", "click"), [str(folder), "", "", "", [], False, [], "auto", "", "pca", "auto"]
         )
         assert "6 of 15" in other.send("select", improvement=str(folder), **size)
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
@@ -466,7 +468,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
             assert "data:image" not in told
             assert "/pictures/" not in told
     finally:
-        other.fire(other.handler("generate", "click"), [failing, "", "", "", [], False, [], "auto", "pca", "auto"])
+        other.fire(other.handler("generate", "click"), [failing, "", "", "", [], False, [], "auto", "", "pca", "auto"])
         other.send("select", improvement=failing, **size)
 
 

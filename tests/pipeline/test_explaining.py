@@ -23,7 +23,7 @@ from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.counted_images import TESTED_FILE
 from safe_dnn.store.runs import COMPARISON, earlier_runs, runs_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.fake_network import FakeNetwork
@@ -137,4 +137,5 @@ def test_clusters_of_an_earlier_version_that_name_no_table_have_the_parameters_a
     clusters = generate_clusters(described.out / FAILURES, described.out, SETTINGS)
     save_clusters(clusters, described.out)
     assert "light" in known_parameters(described.out, clusters)
-    assert "light" not in known_parameters(described.out, clusters, within=described.out.resolve())
+    with confined(described.out.resolve()):
+        assert "light" not in known_parameters(described.out, clusters)

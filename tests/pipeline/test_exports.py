@@ -13,7 +13,6 @@ from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.confidence import by_closeness
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.progress import no_progress
 from tests.helpers.places import names_in
 from tests.helpers.troubles import Disk, Trouble
 
@@ -26,7 +25,7 @@ COLUMNS += ["rcc_confidence", "together", "beside", "together_beside"]
 def export_rccs(clusters, notes, to, rccs=None, report=""):
     more = {"report.html": report.encode()} if report else {}
     rows = export_rows(clusters, notes, rccs=rccs)
-    return write_copies(to, clusters.image_root, rows, extra_files=more, progress=no_progress)
+    return write_copies(to, clusters.image_root, rows, extra_files=more)
 
 
 def rows_of(text: str) -> list[dict]:
@@ -109,7 +108,7 @@ def test_copies_in_a_folder_have_names_of_their_own_that_a_zip_file_can_have(clu
     assert {files["a/Dusk.png"], files["b/dusk.png"]} in expected
     assert [files[name] for name in names[2:]] == ["x_y.png", "_.png"]
     rows = [row for row in export_rows(odd, {}) if row["image"] in names]
-    write_copies(tmp_path / "out.zip", tmp_path, rows, progress=no_progress)
+    write_copies(tmp_path / "out.zip", tmp_path, rows)
     packed = [name for name in zipfile.ZipFile(tmp_path / "out.zip").namelist() if not name.endswith("/")]
     assert len(packed) == len(names) + 1
 

@@ -11,6 +11,7 @@ from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.store.database import last_entry, reading, speaking
 from safe_dnn.store.runs import RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import reporting
 from safe_dnn.training.finetuning import Watch
 from safe_dnn.training.labels import Labelling
 from safe_dnn.training.material import ImageSets
@@ -43,8 +44,8 @@ def run(sets, tmp_path):
 
 def test_what_comes_out_is_what_was_written_with_the_engineers_name_and_stopping_keeps_the_best_epoch(run, tmp_path):
     told, epochs = [], []
-    with speaking("Ada"):
-        result = run(progress=lambda *report: told.append(report), on_epoch=lambda *found: epochs.append(found))
+    with speaking("Ada"), reporting(lambda *progress: told.append(progress)):
+        result = run(on_epoch=lambda *found: epochs.append(found))
     out = tmp_path / "out"
     assert result == load_retraining(out)
     assert result.best > 0
@@ -73,8 +74,8 @@ def test_a_model_that_hangs_takes_all_memory_or_crashes_is_a_sentence_and_change
             if began[-1] > began[0] + 3:
                 raise Asked
 
-    with pytest.raises(Asked):
-        run(endless_rnn(tmp_path / "endless.keras"), progress=cancel)
+    with pytest.raises(Asked), reporting(cancel):
+        run(endless_rnn(tmp_path / "endless.keras"))
     assert time.monotonic() - began[-1] < 10  # a second, on a machine that is not busy
     until(lambda: children() <= processes | trackers())
 

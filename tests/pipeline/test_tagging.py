@@ -53,7 +53,7 @@ def dark(explained):
 def test_the_first_answers_teach_and_the_next_ones_give_a_rate(explained):
     tagging = asked(explained.out, 1)
     assert rate(tagging) is None
-    assert "no rate yet. 20 answers teach which images may have it" in tagging.text
+    assert "no rate yet. 20 answers train a regression" in tagging.text
     tagging, images = next_images(tagging)
     assert tagging.frame is not None
     (run,) = runs_of(explained.out, DRAWING)
@@ -205,7 +205,7 @@ def test_requirements_on_a_word_are_decided_by_its_answers(dark, explained, tmp_
     texts = [finding.text for finding in checked.findings]
     assert [finding.requirement.most for finding in checked.findings] == [0.05, 0.05, 0.9, 0.25, 0.3]
     assert checked.findings[0].verdict == checked.findings[1].verdict == BROKEN
-    assert ", by 39 answers, at least " in texts[0]
+    assert ", by 39 answers; with 95 % confidence, at least " in texts[0]
     assert "6 of 46 images are wrong" in texts[4]
     assert "answers about these images would decide it" in texts[3] or "more answers would decide it" in texts[3]
     assert checked.findings[2].verdict == "holds"
@@ -312,7 +312,7 @@ def test_other_images_that_are_likely_to_have_the_word_come_first_and_no_rate_fo
     assert sorted({chance for _, chance in found}, reverse=True) == list(dict.fromkeys(chance for _, chance in found))
     assert main(["word", "dark", "--likely", str(others), "--next", "3", "--out", str(dark.out)]) == 0
     header, *rows = capsys.readouterr().out.splitlines()
-    assert header == "image,likely_by_the_probe_alone"
+    assert header == "image,predicted_probability"
     assert [row.split(",")[0] for row in rows] == [image for image, _ in found[:3]]
     begin(dark.out, "sea")
     with pytest.raises(SAFEError, match="Expected answers yes and no about “sea”"):

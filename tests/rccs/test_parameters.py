@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.rccs.parameters import find_parameters, read_parameters, read_texts, source_folder_of
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.rccs.parameters import find_parameters, read_parameters, read_texts
+from safe_dnn.store.places import source_folder_of
+from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case
 
@@ -60,7 +61,9 @@ def test_missing_repeated_and_unknown_images_are_told_and_the_rest_is_used(write
 def test_numbers_that_float64_cannot_tell_apart_are_told(write, values, alike):
     rows = "".join(f"{image},{value}\n" for image, value in zip(IMAGES, values, strict=True))
     notes = [one for one in read_parameters(*write("image,serial\n" + rows), IMAGES).notes if "alike" in one]
-    assert notes == ([f"Numbers in the column serial that are too alike to be told apart: {alike}."] if alike else [])
+    assert notes == (
+        [f"Numbers in the column serial that are too alike to be distinguished: {alike}."] if alike else []
+    )
 
 
 def test_text_among_numbers_is_told_and_unknown(write):
@@ -189,7 +192,8 @@ def test_parameters_of_the_test_set_are_found_and_those_beside_the_copies_go_fir
 
 def test_a_table_of_a_test_set_outside_the_root_is_not_taken(case):
     (case.test / "parameters.csv").write_text("image,light\n")
-    assert find_parameters(case.out / FAILURES, within=case.out.resolve()) is None
+    with confined(case.out.resolve()):
+        assert find_parameters(case.out / FAILURES) is None
 
 
 def test_a_copy_has_the_row_of_its_test_image_though_others_end_in_the_same_name(case):

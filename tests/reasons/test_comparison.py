@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.rccs.answers import ERROR
+from safe_dnn.rccs.answers import ERROR, Answers
 from safe_dnn.rccs.spots.rates import Placed
-from safe_dnn.reasons.comparison import Comparison, class_names, known_of
+from safe_dnn.reasons.comparison import Comparison, class_names, doubts_on, known_of, weak_spots_of
 from tests.helpers.answered import draw_case
 
 
@@ -54,7 +54,18 @@ def test_a_target_that_is_also_a_parameter_is_known_once_by_its_own_name(tested,
     known = known_of(dataclasses.replace(tested, answers=answers))
     assert {*known.columns} - known.measured == {"angle", "predicted", "speed"}
     assert known.columns["angle"].tolist() == pytest.approx(angle, abs=1e-5)
-    assert known.notes == ("Left out of the parameters, since they are the target: angle, copied.",)
+    assert known.notes == ("Taken as the target, not as a parameter: angle, copied.",)
+
+
+def test_a_target_is_no_answer_under_another_name_though_right_and_wrong_follow_from_it(tmp_path):
+    """A network that answers 0 whatever it sees is right where the target is near 0."""
+    angle = np.linspace(-1, 1, 1000).round(3)
+    answers = Answers(angle.astype(str), np.full(1000, "0"), np.abs(angle).astype(np.float32), ERROR, "angle")
+    paths = tuple(f"{row:04}.png" for row in range(1000))
+    blind = AnsweredImages(tmp_path / "x.csv", tmp_path, paths, answers, np.abs(angle) < 0.5, has_images=False)
+    spots = weak_spots_of(blind, known_of(blind))
+    assert [({one.column for one in spot.literals}, spot.doubted) for spot in spots] == [({"angle"}, False)]
+    assert doubts_on(spots) == ()
 
 
 def test_a_fresh_image_lies_in_a_region_only_among_failing_images_of_the_first_test_set():

@@ -60,7 +60,7 @@ def test_improvement_images_are_treated_in_the_same_way_where_the_nuisance_is_kn
     clusters = generate_clusters(people.failing, people.out, ASIDE._replace(parameters=people.parameters))
     unsafe = select_images(people.improvement, people.out, SelectionSettings(size=16))
     assert load_unsafe_set(people.out) == unsafe
-    assert unsafe.notes == ("person was not set aside in 4 images, of which it is not known",)
+    assert unsafe.notes == ("person was not subtracted for 4 images, because it is unknown for them",)
     assert unsafe.notes[0] in selection_summary(unsafe)
     dark = {rcc: is_dark(clusters.members(rcc)[0]) for rcc in range(clusters.n_rccs)}
     for image in unsafe.images:
@@ -73,7 +73,7 @@ def test_improvement_images_are_treated_in_the_same_way_where_the_nuisance_is_kn
     people.parameters.unlink()
     unsafe = select_images(people.improvement, people.out, SelectionSettings(size=16))
     assert unsafe.notes == (
-        "person was not set aside in 16 images, of which it is not known",
+        "person was not subtracted for 16 images, because it is unknown for them",
         "no improvement image is like those of RCC 0 (40 failing images), RCC 1 (40 failing images): "
         "record images like these",
     )
@@ -155,12 +155,12 @@ def test_failing_images_are_grouped_by_what_sets_them_apart_from_right_ones_unle
         assert len({person_of(path) for path in clusters.members(rcc)}) == 1
     assert clusters.beyond_class is None
     clusters = generate_clusters(stained.failing, stained.out, SETTINGS)
-    assert clusters.beyond_class.is_apart
-    assert clusters.beyond_class.apart > clusters.beyond_class.looks + 0.1
+    assert clusters.beyond_class.is_contrast
+    assert clusters.beyond_class.contrast > clusters.beyond_class.appearance + 0.1
     assert purity(clusters, reason_of) > 0.95
     assert purity(clusters, person_of) < 0.5
-    assert "what sets failing images apart, then neighbour averaging" in algorithm_summary(clusters)
-    assert run_record(stained.out)["beyond_class"]["apart"] == clusters.beyond_class.apart
+    assert "contrast with correct images, then neighbour averaging" in algorithm_summary(clusters)
+    assert run_record(stained.out)["beyond_class"]["contrast"] == clusters.beyond_class.contrast
     again = load_clusters(stained.out)
     assert again.beyond_class == clusters.beyond_class
     assert again.parts.tolist() == clusters.parts.tolist()

@@ -18,6 +18,7 @@ from PIL import Image
 
 from safe_dnn.FE import extract_features
 from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters
+from safe_dnn.support.progress import reporting
 from tests.helpers.encoding import encoded
 from tests.helpers.powers import bound_by_permissions
 from tests.helpers.scenes import draw_scene
@@ -229,7 +230,7 @@ def test_files_that_vanish_shrink_or_turn_into_pipes_in_mid_run_are_skipped(fake
         draw_scene("night", rng).save(tmp_path / f"{i:03d}.png")
     monkeypatch.setattr("safe_dnn.features.batches.BATCH_SIZE", 10)
 
-    def progress(what: str, done: int, total: int) -> None:
+    def change_files(what: str, done: int, total: int) -> None:
         if done == 20:
             (tmp_path / "090.png").unlink()
             (tmp_path / "091.png").write_bytes(b"")
@@ -239,7 +240,8 @@ def test_files_that_vanish_shrink_or_turn_into_pipes_in_mid_run_are_skipped(fake
             os.mkfifo(tmp_path / "093.png")
             (tmp_path / "094.png").symlink_to("/dev/zero")
 
-    found = extract_features(tmp_path, fake_network.extractor, progress=progress)
+    with reporting(change_files):
+        found = extract_features(tmp_path, fake_network.extractor)
     assert len(found.paths) == 95
     assert [skip.path for skip in found.skipped] == [f"09{i}.png" for i in range(5)]
 

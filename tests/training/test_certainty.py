@@ -184,11 +184,11 @@ def test_groups_never_add_a_verdict_and_images_of_a_group_each_are_independent()
     ("counts", "missing"),
     [
         (Counts(9, 0, 0, 0), "both are right on the same test images"),
-        (Counts(9, 4, 5, 0), "both differ on only 5 test images, and fewer than 6 cannot show anything"),
+        (Counts(9, 4, 5, 0), "the networks differ on only 5 test images, and fewer than 6 cannot show anything"),
         (
             Counts(37, 18, 14, 6),
-            "both differ on 20 test images, of which the second one gets 14 right; at least 15 would show that it is "
-            "better, at most 5 that it is worse",
+            "the networks differ on 20 test images; the second one is right on 14 of these. At least 15 would show "
+            "that it is better, at most 5 that it is worse",
         ),
     ],
 )
@@ -199,7 +199,7 @@ def test_what_is_not_shown_says_what_it_would_take(counts, missing):
     assert what_is_missing(sure) == missing
     assert in_words(sure).endswith(missing)
     of_groups = what_is_missing(sure._replace(group="person", groups=5))
-    assert of_groups == missing + (", if images of one person were independent" if "at least" in missing else "")
+    assert of_groups == missing + (", if images of one person were independent" if "At least" in missing else "")
 
 
 def test_without_images_nothing_is_known():

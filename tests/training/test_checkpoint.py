@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.model import load_dnn
+from safe_dnn.support.progress import reporting
 from safe_dnn.training.checkpoint import (
     CHECKPOINT_FILE,
     Checkpoint,
@@ -52,7 +53,8 @@ def test_a_fine_tuning_that_is_cut_off_goes_on_and_comes_to_the_same(layered, tm
     with pytest.raises(CutOff):
         fine_tune(layered, data, QUICK, watch=Watch(on_epoch=cut_off_after(3)), checkpoint=file)
     trained = []
-    resumed = fine_tune(layered, data, QUICK, watch=Watch(lambda *step: trained.append(step)), checkpoint=file)
+    with reporting(lambda *step: trained.append(step)):
+        resumed = fine_tune(layered, data, QUICK, checkpoint=file)
     shares = [(done / total, what) for what, done, total in trained if "epoch" in what]
     assert shares == sorted(shares)
     assert shares[0] == (0.6, "Retraining, epoch 4 of 5")

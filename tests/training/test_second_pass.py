@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.predictions import run_model
+from safe_dnn.support.progress import reporting
 from safe_dnn.training.finetuning import UNLABELLED, TrainingData, Watch, fine_tune
 from safe_dnn.training.second_pass import answers_together, fine_tune_twice, is_of_second_pass, second_pass_text
 from tests.helpers.fine_tuned import QUICK, data_for
@@ -39,11 +40,9 @@ def unlabelled_in(data: TrainingData) -> np.ndarray:
 @pytest.mark.slow
 def test_there_is_a_second_pass_whose_epochs_follow_those_of_the_first(dnn, data):
     seen, told = [], []
-    watch = Watch(
-        progress=lambda what, done, total: told.append(what),
-        on_epoch=lambda history, passes: seen.append(([one.epoch for one in history], passes)),
-    )
-    result = fine_tune_twice(dnn, data, TWICE, watch=watch)
+    watch = Watch(on_epoch=lambda history, passes: seen.append(([one.epoch for one in history], passes)))
+    with reporting(lambda what, done, total: told.append(what)):
+        result = fine_tune_twice(dnn, data, TWICE, watch=watch)
     assert [one.epoch for one in result.history] == list(range(11))
     assert seen == [(list(range(n + 1)), (5, 5)) for n in (*range(6), *range(5, 11))]
     assert result.best > 5

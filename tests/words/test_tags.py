@@ -69,7 +69,7 @@ def test_there_may_be_many_words_but_not_a_thousand(tmp_path):
 
 
 def test_an_unknown_word_is_refused_with_those_that_there_are(tmp_path):
-    with pytest.raises(SAFEError, match="there is none"):
+    with pytest.raises(SAFEError, match="this analysis has none"):
         known_word(tmp_path, "baby")
     begin_word(tmp_path, "baby", [], [])
     with pytest.raises(SAFEError, match=r"\(baby\). Received: old"):

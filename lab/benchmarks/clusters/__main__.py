@@ -32,7 +32,7 @@ from sklearn.metrics import adjusted_rand_score, pairwise_distances, silhouette_
 
 from lab.benchmarks.clusters.scenarios import SCENARIOS_FILE, make_mix
 from lab.benchmarks.results import table, write_section
-from safe_dnn.casestudies.build import print_progress
+from safe_dnn.cli.terminal import terminal_progress
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures, extract_features
 from safe_dnn.features.extractor import PRECISIONS, Extractor
@@ -237,6 +237,7 @@ def run_methods(
 # --- The program ------------------------------------------------------------------------------------------------
 
 
+@terminal_progress()
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     options = _parser().parse_args(arguments)
@@ -249,7 +250,7 @@ def main(arguments: list[str] | None = None) -> int:
         if options.generate:
             rows = _generated(options, extractor, methods)
         else:
-            images = extract_features(options.images, extractor, progress=print_progress)
+            images = extract_features(options.images, extractor)
             names = _column(options.scenarios, "scenario") if options.scenarios else None
             scenarios = np.array([names[path] for path in images.paths]) if names else None
             rows = run_methods(images, scenarios, methods, n_subsets=options.subsets)
@@ -286,7 +287,7 @@ def _generated(options: argparse.Namespace, extractor: Extractor, methods: list[
     for mix in range(options.mixes):
         with tempfile.TemporaryDirectory() as folder:
             rows = make_mix(options.generate, folder, n_images=options.size, seed=options.seed + mix)
-            images = extract_features(Path(folder, "images"), extractor, progress=print_progress)
+            images = extract_features(Path(folder, "images"), extractor)
             names = dict(rows)
             scenarios = np.array([names[path] for path in images.paths])
             per_mix.append(run_methods(images, scenarios, methods, n_subsets=options.subsets))

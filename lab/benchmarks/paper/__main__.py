@@ -33,7 +33,7 @@ from lab.benchmarks.paper.report import cost_section, paper_section
 from lab.benchmarks.results import tell
 from lab.benchmarks.rivals.hudd import cluster_layers, run_hudd
 from lab.casestudies.build import build_case
-from safe_dnn.casestudies.build import print_progress
+from safe_dnn.cli.terminal import terminal_progress
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures, extract_features
 from safe_dnn.features.weights import choose_extractor
@@ -55,6 +55,7 @@ ALEXNET_CASES = ("gd", "oc")  # in the paper, the DNN under test of these cases 
 SUBSET_SIZES = (250, 500)  # numbers of failing images
 
 
+@terminal_progress()
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.paper", description=__doc__.split("\n")[0])
@@ -91,7 +92,7 @@ def main(arguments: list[str] | None = None) -> int:
                 print(f"{name}: left out; give its folder with --data {name}=DIR", file=sys.stderr)
                 continue
             if name not in data and not folder.exists():
-                build_case(name, folder, progress=print_progress)
+                build_case(name, folder)
             results[name] = measure_case(name, folder, prepare_folder(work / name), options)
         if not results:
             raise SAFEError("Expected at least one case with data. Received none; see --data.")
@@ -116,8 +117,8 @@ def measure_case(name: str, data: Path, work: Path, options: argparse.Namespace)
         `case` (failing images, test images, unsafe values, extractor), `whole` and `repetitions` (an `Outcome` for each
         method), `subsets` (SAFE's results for fewer failing images) and `cost`.
     """
-    case = load_paper_case(name, data, work, progress=print_progress)
-    images = extract_features(case.root, choose_extractor("auto", precision="auto"), progress=print_progress)
+    case = load_paper_case(name, data, work)
+    images = extract_features(case.root, choose_extractor("auto", precision="auto"))
     if images.paths != case.paths:
         raise SAFEError(f"Expected readable images in {case.root}. Received {len(images.skipped)} unreadable images.")
     distances = _kept_distances(case, work)
@@ -199,7 +200,7 @@ def _kept_distances(case: PaperCase, work: Path) -> dict[str, np.ndarray]:
         return {}
     path = work / f"heatmap-distances-{key_of(case.digest, *HUDD_SOURCES)}.npz"
     if not path.is_file():
-        _, distances, _ = run_hudd(case.model, case.root, case.paths, store="disk", progress=print_progress)
+        _, distances, _ = run_hudd(case.model, case.root, case.paths, store="disk")
         for old in work.glob("heatmap-distances-*.npz"):
             old.unlink()
         with replacing(path) as temporary:

@@ -27,7 +27,7 @@ from safe_dnn.rccs.parameters import PARAMETERS_FILE, read_parameters
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import replacing
 from safe_dnn.support.images import decode, find_images, read_bytes
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS
 from tests.helpers.cases import read_subjects
 
@@ -103,7 +103,7 @@ class PaperCase(NamedTuple):
     classifier: bool = True
 
 
-def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = no_progress) -> PaperCase:
+def load_paper_case(name: str, data: Path, work: Path) -> PaperCase:
     """Load a case; its missing parts are prepared in the folder `work`.
 
     Parameters
@@ -125,8 +125,8 @@ def load_paper_case(name: str, data: Path, work: Path, *, progress: Progress = n
     model = data / MODEL_FILE
     if name == "gtsrb":
         folder = work
-        model = trained_cnn(data / "train", work, progress)
-        _failures_of(model, data / "test", folder, progress)
+        model = trained_cnn(data / "train", work)
+        _failures_of(model, data / "test", folder)
     listing = find_images(folder / FAILURES)
     test_root = data / (OBJECTS if name == "od" else "test")
     test_images = sorted(_test_images(table, test_root.name))
@@ -248,14 +248,14 @@ def _edge(parameter: str, low: float, high: float) -> UnsafeValue:
 # --- Preparation ------------------------------------------------------------------------------------------------
 
 
-def _failures_of(model: Path, test: Path, out: Path, progress: Progress) -> None:
+def _failures_of(model: Path, test: Path, out: Path) -> None:
     from safe_dnn.dnn.failures import find_failures
 
     if not (out / ACCURACY_FILE).is_file():
-        find_failures(model, test, out, progress=progress)
+        find_failures(model, test, out)
 
 
-def trained_cnn(train: Path, work: Path, progress: Progress) -> Path:
+def trained_cnn(train: Path, work: Path) -> Path:
     """A small CNN for photographs in class folders."""
     path = work / MODEL_FILE
     if path.is_file():
@@ -277,7 +277,9 @@ def trained_cnn(train: Path, work: Path, progress: Progress) -> Path:
     model.add(layers.Dense(len(images.classes), "softmax"))
     model.compile("adam", "sparse_categorical_crossentropy")
     epochs = 16
-    report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress("Training", epoch + 1, epochs))
+    report = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: report_progress("Training", epoch + 1, epochs)
+    )
     model.fit(pixels, np.asarray(images.labels), batch_size=64, epochs=epochs, verbose=0, callbacks=[report])
     with replacing(path) as temporary:
         model.save(temporary)

@@ -24,6 +24,7 @@ from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import extract_features
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.support.images import find_images
+from safe_dnn.support.progress import reporting
 
 METHODS = ("safe", "safe-bfloat16", "hudd")
 ROOT = Path(__file__).parents[3]
@@ -112,7 +113,7 @@ def main(arguments: list[str] | None = None) -> int:
     began, step = time.perf_counter(), "Loading"
     loaded = False
 
-    def progress(what: str, done: int, total: int) -> None:
+    def time_step(what: str, done: int, total: int) -> None:
         nonlocal began, step, loaded
         now = time.perf_counter()
         steps[step] = steps.get(step, 0.0) + now - began
@@ -124,13 +125,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     if options.method.startswith("safe"):
         extractor = choose_extractor("auto", precision="bfloat16" if "bfloat16" in options.method else "float32")
-        images = extract_features(options.images, extractor, progress=progress)
-        progress("Clustering", 0, 0)
+        with reporting(time_step):
+            images = extract_features(options.images, extractor)
+        time_step("Clustering", 0, 0)
         find_root_cause_clusters(images)
     else:
         listing = find_images(options.images)
-        run_hudd(options.model, listing.root, listing.paths, progress=progress)
-    progress("", 0, 0)
+        with reporting(time_step):
+            run_hudd(options.model, listing.root, listing.paths)
+    time_step("", 0, 0)
     peak = tracemalloc.get_traced_memory()[1] / 1e6 if options.trace else 0.0
     record = {"cpu_seconds": time.process_time(), "process_mb": peak_resident_mb(), "python_mb": peak, "parts": steps}
     options.out.write_text(json.dumps(record))

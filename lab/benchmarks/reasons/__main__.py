@@ -18,7 +18,7 @@ from lab.benchmarks.reasons.cases import load_reasons_case
 from lab.benchmarks.reasons.measuring import measure_case
 from lab.benchmarks.reasons.report import reasons_section
 from lab.benchmarks.results import tell
-from safe_dnn.casestudies.build import print_progress
+from safe_dnn.cli.terminal import terminal_progress
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
@@ -26,6 +26,7 @@ from safe_dnn.support.files import prepare_folder
 SHUFFLES = 20
 
 
+@terminal_progress()
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.reasons", description=__doc__.split("\n")[0])
@@ -48,7 +49,7 @@ def main(arguments: list[str] | None = None) -> int:
         results = {}
         for name, folder in named_paths("--data", options.data).items():
             own = prepare_folder(work / name)
-            case = load_reasons_case(name, folder, own, extractor, model=models.get(name), progress=print_progress)
+            case = load_reasons_case(name, folder, own, extractor, model=models.get(name))
             results[name] = measure_case(case, own, shuffles=options.shuffles, rivals=rivals)
         text = reasons_section(results, further=options.further)
         tell("reasons-further" if options.further else "reasons", text, write=options.write)

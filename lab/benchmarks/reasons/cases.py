@@ -21,7 +21,6 @@ from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.reasons.comparison import Known, class_names, known_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS, PREDICTIONS_FILE
 
 TEST = "test"
@@ -80,13 +79,7 @@ def images_beside(case: ReasonsCase, units: np.ndarray | None = None) -> RightIm
 
 
 def load_reasons_case(
-    name: str,
-    data: Path,
-    work: Path,
-    extractor: Extractor,
-    *,
-    model: Path | None = None,
-    progress: Progress = no_progress,
+    name: str, data: Path, work: Path, extractor: Extractor, *, model: Path | None = None
 ) -> ReasonsCase:
     """Load a case; what it lacks is prepared in the folder `work`.
 
@@ -105,8 +98,8 @@ def load_reasons_case(
     """
     if not (data / TEST).is_dir():
         raise SAFEError(f"Expected the case {name} with a folder {TEST}. Received: {data}")
-    tested = answered_test(data, work, model, progress)
-    images = extract_features(tested.root, extractor, progress=progress)
+    tested = answered_test(data, work, model)
+    images = extract_features(tested.root, extractor)
     row_of = {path: row for row, path in enumerate(images.paths)}
     if missing := [path for path in tested.paths if path not in row_of]:
         raise SAFEError(
@@ -115,22 +108,22 @@ def load_reasons_case(
         )
     features = images.features[[row_of[path] for path in tested.paths]]  # without copies, for example
     causes, parameters = _causes(data / CAUSES_FILE, tested)
-    known = known_of(tested, progress=progress)
+    known = known_of(tested)
     detector = (data / OBJECTS).is_dir()
     return ReasonsCase(name, tested, known, features, extractor, causes, parameters, detector)
 
 
-def answered_test(data: Path, work: Path, model: Path | None, progress: Progress) -> AnsweredImages:
+def answered_test(data: Path, work: Path, model: Path | None) -> AnsweredImages:
     """The test set with the DNN's answers; of a detector, its objects and false detections, as the case has them."""
     if (data / OBJECTS).is_dir():
         return read_predictions(data / PREDICTIONS_FILE, data / OBJECTS)
     model = model or data / MODEL_FILE
     if not model.is_file():
-        model = trained_cnn(data / "train", work, progress)
+        model = trained_cnn(data / "train", work)
     of_model = hashlib.blake2b(model.read_bytes(), digest_size=6).hexdigest()
     out = prepare_folder(work / f"failures-{key_of(of_model, *ANSWER_SOURCES)}")
     if not (out / PREDICTIONS_FILE).is_file():
-        find_failures(model, data / TEST, out, options=_options(data), progress=progress)
+        find_failures(model, data / TEST, out, options=_options(data))
     return read_predictions(out / PREDICTIONS_FILE, data / TEST)
 
 

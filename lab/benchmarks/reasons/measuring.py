@@ -30,7 +30,6 @@ from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.reasons.comparison import PREDICTED, compare_with_right, weak_spots_of
 from safe_dnn.support.images import ImageListing
-from safe_dnn.support.progress import Progress, no_progress
 
 # The sources that a kept result depends on
 SOURCES = (
@@ -227,9 +226,7 @@ def _stream_of(case: ReasonsCase) -> Callable[..., Iterator[FeatureBatch]]:
     """Serves the features that the case has, instead of reading all images again."""
     place = {path: row for row, path in enumerate(case.tested.paths)}
 
-    def stream(
-        listing: ImageListing, extractor: Extractor, *, progress: Progress = no_progress
-    ) -> Iterator[FeatureBatch]:
+    def stream(listing: ImageListing, extractor: Extractor) -> Iterator[FeatureBatch]:
         rows = [place[path] for path in listing.paths]
         yield FeatureBatch(listing.paths, case.features[rows], ())
 

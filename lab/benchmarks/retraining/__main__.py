@@ -41,8 +41,8 @@ from lab.benchmarks.retraining.choice import (
 )
 from lab.benchmarks.retraining.report import retraining_section
 from lab.benchmarks.retraining.runs import CASE_FILE, RUNS_FILE, load_cases, read_runs
-from safe_dnn.casestudies.build import print_progress
 from safe_dnn.casestudies.sets import MODEL_FILE
+from safe_dnn.cli.terminal import terminal_progress
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.failure_prediction import likely_wrong
 from safe_dnn.dnn.model import Dnn, load_dnn, sized_for
@@ -105,6 +105,7 @@ class RetrainingCase(NamedTuple):
     about: dict[str, Any]
 
 
+@terminal_progress()
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     options = _parser().parse_args(arguments)
@@ -392,11 +393,11 @@ def place_images(images: LabelledImages, rows: np.ndarray, clusters: RootCauseCl
     """Place some of the images, which are listed in a file in `work` for the selection."""
     files = [images.files[row] for row in rows.tolist()]
     write_text(work / LIST_FILE, "".join(f"{file}\n" for file in files))
-    nearest = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(rows)), progress=print_progress)
+    nearest = select_unsafe_set(work / LIST_FILE, clusters, SelectionSettings(size=len(rows)))
     found = {image.image: image for image in nearest.images}
     points: dict[str, np.ndarray] = {}
     extractor = clusters.recalled_extractor()
-    for batch in stream_features(find_images(work / LIST_FILE), extractor, progress=print_progress):
+    for batch in stream_features(find_images(work / LIST_FILE), extractor):
         points.update(zip(batch.paths, clusters.projection.apply(batch.features), strict=True))
     names = [os.fspath(file) for file in files]
     return Placed(
@@ -432,7 +433,7 @@ def cluster_failures(test: LabelledImages, right: np.ndarray, work: Path, *, pre
             return load_clusters(work)
     write_text(listed, lines)
     extractor = choose_extractor("auto", precision=precision)
-    clusters = find_root_cause_clusters(extract_features(listed, extractor, progress=print_progress))
+    clusters = find_root_cause_clusters(extract_features(listed, extractor))
     save_clusters(clusters, work)
     return clusters
 

@@ -27,7 +27,7 @@ from scipy.spatial.distance import squareform
 from lab.benchmarks.rivals.lrp import Lrp, prepare_lrp
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
 MOST_CLUSTERS = 100  # largest number that is tried, as in the published tool
 BATCH = 32
@@ -75,12 +75,7 @@ class Hudd(NamedTuple):
 
 
 def heatmap_distances(
-    lrp: Lrp,
-    batches: Iterator[np.ndarray],
-    n_images: int,
-    *,
-    store: str = "memory",
-    progress: Progress = no_progress,
+    lrp: Lrp, batches: Iterator[np.ndarray], n_images: int, *, store: str = "memory"
 ) -> dict[str, np.ndarray]:
     """Euclidean distances between the heatmaps of each layer.
 
@@ -111,11 +106,11 @@ def heatmap_distances(
             for rows, heatmap in zip(kept, lrp.heatmaps(batch), strict=True):
                 rows[done : done + len(batch)] = heatmap.numpy().reshape(len(batch), -1)
             done += len(batch)
-            progress("Heatmaps", done, n_images)
+            report_progress("Heatmaps", done, n_images)
         distances = {}
         for number, layer in enumerate(lrp.layers):
             distances[layer] = euclidean_distances(kept[number])
-            progress("Distances", number + 1, len(lrp.layers))
+            report_progress("Distances", number + 1, len(lrp.layers))
         del kept
     return distances
 
@@ -234,12 +229,7 @@ def _without_singletons(labels: np.ndarray) -> np.ndarray:
 
 
 def run_hudd(
-    model_path: str | os.PathLike,
-    root: Path,
-    paths: Sequence[str],
-    *,
-    store: str = "memory",
-    progress: Progress = no_progress,
+    model_path: str | os.PathLike, root: Path, paths: Sequence[str], *, store: str = "memory"
 ) -> tuple[Hudd, dict[str, np.ndarray], Lrp]:
     """Run HUDD on image files.
 
@@ -267,7 +257,7 @@ def run_hudd(
     lrp = prepare_lrp(dnn.model)
     pixels = Pixels(dnn, files, cache_bytes=0)
     read = (inputs for inputs, _ in batches(dnn, pixels, np.arange(len(files)), BATCH))
-    distances = heatmap_distances(lrp, read, len(files), store=store, progress=progress)
+    distances = heatmap_distances(lrp, read, len(files), store=store)
     if pixels.unreadable:
         first = min(pixels.unreadable)
         raise SAFEError(f"Expected readable images. Received: {files[first]} ({pixels.unreadable[first]}). Remove it.")

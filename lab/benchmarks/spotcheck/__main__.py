@@ -32,7 +32,7 @@ from lab.benchmarks.spotcheck.methods import Result, results_of
 from lab.benchmarks.spotcheck.network import EPOCHS
 from lab.benchmarks.spotcheck.scenes import SIDE
 from lab.benchmarks.spotcheck.scores import FIRST, Score, score
-from safe_dnn.casestudies.build import print_progress
+from safe_dnn.cli.terminal import terminal_progress
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
@@ -168,6 +168,7 @@ discovery as well, so that settings with more than one are those that tell metho
 """
 
 
+@terminal_progress()
 def main(arguments: list[str] | None = None) -> int:
     """Run the benchmark; see the module's docstring."""
     parser = argparse.ArgumentParser(prog="python -m lab.benchmarks.spotcheck")
@@ -181,7 +182,7 @@ def main(arguments: list[str] | None = None) -> int:
         extractor = choose_extractor("vgg16-conv", precision="auto")
         measured = {}
         for number in range(1, options.settings + 1):
-            case = load_case(number, options.work, extractor, print_progress)
+            case = load_case(number, options.work, extractor)
             answers = (one.probabilities.tobytes().hex() for one in (case.tested, case.table))
             key = key_of(*answers, extractor.identity, str(options.sliceline), *METHOD_SOURCES)
             path = prepare_folder(options.work / "scores") / f"{number}.json"

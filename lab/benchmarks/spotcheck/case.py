@@ -17,7 +17,7 @@ from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import BATCH_SIZE, Network, load_network
 from safe_dnn.reasons.comparison import LABEL
 from safe_dnn.support.files import prepare_folder, replacing
-from safe_dnn.support.progress import Progress
+from safe_dnn.support.progress import report_progress
 
 TRAINED, TESTED, IN_TABLE = 6_000, 700, 4_000
 LEAST_TRAINED, LEAST_TESTED = 600, 50  # of each blind spot; the paper has 400 and 50 of each combination of what varies
@@ -97,7 +97,7 @@ class Case(NamedTuple):
         return {name: column for name, column in columns.items() if len(np.unique(column)) > 1}
 
 
-def load_case(number: int, work: Path, extractor: Extractor, progress: Progress) -> Case:
+def load_case(number: int, work: Path, extractor: Extractor) -> Case:
     """A setting by its number, which is its seed."""
     setting = draw_setting(np.random.default_rng([SEED, number]))
     tested = draw_scenes(setting, TESTED, LEAST_TESTED, np.random.default_rng([SEED, number, 1]))
@@ -109,24 +109,19 @@ def load_case(number: int, work: Path, extractor: Extractor, progress: Progress)
             draw_scenes(setting, TRAINED, LEAST_TRAINED, np.random.default_rng([SEED, number, 2])),
             tested.pixels,
             table.pixels,
-            progress,
         ),
     )
     path = folder / f"{number}-{extractor.identity}.npz"
-    looks, attributes = _kept(path) or _keep(
-        path, _features(tested.pixels, load_network(extractor), extractor, progress)
-    )
+    looks, attributes = _kept(path) or _keep(path, _features(tested.pixels, load_network(extractor), extractor))
     answered = Answered(tested, probabilities), Answered(table, of_table)
     return Case(setting, answered[0], own, looks, attributes, extractor, answered[1])
 
 
-def _features(
-    pixels: np.ndarray, network: Network, extractor: Extractor, progress: Progress
-) -> tuple[np.ndarray, np.ndarray]:
+def _features(pixels: np.ndarray, network: Network, extractor: Extractor) -> tuple[np.ndarray, np.ndarray]:
     """SAFE's features of images, and what it measures in them."""
     looks, attributes = [], []
     for begin in range(0, len(pixels), BATCH_SIZE):
-        progress("Extracting", begin, len(pixels))
+        report_progress("Extracting", begin, len(pixels))
         images = [Image.fromarray(each) for each in pixels[begin : begin + BATCH_SIZE]]
         looks.append(compute_rows(network, [pixels_of(image) for image in images], extractor))
         attributes += [measure(image, image.size) for image in images]

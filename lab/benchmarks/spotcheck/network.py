@@ -7,7 +7,7 @@ import numpy as np
 
 from lab.benchmarks.spotcheck.scenes import SIDE, Scenes
 from safe_dnn.features.weights import choose_precision
-from safe_dnn.support.progress import Progress
+from safe_dnn.support.progress import report_progress
 
 WIDTHS = (32, 64, 64)  # channels of the blocks after the first layer
 N_FEATURES = 128
@@ -35,7 +35,7 @@ class Answers(NamedTuple):
     of_table: np.ndarray
 
 
-def taught_answers(train: Scenes, tested: np.ndarray, more: np.ndarray, progress: Progress) -> Answers:
+def taught_answers(train: Scenes, tested: np.ndarray, more: np.ndarray) -> Answers:
     """Train a network on scenes with wrong labels in blind spots, and ask it about images of others."""
     import keras
 
@@ -43,7 +43,9 @@ def taught_answers(train: Scenes, tested: np.ndarray, more: np.ndarray, progress
     network = _network()
     steps = EPOCHS * -(-len(train.square) // BATCH)
     network.compile(keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(RATE, steps)), "binary_crossentropy")
-    report = keras.callbacks.LambdaCallback(on_epoch_end=lambda epoch, logs: progress("Training", epoch + 1, EPOCHS))
+    report = keras.callbacks.LambdaCallback(
+        on_epoch_end=lambda epoch, logs: report_progress("Training", epoch + 1, EPOCHS)
+    )
     taught = train.taught.astype(np.float32)
     network.fit(train.pixels, taught, batch_size=BATCH, epochs=EPOCHS, verbose=0, callbacks=[report])
     both = keras.Model(network.inputs, [network.layers[-1].output, network.layers[-2].output])

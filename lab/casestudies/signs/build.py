@@ -31,7 +31,6 @@ from safe_dnn.dnn.detection.detections import matcher
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.support.files import replacing
-from safe_dnn.support.progress import Progress, no_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, OBJECTS
 from safe_dnn.support.tables import IMAGE, from_cell
 
@@ -39,30 +38,26 @@ TRUTH_FILES = {"train": "train.json", "improvement": "improvement.json", "test":
 RESULTS_FILES = {"improvement": "improvement_results.json", "test": "results.json"}
 
 
-def build_detector(
-    case: Case, folder: Path, *, seed: int, scale: float, progress: Progress = no_progress
-) -> dict[str, Any]:
+def build_detector(case: Case, folder: Path, *, seed: int, scale: float) -> dict[str, Any]:
     """Build the case in an empty folder; return the content of `accuracy.json` (SAFEError without pycocotools)."""
     matcher()  # before minutes of training
     started = time.monotonic()
     sets = lay_out_all(case, seed=seed, scale=scale)
     images = {}
     for part, rows in sets.items():
-        images[part] = np.stack(list(render_images(case, folder, rows, progress=progress)))
+        images[part] = np.stack(list(render_images(case, folder, rows)))
         names = [(path.removeprefix(f"{part}/"), "", scene) for path, _, scene in rows]
         write_subjects(folder / part / PARAMETERS_FILE, names, case.kind)
         write_json(folder / TRUTH_FILES[part], truth_of(names, case.classes))
 
     objects = [objects_of(scene, case.classes) for _, _, scene in sets["train"]]
-    model = train_detector(
-        images["train"], objects, len(case.classes), epochs=case.epochs, seed=seed, progress=progress
-    )
+    model = train_detector(images["train"], objects, len(case.classes), epochs=case.epochs, seed=seed)
     with replacing(folder / MODEL_FILE) as temporary:
         model.save(temporary)
     for part, file in RESULTS_FILES.items():
-        write_json(folder / file, results_of(detect(model, images[part], progress=progress)))
+        write_json(folder / file, results_of(detect(model, images[part])))
     files = DetectorFiles(folder / TRUTH_FILES["test"], folder / RESULTS_FILES["test"], folder / "test")
-    failures = find_detection_failures(files, folder, progress=progress)
+    failures = find_detection_failures(files, folder)
     parts = read_parts(folder / OBJECTS / PARAMETERS_FILE)
     failing = {*failures.failing}
     write_json(folder / CAUSES_FILE, causes_of(case, parts, failing))

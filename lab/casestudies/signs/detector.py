@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from safe_dnn.casestudies.camera import SIDE
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
 if TYPE_CHECKING:
     import keras
@@ -44,13 +44,7 @@ class Found(NamedTuple):
 
 
 def train_detector(
-    images: np.ndarray,
-    objects: Sequence[Found],
-    n_classes: int,
-    *,
-    epochs: int,
-    seed: int,
-    progress: Progress = no_progress,
+    images: np.ndarray, objects: Sequence[Found], n_classes: int, *, epochs: int, seed: int
 ) -> "keras.Model":
     """Train the detector.
 
@@ -79,7 +73,7 @@ def train_detector(
     trained = keras.Model(model.inputs, model.outputs)
     trained.compile(keras.optimizers.Adam(schedule), _loss(n_classes))
     report = keras.callbacks.LambdaCallback(
-        on_epoch_end=lambda epoch, logs: progress("Training the detector", epoch + 1, epochs)
+        on_epoch_end=lambda epoch, logs: report_progress("Training the detector", epoch + 1, epochs)
     )
     trained.fit(images, targets, batch_size=BATCH, epochs=epochs, verbose=0, callbacks=[report])
     return model
@@ -148,12 +142,12 @@ def encode(objects: Found, n_classes: int) -> np.ndarray:
     return target
 
 
-def detect(model: "keras.Model", images: np.ndarray, *, progress: Progress = no_progress) -> Iterator[Found]:
+def detect(model: "keras.Model", images: np.ndarray) -> Iterator[Found]:
     """What the detector finds in each image, the surest first; `images` as for `train_detector`."""
     for start in range(0, len(images), _BATCHES):
         for output in np.asarray(model(images[start : start + _BATCHES], training=False)):
             yield decode(output)
-        progress("Testing the detector", min(start + _BATCHES, len(images)), len(images))
+        report_progress("Testing the detector", min(start + _BATCHES, len(images)), len(images))
 
 
 def decode(output: np.ndarray) -> Found:

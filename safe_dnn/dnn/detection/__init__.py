@@ -1,1 +1,1 @@
-"""A converter of a detector's files to a test set: crops, answers and parameters."""
+"""Converters to a test set with an image for each answer: of a detector's files, and of tables of units."""

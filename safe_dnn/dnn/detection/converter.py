@@ -1,9 +1,9 @@
 """A detector's files as a test set of images: crops, a table of answers and one of parameters.
 
 Ground truth, results and images in; the folder `objects/` out. It has a crop of every object and of every false
-detection, in folders by class, with `predictions.csv`, as of a classifier, and `parameters.csv`, what is known of each.
-A crop has some context, and is an image to every later step: it is clustered, shown and compared as the images of a
-classifier are.
+detection, in folders by class, with `predictions.csv`, as for a classifier, and `parameters.csv`, with what is known
+about each. A crop has some context, and is an image to every later step: it is clustered, shown and compared as the
+images of a classifier are.
 
 Likewise the detections in improvement images are cut out, to select from. What is missed has no crop, but is often seen
 with a low score, so that lower scores count here than for failures.
@@ -30,7 +30,7 @@ from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_text
 from safe_dnn.rccs.unsafe_set import FULL_IMAGE
 from safe_dnn.support.errors import Number, SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, printable
@@ -43,7 +43,7 @@ PARAMETERS = ("object_px", "object_aspect", "truncated", "in_crowd", "near_by", 
 """The columns of `parameters.csv` that are about boxes; the last two are empty for what is right."""
 IMAGES = "the folder of the images that the ground truth names"
 SEEN = "seen"
-OF_TRUTH = ("near_by", "in_crowd", "type", "confused_with")  # parameters that only the ground truth tells
+OF_TRUTH = ("near_by", "in_crowd", "type", "confused_with")  # parameters that only the ground truth gives
 
 
 class Crop(NamedTuple):
@@ -87,11 +87,11 @@ class Crop(NamedTuple):
 
 
 def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
-    """What is to be cut out for each case.
+    """The crop to cut out for each case.
 
-    The label is the class of the object or, where there is none, that of the detection. What was predicted is the class
-    of the detection that has found the object, or is on it and of another class; it is missed if no box is enough on
-    it. Any other detection is a false one.
+    The label is the class of the object or, without an object, that of the detection. The prediction is the class of
+    the detection that has found the object, or that overlaps it but has another class; the object is missed if no box
+    overlaps it enough. Any other detection is a false one.
     """
     stems = [_stem(name) for name in test.images]
     folders = _class_folders(test.classes)
@@ -115,10 +115,10 @@ def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
 def _stem(name: str) -> str:
     """Where an image's crops lie in the folders of classes: the path of the image without its suffix."""
     path = PurePosixPath(name.replace("\\", "/"))
-    return "/".join(_plain(part) for part in (*path.parent.parts, path.stem) if part not in ("/", ".."))
+    return "/".join(plain_name(part) for part in (*path.parent.parts, path.stem) if part not in ("/", ".."))
 
 
-def _plain(name: str) -> str:
+def plain_name(name: str) -> str:
     """A name that each file system accepts, and that is no formula to a spreadsheet."""
     plain = "".join("_" if c in UNSAFE_IN_NAMES or not c.isprintable() else c for c in name)
     plain = plain[:LONGEST_NAME].encode()[:LONGEST_BYTES].decode(errors="ignore")
@@ -129,7 +129,7 @@ def _class_folders(classes: Sequence[str]) -> dict[str, str]:
     """The name of a folder for each class; no two are the same."""
     names: dict[str, str] = {}
     for name in classes:
-        plain = _plain(name)
+        plain = plain_name(name)
         taken = {each.casefold() for each in names.values()}
         others = (f"{plain}_{number}" for number in itertools.count(2))
         names[name] = next(free for free in itertools.chain([plain], others) if free.casefold() not in taken)
@@ -177,7 +177,7 @@ def _ends(box: np.ndarray, size: tuple[int, int]) -> tuple[float, float, float, 
 
 
 def cut_crops(
-    test: DetectorTest, crops: Sequence[Crop], files: Sequence[Path | None], folder: Path, progress: Progress
+    test: DetectorTest, crops: Sequence[Crop], files: Sequence[Path | None], folder: Path
 ) -> Iterator[tuple[dict[str, dict[str, str]], list[Skipped]]]:
     """Cut the crops out of each image; what is known of each, by name, and what could not be read."""
     of_image: dict[int, list[Crop]] = {}
@@ -191,7 +191,7 @@ def cut_crops(
     with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
         try:
             for done, result in enumerate(pool.map(cut, of_image), start=1):
-                progress("Cutting out objects", done, len(of_image))
+                report_progress("Cutting out objects", done, len(of_image))
                 yield result
         finally:
             pool.shutdown(wait=False, cancel_futures=True)  # a job that is stopped does not cut the rest
@@ -314,7 +314,7 @@ class Converted(NamedTuple):
     skipped: tuple[Skipped, ...]
 
 
-def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Progress = no_progress) -> AnsweredImages:
+def find_detection_failures(files: DetectorFiles, out: StrPath) -> AnsweredImages:
     """Convert a detector's files to `objects/` in the folder `out`, and collect failures from there.
 
     Raises
@@ -328,31 +328,25 @@ def find_detection_failures(files: DetectorFiles, out: StrPath, *, progress: Pro
     iou = checked_iou(iou)
     test = read_yolo(truth, results, root, score=score) if yolo else read_coco(truth, results, score=score)
     out = checked_folder(out, root, *TABLES, folders=(FAILURES, OBJECTS))
-    progress("Matching boxes", 0, 0)
+    report_progress("Matching boxes", 0, 0)
     matching = match(test, iou=iou)
     cases = cases_of(test, matching, iou=iou)
     crops = crops_of(test, cases)
-    converted = convert(test, crops, root, out / OBJECTS, progress)
+    converted = convert(test, crops, root, out / OBJECTS)
     notes = (*_counts(test, matching, cases, iou), *converted.notes, *_not_cut(crops, converted.crops))
     table = out / OBJECTS / PREDICTIONS_FILE
     return collect_failures(table, out / OBJECTS, out, notes=notes, skipped=converted.skipped)
 
 
 def cut_detections(
-    info: StrPath,
-    results: StrPath,
-    images: StrPath,
-    out: StrPath,
-    *,
-    score: Number = 0.05,
-    progress: Progress = no_progress,
+    info: StrPath, results: StrPath, images: StrPath, out: StrPath, *, score: Number = 0.05
 ) -> Converted:
     """Cut a detector's detections out of improvement images, into `objects/` in the folder `out`.
 
     Parameters
     ----------
     info : path
-        A JSON file with the lists `images` and `categories`, as of COCO's ground truth; its annotations are not read.
+        A JSON file with the lists `images` and `categories`, as in COCO's ground truth; its annotations are not read.
     results, score
         As for `dnn.detection.files.read_coco`.
     images : path
@@ -373,12 +367,10 @@ def cut_detections(
     nothing = np.full(len(rows), NONE)
     crops = crops_of(test, Cases(nothing, rows, nothing, np.full(len(rows), SEEN)))
     crops = [crop._replace(name=crop.name.partition("/")[2]) for crop in crops]  # not in folders of classes
-    return convert(test, crops, root, out / OBJECTS, progress, tested=False)
+    return convert(test, crops, root, out / OBJECTS, tested=False)
 
 
-def convert(
-    test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path, progress: Progress, *, tested: bool = True
-) -> Converted:
+def convert(test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path, *, tested: bool = True) -> Converted:
     """Cut the crops into a new folder with their tables, which replaces `target`.
 
     Parameters
@@ -393,9 +385,9 @@ def convert(
     """
     files, skipped = files_of(root, test.images)
     known: dict[str, dict[str, str]] = {}
-    of_images, unread = _parameters_of_images(root, test.images)
+    of_images, unread = parameters_of_images(root, test.images)
     with replacing_images(target) as folder:
-        for measured, unusable in cut_crops(test, crops, files, folder, progress):
+        for measured, unusable in cut_crops(test, crops, files, folder):
             known |= measured
             skipped += unusable
         if not known:
@@ -417,7 +409,7 @@ def convert(
     return Converted(kept, (*test.notes, *unread), tuple(sorted(skipped)))
 
 
-def _parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
+def parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
     """The recorded parameters of the whole images, and a sentence if they cannot be read."""
     source = find_parameters(root)
     try:

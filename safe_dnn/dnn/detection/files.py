@@ -3,8 +3,8 @@
 COCO: two JSON files. The ground truth has the lists `images`, `annotations` and `categories`, the results are a list of
 `image_id`, `category_id`, `bbox` and `score` (https://cocodataset.org/#format-data). A result may name its image by the
 number, or by the name or the stem of the file. If it has a `file_name`, as Ultralytics writes it, this counts: its
-`image_id` of `0007.png` is 7, whatever the number in the ground truth. What cannot be used is left out and told, as the
-library that matches boxes would leave it out (see `detections.py`); what contradicts the format is an error.
+`image_id` of `0007.png` is 7, whatever the number in the ground truth. Unusable results are left out and noted, as the
+library that matches boxes would leave them out (see `detections.py`); what contradicts the format is an error.
 
 YOLO: text files, read as if they were in COCO's format. For each image there may be a file of its name that ends in
 `.txt`, with a line for each box: the number of the class, the box's middle, width and height as shares of the image's,
@@ -115,7 +115,7 @@ def read_coco(truth: StrPath, results: StrPath, *, score: float | str = 0.5, lab
 
 
 def least_score(score: float | str) -> float:
-    """The score from which detections count, as a number; a SAFEError if it is none from 0 to 1."""
+    """The score from which detections count, as a number; a SAFEError if it is not from 0 to 1."""
     number = number_of(score, "score")
     if not 0 <= number <= 1:
         raise SAFEError(f"score must be between 0 and 1. Received: {score}")
@@ -123,7 +123,7 @@ def least_score(score: float | str) -> float:
 
 
 def detector_test(record: Any, listed: Any, truth: Path, results: Path, *, score: float) -> DetectorTest:
-    """The test of a detector from the content of the two files (parameters and errors as of `read_coco`)."""
+    """The test of a detector from the content of the two files (parameters and errors as in `read_coco`)."""
     images, annotations, categories = (_list_of(record, key, truth) for key in ("images", "annotations", "categories"))
     names = [_text(image, "file_name", truth) for image in images]
     image_rows = _rows([image.get("id") for image in images], truth, "images")
@@ -259,7 +259,7 @@ def _box(path: Path, number: int, entry: dict) -> list[float]:
             f"Expected boxes (bbox). Received a segmentation without one in {path}, number {number + 1:,}. Compute "
             "the boxes, for example with pycocotools.mask.toBbox."
         )
-    # Limits as of an image: beyond them, areas would not be exact.
+    # Limits as for an image: beyond them, areas would not be exact.
     sides: list[Any] = box if isinstance(box, list) and len(box) == 4 else [None]
     if not all(type(side) in (int, float) and abs(side) < 2**31 for side in sides):
         raise _fault(path, number, "a bbox of four numbers: left, top, width and height in pixels", box)
@@ -303,7 +303,7 @@ def read_yolo(labels: StrPath, results: StrPath, images: StrPath, *, score: floa
     found = [_all_lines(folder, listing, n, notes) for folder, n in zip(folders, (5, 6), strict=True)]
     boxes: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
     for row, (path, *both) in enumerate(zip(listing.paths, *found, strict=True)):
-        # What cannot be read is told when it is cut.
+        # Unreadable images are noted when their crops are cut.
         width, height = (size_of(listing.root / path) or (1, 1)) if any(both) else (0, 0)
         of_images.append({"id": row, "file_name": path, "width": width, "height": height})
         for kind, lines in zip(boxes, both, strict=True):

@@ -101,8 +101,8 @@ class RunsView:
             """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
             take_labels(settings.out)
             restore_run(settings.out, int(number or 0))
-            check_links(settings.results.state().clusters, settings.root)
-            show_present(settings.out, within=settings.root)
+            check_links(settings.results.state().clusters)
+            show_present(settings.out)
 
         def on_edits(run: str) -> dict:
             try:
@@ -122,7 +122,7 @@ class RunsView:
     def _export(self, chosen: Any, run: str, *, is_spot: bool) -> gr.DownloadButton:
         """Export what is at hand; a button to download it, which says what it is."""
         out, results = self._settings.out, self._settings.results.state(run)  # refuses one that shows other clusters
-        check_links(results.clusters, self._settings.root)
+        check_links(results.clusters)
         rank = rank_of(chosen, results) if is_spot else 0
         name = f"weak_spot_{rank}" if is_spot else f"RCC_{chosen}" if chosen >= 0 else "no_cluster"
         rccs = [] if is_spot else [chosen]
@@ -143,5 +143,5 @@ def _export_folder() -> Path:
 
 def refreshed(settings: PageSettings) -> None:
     """Draw and describe anew what an edit has changed."""
-    check_links(settings.results.state().clusters, settings.root)
-    refresh_rccs(settings.out, within=settings.root)
+    check_links(settings.results.state().clusters)
+    refresh_rccs(settings.out)

@@ -298,7 +298,7 @@ class ImagesView:
         with reading_file(run, TESTED_FILE) as file:
             paths = read_table(file, "the tested images", own=True).texts("image")
         root = Path(run_record(self._settings.out)["predictions"]["tested"])
-        pictures = [data_uri(root / paths[row], 128, self._settings.root) for row in rows[:MOST_RIGHT]]
+        pictures = [data_uri(root / paths[row], 128) for row in rows[:MOST_RIGHT]]
         tiles = Markup("").join(Markup("<img alt='' src='{}'>").format(picture) for picture in pictures)
         heading = f"{count(len(rows), 'image')} under this condition that the network gets right"
         return {self.right: Markup("<h3 class='safe-title'>{}</h3>{}").format(heading, tiles) if rows else ""}

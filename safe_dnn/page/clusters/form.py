@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.group_columns import FOLDER, PREFIX
+from safe_dnn.features.extractor import OWN
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_precision
 from safe_dnn.page.forms import FormView, check_there, example_button, remember, remembered, typed
@@ -25,8 +26,8 @@ from safe_dnn.support.text import printable
 
 EXTRACTOR_MEANINGS = {name: kind.meaning for name, kind in EXTRACTORS.items()}
 REDUCER_MEANINGS = {
-    "auto": "to what sets failing images apart from right ones, where that tells more; else PCA",
-    "pca": "looks alone, as in the paper",
+    "auto": "to the contrast with correctly classified images, if it explains more; else PCA",
+    "pca": "appearance alone, as in the paper",
     "umap": "PCA, then UMAP, the authors' study of 2024: may part what PCA leaves together",
 }
 PRECISION_MEANINGS = {
@@ -40,6 +41,7 @@ PATHS = (
     ("Test images", "tested", "test", "The folder that the predictions are about, right and wrong images"),
     ("Parameters", "parameters", "parameters.csv",
      "CSV: image, then any columns. By default parameters.csv beside the images"),
+    (FORM_LABELS["features"], "features", "features.npz", "Of another network, instead of VGG16's: .npz or .parquet"),
 )  # fmt: skip
 
 
@@ -62,8 +64,8 @@ class ClustersForm(FormView):
         title = "More options: what is known of the images, what does not matter, and the features"
         with self.options(title, "more-options"):
             with gr.Row():
-                for label, name, example, info in PATHS:
-                    self.text(name, name, label, info, f"/path/to/{example}")
+                for given in PATHS[:-1]:
+                    self._path(*given)
                 alike = "The parameter that says which images are of one person, track or drive"
                 self._several("group", "group", "Groups", alike)
                 info = "Predictions without a row for more than a tenth of the images"
@@ -72,8 +74,12 @@ class ClustersForm(FormView):
                 self._several("aside", "set-aside", "Set aside", info)
             with gr.Row():
                 self._one_of("extractor", "Features", "What of VGG16 describes an image", EXTRACTOR_MEANINGS)
+                self._path(*PATHS[-1])
                 self._one_of("reducer", "Features reduced", "Before clustering", REDUCER_MEANINGS)
                 self._one_of("precision", "Precision", "Number format of the network", PRECISION_MEANINGS)
+
+    def _path(self, label: str, name: str, example: str, info: str) -> None:
+        self.text(name, name, label, info, f"/path/to/{example}")
 
     def _several(self, name: str, elem_id: str, label: str, info: str) -> None:
         more: dict[str, Any] = {"multiselect": True, "allow_custom_value": True}
@@ -96,6 +102,7 @@ class ClustersForm(FormView):
         accepted = {name: settings.accept(path) for name, path in paths.items()}
         wanted = ClusteringSettings(
             weights=settings.weights, set_aside=names, parameters=accepted.pop("parameters", None),
+            features=accepted.pop("features", None),
             answers=GivenAnswers(partial=bool(fields["partial"]), group=groups, **accepted),
             **{name: fields[name] for name in ("extractor", "reducer", "precision")},
         )  # fmt: skip
@@ -120,6 +127,7 @@ class ClustersForm(FormView):
             "parameters": printable(specified_parameters(out)), "extractor": requested_extractor(clusters),
             "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups_of(out))),
             "aside": list(map(printable, clusters.without)),
+            "features": printable(os.fspath(clusters.own_features or "")),
         }  # fmt: skip
         filled_in = self.released(values) if new else self._fill_in(values)
         for name, offered in choices.items():
@@ -131,10 +139,10 @@ class ClustersForm(FormView):
 def requested_extractor(clusters: RootCauseClusters) -> str:
     """The choice of an extractor that gives these clusters again; `auto` where that is what it chooses."""
     name = clusters.extractor.name
-    return "auto" if clusters.extractor.notice or name == "vgg16" else name
+    return "auto" if clusters.extractor.notice or name in ("vgg16", OWN) else name
 
 
 def requested_precision(clusters: RootCauseClusters) -> str:
     """The choice of a precision that gives these clusters again; `auto` where that is what it chooses here."""
     precision = clusters.extractor.precision
-    return "auto" if precision == choose_precision("auto") else precision
+    return "auto" if clusters.own_features or precision == choose_precision("auto") else precision

@@ -36,7 +36,7 @@ class QueryView:
     def show(self, state: AnalysisState, subject: str) -> dict:
         """Updates that show the stored answer about a reason, by its `subject`; empty without a reason."""
         answer = self._stored_answer(state, subject) if subject else ""
-        there = subject and state.reasons.base and model_at_hand(state.clusters.image_root, self._settings.root)
+        there = subject and state.reasons.base and model_at_hand(state.clusters.image_root)
         return {
             self.button: gr.Button(self.again if answer else self.question, elem_classes=[] if there else AWAY),
             self.answer: gr.HTML(answer, elem_classes=[] if answer else AWAY),
@@ -44,7 +44,7 @@ class QueryView:
 
     def work(self, job: Job, reason: str) -> None:
         """Ask about a reason, such as `RCC 0`."""
-        self.ask(self._settings.out, [reason], within=self._settings.root, progress=job.progress)
+        self.ask(self._settings.out, [reason])
 
 
 class LooksView(QueryView):

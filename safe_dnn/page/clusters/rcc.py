@@ -91,9 +91,7 @@ class RccView:
         return {
             self.player: show_gif(path, title(rcc), images),
             **self.show_looks(state, rcc),
-            self.five: thumbnails(
-                clusters.image_root, sample(clusters, rcc), 240, self._settings.root, answer_texts(clusters, rcc)
-            ),
+            self.five: thumbnails(clusters.image_root, sample(clusters, rcc), 240, answer_texts(clusters, rcc)),
         }
 
     def wire(self, chosen: gr.HTML, window: NoteView, outputs: list, changed: Callable) -> None:

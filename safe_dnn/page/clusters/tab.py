@@ -40,6 +40,7 @@ from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import VERDICTS
 from safe_dnn.reasons.listed import baseline, sentence
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import as_part
 from safe_dnn.support.text import printable
 
 CURVE = 620  # width of the curve, in pixels, at most
@@ -232,7 +233,7 @@ class ClustersTab:
         """
         settings, (maker, _) = self._settings, self._note.keep(*parts)
         before = settings.results.state(maker.run)
-        check_links(before.clusters, settings.root)
+        check_links(before.clusters)
         edit(maker)
         results = settings.results.state()
         if results.review.last_number == before.review.last_number:  # what is said was taken back
@@ -263,13 +264,11 @@ class ClustersTab:
         settings = self._settings
 
         def work(job: Job) -> None:
-            def of_rates(what: str, done: int, total: int) -> None:
-                job.progress(f"The RCCs are there. For their failure rates: {what}", done, total)
-
             images, wanted = job.form
-            generate_clusters(images, settings.out, wanted, within=settings.root, progress=job.progress)
+            generate_clusters(images, settings.out, wanted)
             try:  # the clusters are shown meanwhile: every window hears that the folder has changed
-                explain_failures(settings.out, within=settings.root, weights=settings.weights, progress=of_rates)
+                with as_part(_of_rates):
+                    explain_failures(settings.out, weights=settings.weights)
             except SAFEError as error:
                 what = f"The RCCs were found, but not compared with images that are right. {error}"
                 raise SAFEError(what).about(*error.fields) from error
@@ -320,9 +319,9 @@ class ClustersTab:
         """Draw what a killed process did not."""
         settings = self._settings
         try:
-            check_links(settings.results.state().clusters, settings.root)
+            check_links(settings.results.state().clusters)
             with self._mending:  # two windows that open at once must not both draw it
-                if settings.jobs.running or not mend(settings.out, within=settings.root):
+                if settings.jobs.running or not mend(settings.out):
                     return gr.skip()
             return self._rcc_view.show_pictures(settings.results.state(), chosen)
         except SAFEError:
@@ -353,6 +352,10 @@ class ClustersTab:
     def _on_load(self, visitor: object, draft: object) -> dict:
         problem = self._note.recover(visitor, draft)
         return {self._note.visitor: visitor_of(visitor), **self.job_view.first(lambda: self._show_last(problem))}
+
+
+def _of_rates(what: str, done: int, total: int) -> tuple[str, int, int]:
+    return f"The RCCs are there. For their error rates: {what}", done, total
 
 
 def _curve(results: AnalysisState, rank: int) -> gr.HTML:

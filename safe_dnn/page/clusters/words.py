@@ -85,12 +85,12 @@ class WordsView:
             clusters = settings.results.state(run).clusters
             listed = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST_SEEN]]
             seen = [tested.paths[row] for row in tested.rows_of(clusters.image_root, listed).tolist() if row >= 0]
-            begin(settings.out, name, seen, within=settings.root, by=visitor_of(visitor))
+            begin(settings.out, name, seen, by=visitor_of(visitor))
         tagging = open_tagging(settings.out, name, tested=tested)
         if tagging.frame is None and tested.digest != search.extracted:
 
             def work(job: Job) -> None:
-                search.batch = next_images(tagging, weights=settings.weights, progress=job.progress)
+                search.batch = next_images(tagging, weights=settings.weights)
                 search.extracted = tested.digest
 
             search.job = settings.jobs.start(TAB, work)
@@ -140,7 +140,7 @@ class WordsView:
 
     def _tiles(self, tagging: Tagging, images: Iterable[str]) -> str:
         files = [(quote(os.fsencode(image)), tagging.tested.root / image) for image in images]
-        tiles = [(name, data_uri(file, SIDE, self._settings.root)) for name, file in files]
+        tiles = [(name, data_uri(file, SIDE)) for name, file in files]
         return filled("page/clusters/word_tiles.html", images=tiles)
 
 

@@ -49,12 +49,12 @@ def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
     return Ungrouped(listed, under, found.notes)
 
 
-def cards_of(answered: AnsweredImages, known: Ungrouped, root: Path | None) -> Markup:
-    """The headline, a card for each reason, and the curve of each; pictures are of images below `root`, if given."""
+def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
+    """The headline, a card for each reason, and the curve of each."""
     listed, under, base = known.listed, known.under, 1 - answered.accuracy
     folds, curves, cards = folded(listed), Reasons(base=base, curves=under.curves), list[dict[str, Any]]()
     for at, reason in enumerate(listed):
-        picture = data_uri(answered.root / reason.picture, 128, root) if reason.picture else ""
+        picture = data_uri(answered.root / reason.picture, 128) if reason.picture else ""
         drawn = curves_of(curves, [reason.spot], width=CURVE) if reason.spot else {}
         curve, fold = next(iter(drawn.values()), ""), folds.get(reason.name, "")
         title = printable(reason.title)

@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
+from safe_dnn.dnn.detection.units import failures_in_table
 from safe_dnn.dnn.failures import (
     checked,
-    collect_failures,
     file_and_column,
     find_failures,
     load_failures,
@@ -35,6 +35,7 @@ from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.store.output_folder import working
 from safe_dnn.support.errors import SAFEError, is_within
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.text import printable
 from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
@@ -247,19 +248,19 @@ class FailuresTab(FormTab):
             if kind in ("coco", "yolo"):
                 least: dict[str, Any] = {name: options[name] for name in ("iou", "score") if name in options}
                 detector_files = DetectorFiles(paths["truth"], paths["results"], test, kind == "yolo", **least)
-                find_detection_failures(detector_files, out, progress=job.progress)
+                find_detection_failures(detector_files, out)
             elif kind == "answers":
-                job.progress("Reading the answers", 0, 0)
+                report_progress("Reading the answers", 0, 0)
                 answers = DnnOptions(None, False, *regression)
-                collect_failures(paths["answers"], test, out, options=answers, **more)
+                failures_in_table(paths["answers"], test, out, options=answers, **more)
             else:
-                job.progress("Loading the model", 0, 0)
+                report_progress("Loading the model", 0, 0)
                 dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
-                find_failures(kept_copy(paths["model"]), test, out, options=dnn, **more, progress=job.progress)
+                find_failures(kept_copy(paths["model"]), test, out, options=dnn, **more)
             if "after" in options:
                 take_over(options["after"], out)
             # The failures are shown meanwhile: every window hears that the folder has changed.
-            reasons = explain_collected(out, within=self._settings.root, progress=job.progress)
+            reasons = explain_collected(out)
             if reasons.spots is None and reasons.notes:
                 raise SAFEError(f"The failures were collected, but no reasons were found. {reasons.notes[0]}")
 

@@ -136,7 +136,7 @@ class FailuresView:
     def _show_all(self, answered: AnsweredImages) -> dict:
         """All failing images in the grid and, with none at hand, reasons and matrix; of a regression, the errors."""
         known = ungrouped_reasons(answered, self._settings.out)
-        cards = gr.HTML("", parts=cards_of(answered, known, self._settings.root) if known else "")
+        cards = gr.HTML("", parts=cards_of(answered, known) if known else "")
         images = {self.reasons: cards, **self.images.show(answered.digest, images_of(answered))}
         if answered.task == "regression":
             return {**images, self.errors: gr.HTML("", **error_histogram(answered))}
@@ -210,7 +210,7 @@ def most_confused(answered: AnsweredImages) -> str:
 
 
 def _rates(answered: AnsweredImages, known: KnownGroups | None) -> Markup:
-    """A table of all classes: the failure rate as a bar with its interval and the rate of all images, and in words."""
+    """A table of all classes: the error rate as a bar with its interval and the rate of all images, and in words."""
     answers = answered.answers
     groups = known.groups if known and known.named else None
     rates = class_rates(answers.label, answers.predicted, groups)

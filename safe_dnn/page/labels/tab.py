@@ -219,7 +219,7 @@ def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: Pa
     for name in classes[:MOST_CLASSES]:
         files = next(filter(None, (_first_images(folder, name) for folder in places)), labelled.get(name, []))
         if files:
-            found[name] = [data_uri(file, SIDE, settings.root) for file in files[:EACH]]
+            found[name] = [data_uri(file, SIDE) for file in files[:EACH]]
     return found
 
 

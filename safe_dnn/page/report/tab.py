@@ -160,19 +160,19 @@ class ReportTab:
     ) -> dict:
         def checked(job: Job) -> None:
             # Refuses a window that shows other clusters, and images that lead out of the page's root by now.
-            check_links(self._settings.results.state(run or None).clusters, self._settings.root)
+            check_links(self._settings.results.state(run or None).clusters)
             work(job)
 
         return self.job_view.start(checked, show or self.show, *check)
 
     def _on_make(self, write: Callable[..., object], run: str | None) -> dict:
-        return self._make(lambda job: write(self._settings.out, progress=job.progress), run)
+        return self._make(lambda job: write(self._settings.out), run)
 
     def on_verify(self, run: str | None) -> dict:
         found: list[list[tuple[str, str]]] = []  # none if there is no answer
 
         def work(job: Job) -> None:
-            found.append(verify(self._settings.out, within=self._settings.root, progress=job.progress))
+            found.append(verify(self._settings.out))
 
         def show() -> dict:
             texts = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in found]
@@ -181,7 +181,7 @@ class ReportTab:
         return self._make(work, run, show)
 
     def on_confirm(self, run: str | None, *fields: str | None) -> dict:
-        return self._make(lambda job: job.form(progress=job.tell), run, None, lambda: self.fresh.wanted(*fields))
+        return self._make(lambda job: job.form(), run, None, lambda: self.fresh.wanted(*fields))
 
     def _first_look(self) -> dict:
         return {**self.job_view.look(self.show), **self.fresh.form.first_look("")}
@@ -192,8 +192,7 @@ class ReportTab:
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
-        evidence = partial(write_evidence, within=self._settings.root)  # nothing else is read for visitors
-        for button, write in ((self.report, write_report), (self.export, export_here), (self.evidence, evidence)):
+        for button, write in ((self.report, write_report), (self.export, export_here), (self.evidence, write_evidence)):
             button.click(partial(self._on_make, write), self.run, self.outputs, **VIEW)
         self.verify.click(self.on_verify, self.run, self.outputs, **VIEW)
         self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **VIEW)

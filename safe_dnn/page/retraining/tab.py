@@ -25,6 +25,7 @@ from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.pipeline.summary_lines import of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.progress import reporting
 from safe_dnn.support.text import printable
 from safe_dnn.training.finetuning import Epoch, Watch
 from safe_dnn.training.labels import Labelling
@@ -188,11 +189,12 @@ class RetrainingTab(FormTab):
             curves = learning_curves(history, sum(passes), first_pass=first)
             job.drawing = titled("Accuracy by epoch of the model that is being trained", curves)
 
-        retrain_apart(
-            model, images, settings.out, wishes=wishes, within=settings.root,
-            options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
-            watch=Watch(lambda *report: (job.tell if kept else job.progress)(*report), on_epoch, job.cancelled),
-        )  # fmt: skip
+        with reporting(lambda *report: (job.tell if kept else job.progress)(*report)):
+            retrain_apart(
+                model, images, settings.out, wishes=wishes,
+                options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
+                watch=Watch(on_epoch, job.cancelled),
+            )  # fmt: skip
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""

@@ -60,7 +60,7 @@ def routes(settings: PageSettings) -> list[BaseRoute]:
             path = path_of(request.path_params["key"], request.path_params["row"])
         except (SAFEError, IndexError):
             return PlainTextResponse(_NOT_THERE, 404)
-        return FileResponse(picture_file(path, side, settings.root), headers={"Cache-Control": "private, max-age=60"})
+        return FileResponse(picture_file(path, side), headers={"Cache-Control": "private, max-age=60"})
 
     def product(request: Request) -> Response:
         """A file as SAFE wrote it."""

@@ -18,6 +18,7 @@ from safe_dnn.page.messages import done, empty, if_there, pane, reveal
 from safe_dnn.page.results import AnalysisState, Marks
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
+from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.generation import Likely, select_images
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.summary_lines import selection_summary
@@ -86,6 +87,8 @@ class UnsafeTab(FormTab):
             text("model", "select-model", "Model", likely, "/path/to/model.keras")
             folders = "A folder for each class; gives the accuracy as well"
             text("test", "select-test", "Test folder of the model", folders, "/path/to/test")
+            own = "Of these images, if the file of the RCCs' features does not have them"
+            text("features", "select-features", FORM_LABELS["features"], own, "/path/to/features.npz")
         with self.form.options("Number by the paper's formula", "by-formula", KNOWN), gr.Row():
             info = "From 0 to 1"
             text("accuracy", "accuracy", "Test accuracy", info, "0.93")
@@ -173,12 +176,14 @@ class UnsafeTab(FormTab):
     def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, SelectionSettings, Likely]:
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
-        improvement, model = settings.accept(fields["folder"]), fields["model"]
-        paths = {name: settings.accept(path) for name, path in typed(model=model, test=fields["test"]).items()}
+        improvement = settings.accept(fields["folder"])
+        given = {name: fields[name] for name in ("model", "test", "features")}
+        paths = {name: settings.accept(path) for name, path in typed(**given).items()}
         remember(settings.out, UNSAFE_TAB, {**fields, RUN: settings.results.marks().run})
         chosen = SelectionSettings(
-            quota=fields["quota"], leave_out_safe=bool(fields["leave_out_safe"]), weights=settings.weights, **numbers
-        )
+            quota=fields["quota"], leave_out_safe=bool(fields["leave_out_safe"]), weights=settings.weights,
+            features=paths.get("features"), **numbers,
+        )  # fmt: skip
         check_there({"improvement folder": improvement, **paths})
         if {"test_accuracy", "size"} & numbers.keys():
             wanted_images(chosen, len(settings.results.state().clusters.paths))
@@ -190,7 +195,7 @@ class UnsafeTab(FormTab):
 
         def work(job: Job) -> None:
             improvement, chosen, likely = job.form
-            select_images(improvement, settings.out, chosen, likely=likely, within=settings.root, progress=job.progress)
+            select_images(improvement, settings.out, chosen, likely=likely)
 
         take_labels(settings.out)
         return self._work(fields, work, self._wanted)
@@ -198,7 +203,7 @@ class UnsafeTab(FormTab):
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
-        typed_into = ("folder", "accuracy", "test_size", "factor", "size", "model", "test")
+        typed_into = ("folder", "accuracy", "test_size", "factor", "size", "model", "test", "features")
         submitted = [self.start.click, *(form[name].submit for name in typed_into)]
         gr.on(submitted, self.on_select, form.widgets, self.outputs, **VIEW)
         if case := self._settings.example:

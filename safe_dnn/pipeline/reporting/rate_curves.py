@@ -3,12 +3,14 @@
 import itertools
 import math
 import zlib
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 from markupsafe import Markup
 
+from safe_dnn.dnn.tested import LABEL
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Literal, spans
@@ -33,9 +35,10 @@ STEPS = 4  # between the numbers at an axis, about
 
 
 def curves_of(reasons: Reasons, spots: Sequence[WeakSpot], *, width: int = 320) -> dict[str, Markup]:
-    """The curve of what each weak spot is about, by column: its first recorded number or category, or else measured.
+    """The curve of what each weak spot is about, by column: its first recorded number or category, measured, or class.
 
-    Empty if none is, as of classes alone. Several about the same column have one curve, with the ranges of all.
+    Of its other numbers those have one as well whose limit lies where no image is. Empty if none is known, as of many
+    classes. Several weak spots about the same column have one curve, with the ranges of all.
 
     Parameters
     ----------
@@ -46,21 +49,18 @@ def curves_of(reasons: Reasons, spots: Sequence[WeakSpot], *, width: int = 320) 
     width : int
         Of a drawing, in pixels, at most.
     """
-    known = {each.column for each in reasons.curves}
-    literals = [literal for spot in spots for literal in spot.literals]
+    bins, literals = defaultdict[str, list[Bin]](list), defaultdict[str, list[Literal]](list)
+    for each in reasons.curves:
+        bins[each.column].append(each)
+    for literal in (literal for spot in spots for literal in spot.literals):
+        literals[literal.column].append(literal)
     columns: dict[str, None] = {}
     for spot in spots:
-        own = [literal.column for literal in spot.literals if literal.column in known]
-        columns |= dict.fromkeys(sorted(own, key=ATTRIBUTES.__contains__)[:1])
-    return {
-        column: curve_svg(
-            [each for each in reasons.curves if each.column == column],
-            [literal for literal in literals if literal.column == column],
-            reasons.base,
-            width=width,
-        )
-        for column in columns
-    }
+        own = [one.column for one in spot.literals if one.column in bins]
+        own.sort(key=lambda column: (column == LABEL, column in ATTRIBUTES))
+        uncertain = [column for column in own if _undetermined(bins[column], literals[column])]
+        columns |= dict.fromkeys([*own[:1], *uncertain])
+    return {column: curve_svg(bins[column], literals[column], reasons.base, width=width) for column in columns}
 
 
 def curve_svg(bins: Sequence[Bin], literals: Sequence[Literal], base: float, *, width: int = 320) -> Markup:
@@ -99,7 +99,7 @@ class _Line(NamedTuple):
 
     @property
     def reliable(self) -> list[Bin]:
-        """The bins of which enough images were tested."""
+        """The bins with enough tested images."""
         return [each for each in self.bins if each.tested >= LEAST_TESTED]
 
     @property
@@ -177,10 +177,16 @@ def gaps_of(bins: Sequence[Bin]) -> list[tuple[float, float]]:
     return [(low, high) for low, high in between if high - low > widest]
 
 
-def _notes(drawing: _Drawing, gaps: Sequence[tuple[float, float]]) -> list[str]:
-    """Which limits of conditions lie where no image is: others separate the images as well."""
-    ends = {end for low, high in _ranges(drawing.literals) for end in (low, high) if math.isfinite(end)}
-    within = [(low, high) for low, high in gaps if any(low < end <= high for end in ends)]
+def _undetermined(bins: Sequence[Bin], literals: Sequence[Literal]) -> list[tuple[float, float]]:
+    """The gaps in which a limit of these conditions lies: any other limit there separates the images as well."""
+    if not (gaps := gaps_of([each for each in bins if not each.of_class])):  # such as those of a category
+        return []
+    ends = {end for low, high in _ranges(literals) for end in (low, high) if math.isfinite(end)}
+    return [(low, high) for low, high in gaps if any(low < end <= high for end in ends)]
+
+
+def _notes(drawing: _Drawing) -> list[str]:
+    within = _undetermined(drawing.of_all, drawing.literals)
     texts = [f"Any limit from {low:.4g} to {high:.4g} separates them as well:" for low, high in within]
     return [*texts, "no operating limit can be read from these images."] if texts else []
 
@@ -218,7 +224,7 @@ def _curve(drawing: _Drawing) -> Markup:
     at = [min(x(begin), right - NARROWEST) for begin in begins_at]
     wide = [max(x(last) - x(first), NARROWEST) for first, last in zip(begins_at, ends_at, strict=True)]
     dense = [each.tested / width for each, width in zip(bins, wide, strict=True)]
-    notes = _notes(drawing, gaps)
+    notes = _notes(drawing)
     # Ranges at the ends are open.
     begins, ends = ["", *(f"{each.low}" for each in bins[1:])], [*(f"{each.high}" for each in bins[:-1]), ""]
     heights = [density / max(dense) * STRIP for density in dense]

@@ -48,7 +48,7 @@ from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 from safe_dnn.support.text import count, some
 from safe_dnn.training import certainty
 from safe_dnn.training.certainty import with_intervals
@@ -99,25 +99,25 @@ class Material(NamedTuple):
     folder : Path
     review : Review
     edits : tuple of Edit
-        All that was done and said in it.
+        All edits and notes in it.
     profiles : dict of int to str
         A sentence per RCC, if the images' parameters are known.
     reasons : Reasons
         Weak spots, and what rates are computed from; empty if the DNN's answers to its test set are not known.
     confirmation : dict
-        What a fresh test set says of the reasons (see `pipeline.confirmation`); empty if none was asked.
+        The verdicts of a fresh test set on the reasons (see `pipeline.confirmation`); empty without one.
     probes : list of Probe
     spot_notes : dict of str to Note
         By conditions; also on those that are not among the weak spots.
     scope : Scope, and Entry or None
-        What is said of the analysis as a whole, and the entry that said the last of it.
+        The note on the analysis as a whole, and its last entry.
     register : list of Entry
-        What is said of each weak spot and RCC.
+        The note on each weak spot and RCC.
     unsafe : UnsafeSet or None
         Of these clusters.
     retraining : Retraining or None
     missing : dict of str to str
-        Why there are none of `profiles`, `reasons`, `unsafe` or `retraining`, or they could not be read.
+        Why `profiles`, `reasons`, `unsafe` or `retraining` are missing, or could not be read.
     run : dict
         `run.json`.
     clustered_at : str
@@ -195,7 +195,7 @@ def carded(clusters: RootCauseClusters, rates: Mapping[int, Rate]) -> list[int]:
 T = TypeVar("T")
 
 
-def _gather(folder: Path, progress: Progress) -> Material:
+def _gather(folder: Path) -> Material:
     runs = present_runs(folder)  # first: what is not there any more after it is an error in one sentence
     review, missing = load_review(folder), dict[str, str]()
 
@@ -225,7 +225,7 @@ def _gather(folder: Path, progress: Progress) -> Material:
         run=run, clustered_at=runs[CLUSTERS].time,
         earlier=since_earlier(folder, run.get("predictions", {}).get("digest", "")),
         rests_on=", ".join(f"{run.number} ({kind})" for kind, run in runs.items()),
-        images=_images(review.clusters, carded(review.clusters, reasons.rates), progress),
+        images=_images(review.clusters, carded(review.clusters, reasons.rates)),
         words=tuple(words or filter(None, [missing.get("words")])),
     )  # fmt: skip
 
@@ -250,7 +250,7 @@ def _retraining(folder: Path, review: Review) -> Retraining | None:
     return retraining_of(folder, review)
 
 
-def _images(clusters: RootCauseClusters, rccs: list[int], progress: Progress) -> dict[str, str]:
+def _images(clusters: RootCauseClusters, rccs: list[int]) -> dict[str, str]:
     """Data URIs of the samples, in the order of the RCCs, until the report would become too large."""
     groups = [*rccs, *([NOISE] if NOISE in clusters.groups else [])]
     paths = [path for rcc in groups for path in sample(clusters, rcc)]
@@ -266,7 +266,7 @@ def _images(clusters: RootCauseClusters, rccs: list[int], progress: Progress) ->
             used += len(data)
             if used <= MOST_IMAGE_BYTES:
                 images[path] = data
-            progress("Collecting images for the report", done, len(paths))
+            report_progress("Collecting images for the report", done, len(paths))
     return images
 
 
@@ -295,7 +295,7 @@ def _headline(known: Material) -> str:
 def _lacking(known: Material) -> str:
     """What was stopped or could not be read, so that figures are missing; empty if nothing is."""
     stopped = known.run.get("predictions") and not known.reasons.rates and not known.missing.get("reasons")
-    rates = "The RCCs were not compared with images that are right: their failure rates are missing." if stopped else ""
+    rates = "The RCCs were not compared with images that are right: their error rates are missing." if stopped else ""
     return " ".join(filter(None, (rates, known.missing.get("reasons"))))
 
 
@@ -316,7 +316,7 @@ def _tiles(known: Material) -> list[tuple[str, str]]:
 
 
 def _accuracy(result: Retraining) -> tuple[str, str]:
-    """The accuracy before and after retraining; what its images also chose is said where it says what was done."""
+    """The accuracy before and after retraining; the section on the method says what its images also chose."""
     shown = result.final or result
     of_images = result.final.images_text if result.final else count(result.test_size, "image")
     retrained = " retraining" if result.after is None else ""
@@ -359,7 +359,7 @@ def _open(known: Material) -> Iterator[str]:
     if n := sum(one.note.status == "open" for one in known.register):
         yield f"{count(n, 'reason')} open."
     if known.run.get("predictions") and not known.reasons.rates:
-        yield "Failure rates of RCCs: generate them again."
+        yield "Error rates of RCCs: generate them again."
     if noise := int((known.clusters.labels == NOISE).sum()):
         yield f"{count(noise, 'failing image')} in no cluster."
     yield from (known.missing[what] for what in ("unsafe", "retraining") if what in known.missing)
@@ -463,7 +463,7 @@ def run_section(known: Material) -> Markup:
 
 
 def register_section(known: Material) -> Markup:
-    """A row for each reason of which anything is said, and what a safety case would ask for."""
+    """A row for each reason with an entry in the register, and what a safety case lacks."""
     entries = known.register
     said = [(one, _said(one)) for one in entries if any(getattr(one.note, field) for field in REGISTER)]
     missing = [f"{one.reason}: {text}" for one in entries for text in one.missing]
@@ -601,7 +601,7 @@ def subject(known: Material) -> str:
     return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
 
 
-def write_report(folder: Path, *, progress: Progress = no_progress) -> Path:
+def write_report(folder: Path) -> Path:
     """Write `report.html` for the run in a folder, and return its path.
 
     Raises
@@ -611,11 +611,11 @@ def write_report(folder: Path, *, progress: Progress = no_progress) -> Path:
     """
     prepare_folder(folder)
     check_own(folder, REPORT_FILE)
-    save_files(folder, {REPORT_FILE: report_html(folder, progress=progress)})
+    save_files(folder, {REPORT_FILE: report_html(folder)})
     return folder / REPORT_FILE
 
 
-def report_html(folder: Path, *, progress: Progress = no_progress) -> str:
+def report_html(folder: Path) -> str:
     """The report of the run in a folder, an HTML document.
 
     Raises
@@ -623,7 +623,7 @@ def report_html(folder: Path, *, progress: Progress = no_progress) -> str:
     SAFEError
         There are no clusters, or one of the files is damaged.
     """
-    known = _gather(folder, progress)
+    known = _gather(folder)
     now = datetime.datetime.now().astimezone()
     page = filled(
         "report.html", known=known, subject=subject(known), now=now,

@@ -29,11 +29,11 @@ from safe_dnn.rccs.dbscan.neighbours import MOST_STORED, THREADS, Points, one_th
 from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
 from safe_dnn.rccs.dbscan.projection import average_neighbours, neighbourhood, relevant_scale
 from safe_dnn.rccs.dbscan.tuning import MIN_SAMPLES_TRIED, Clustering, cluster_with_each, largest_first
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
 SMALLEST_SHARE, LARGEST_SHARE = 0.5, 0.8  # of the images in a sample
 FEWEST_IMAGES = 30  # in samples of fewer, small causes have too few images to be found
-MOST_IMAGES = MOST_STORED  # of more, samples are as large as of that many
+MOST_IMAGES = MOST_STORED  # with more, samples are as large as for so many
 ROWS = 10_000  # images that are placed among those of a sample at a time
 MOST_SAMPLES, FEWEST_SAMPLES = 100, 20
 LOOKS = (20, 40, 60, 80)  # samples after which further ones may be left out
@@ -102,15 +102,14 @@ def cluster_samples(
     reduced: np.ndarray | None = None,
     known: np.ndarray | None = None,
     enough: Callable[[Votes], Any] | None = None,
-    progress: Progress = no_progress,
 ) -> Votes:
     """Cluster random samples of the images: scaling, neighbour averaging and DBSCAN anew for each.
 
-    The samples hold from 50 to 80 % of the images, drawn without replacement; of more than `MOST_IMAGES`, as many as of
-    these. The images that such a sample leaves out are placed in it (see `placed`), since two of so many images would
-    hardly ever be in one sample. The number of samples depends on that of the images (see `n_samples`), and may be 0.
-    Which of them an image is in depends on its name, so that images which are left out or added hardly change it for
-    the others.
+    The samples hold from 50 to 80 % of the images, drawn without replacement; with more than `MOST_IMAGES`, as many as
+    for these. The images that such a sample leaves out are placed in it (see `placed`), since two of so many images
+    would hardly ever be in one sample. The number of samples depends on that of the images (see `n_samples`), and may
+    be 0. Which of them an image is in depends on its name, so that images which are left out or added hardly change it
+    for the others.
 
     Parameters
     ----------
@@ -138,25 +137,25 @@ def cluster_samples(
         points = Points(scale(coordinates[sample]))
         averaged = average_neighbours(points)
         if reduced is None or known is None:
-            found = cluster_with_each(averaged, original=points, averaged=averaged)
+            clusterings = cluster_with_each(averaged, original=points, averaged=averaged)
         else:
             # Numbered anew, without gaps: a sample may contain none of the images of some RCC.
             of_sample = largest_first(known[sample])
-            found = cluster_with_each(reduced[sample], original=points, averaged=averaged, known=of_sample)
-        return found, None if n <= MOST_IMAGES else placed(points, lambda rows: scale(coordinates[rows]), n)
+            clusterings = cluster_with_each(reduced[sample], original=points, averaged=averaged, known=of_sample)
+        return clusterings, None if n <= MOST_IMAGES else placed(points, lambda rows: scale(coordinates[rows]), n)
 
-    progress(PROGRESS_TEXT, 0, wanted)
+    report_progress(PROGRESS_TEXT, 0, wanted)
     with one_thread(), ThreadPoolExecutor(THREADS) as pool:
         try:
-            for i, (found, places) in enumerate(pool.map(cluster, samples)):
-                weights[i] = vote_weights([one.setting.score for one in found])
-                tells_apart = [one.labels.max(initial=NOISE) > 0 for one in found]
-                for k, one in enumerate(found):
+            for i, (clusterings, places) in enumerate(pool.map(cluster, samples)):
+                weights[i] = vote_weights([one.setting.score for one in clusterings])
+                tells_apart = [one.labels.max(initial=NOISE) > 0 for one in clusterings]
+                for k, one in enumerate(clusterings):
                     if tells_apart[k] or not any(tells_apart):
                         if places is not None:
                             labels[i, k], is_core[i, k] = in_places(one.labels, one.is_core, places)
                         labels[i, k, samples[i]], is_core[i, k, samples[i]] = one.labels, one.is_core
-                progress(PROGRESS_TEXT, i + 1, wanted)
+                report_progress(PROGRESS_TEXT, i + 1, wanted)
                 if enough and i + 1 in LOOKS:
                     so_far = votes.taken(0, i + 1)._replace(further=wanted - i - 1)
                     if agreed := enough(so_far):
@@ -199,8 +198,8 @@ def in_places(labels: np.ndarray, is_core: np.ndarray, places: np.ndarray) -> tu
 def vote_weights(scores: Sequence[float]) -> np.ndarray:
     """How much the clusterings of one sample count: int of shape (n_clusterings,), 0 to `FULL_VOTE`.
 
-    The one that would be chosen has a full vote, one that is nearly as good nearly a full one. One that tells nothing
-    apart has none, unless none of them tells anything apart.
+    The one that would be chosen has a full vote, one that is nearly as good nearly a full one. One with fewer than two
+    RCCs has no vote, unless all have fewer.
     """
     best = max(scores)
     if best <= 0:
@@ -268,10 +267,10 @@ def may_change(votes: Votes, labels: np.ndarray) -> float:
     """
     if not votes.further or labels.max(initial=NOISE) == NOISE:
         return 0.0
-    n_batches, more = votes.n_samples // BATCH, votes.further / BATCH
+    n_batches, n_further = votes.n_samples // BATCH, votes.further / BATCH
     leads = np.array([_lead(votes.taken(i * BATCH, (i + 1) * BATCH), labels) for i in range(n_batches)])
-    deviation = leads.std(axis=0, ddof=1) * np.sqrt(more + more**2 / n_batches)
-    least = (n_batches + more) * leads.mean(axis=0) - DEVIATIONS * deviation
+    deviation = leads.std(axis=0, ddof=1) * np.sqrt(n_further + n_further**2 / n_batches)
+    least = (n_batches + n_further) * leads.mean(axis=0) - DEVIATIONS * deviation
     return float(np.mean(least < 0))
 
 
@@ -377,9 +376,9 @@ def _linked(together: np.ndarray, both: np.ndarray) -> np.ndarray:
     from scipy.cluster.hierarchy import fcluster, linkage
     from scipy.spatial.distance import squareform
 
-    apart = 1 - together / np.maximum(both, 1, dtype=np.float64)
-    np.fill_diagonal(apart, 0)
-    tree = linkage(squareform(apart, checks=False), "average")
+    separation = 1 - together / np.maximum(both, 1, dtype=np.float64)
+    np.fill_diagonal(separation, 0)
+    tree = linkage(squareform(separation, checks=False), "average")
     return np.asarray(fcluster(tree, 1 - TOGETHER / 100, "distance"), dtype=int) - 1
 
 

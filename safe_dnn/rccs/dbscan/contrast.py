@@ -1,4 +1,4 @@
-"""What sets failing images apart from those that the DNN gets right. Step 1, instead of PCA of looks alone.
+"""The contrast of failing images with those that the DNN gets right. Step 1, instead of PCA of appearance alone.
 
 Failing images differ from each other in what makes the DNN fail and in what they happen to show. Images that the DNN
 gets right differ in the latter only. So images are compared
@@ -31,16 +31,16 @@ import numpy as np
 
 from safe_dnn.rccs.dbscan.neighbours import one_thread, random_part
 
-TIMES = 2.0  # what failing images vary in less than that many times as much as right ones is looks
+TIMES = 2.0  # directions in which failing images vary less than so many times as much as right ones are appearance
 N_COMMON = 512  # principal components of failing and right images, among which directions are sought
 SHUFFLES = 20  # of failing and right: what none of them gives is not by chance, at a level of 5 %
 LEAST_DIRECTIONS = 2  # one alone is more often by chance
 RIDGE = 1.0  # times the mean variance of a component
 LEAST_OF_CLASS = 10  # failing images of a class, and right ones, to have a direction of its own
-LEAST_IMAGES = 50  # failing ones, and right ones, for an axis: fewer are told apart by chance
-ROUNDING = 1e-9  # of places along the axis: less is none
+LEAST_IMAGES = 50  # failing ones, and right ones, for an axis: fewer are separated by chance
+ROUNDING = 1e-9  # of places along the axis: less is 0
 HALVINGS = 10  # in both directions
-ENOUGH = 0.75  # of what the others tell: RCCs by looks that tell as much are taken, since anybody sees what they are
+ENOUGH = 0.75  # of what contrast explains: then RCCs by appearance are used, since people see what they have in common
 NOTHING_EXPLAINED = 0.01  # of the entropy: less is chance
 DRAWN = 4  # images of the rate that a cell's rate is drawn to
 
@@ -114,8 +114,8 @@ class Axis(NamedTuple):
         return np.where(self.digests[at] == digests, self.held_out[at], along[np.arange(len(along)), number])
 
 
-class SetApart(NamedTuple):
-    """What sets failing images apart.
+class Contrast(NamedTuple):
+    """The contrast of failing images with right ones: directions, and an axis.
 
     Attributes
     ----------
@@ -129,7 +129,7 @@ class SetApart(NamedTuple):
     axis: Axis | None
 
 
-def set_apart(failing: np.ndarray, right: np.ndarray, of: RightImages, *, seed: int = 0) -> SetApart | None:
+def find_contrast(failing: np.ndarray, right: np.ndarray, of: RightImages, *, seed: int = 0) -> Contrast | None:
     """Directions in which failing images vary more than `TIMES` as much as right ones, beyond chance, and the axis.
 
     The directions are the eigenvectors of C − 2 R, with C and R the covariances of failing and of right images, whose
@@ -146,7 +146,7 @@ def set_apart(failing: np.ndarray, right: np.ndarray, of: RightImages, *, seed: 
 
     Returns
     -------
-    SetApart or None
+    Contrast or None
         None if there are fewer than `LEAST_DIRECTIONS`.
     """
     # Imported here so that the page starts faster.
@@ -177,7 +177,7 @@ def set_apart(failing: np.ndarray, right: np.ndarray, of: RightImages, *, seed: 
         if min(len(failing), len(right)) >= LEAST_IMAGES:
             axis = _axis(np.concatenate([failing, right]).astype(np.float64) @ components.T, components, of)
             axis = axis if axis.held_out.any() else None
-    return SetApart(chosen @ components, axis)
+    return Contrast(chosen @ components, axis)
 
 
 def _difference(points: np.ndarray, n: int) -> np.ndarray:
@@ -244,7 +244,7 @@ def learnt(
         inside = number[rows][:, None] == number[rows]
         weight = shared[rows] @ u[rows].T + np.where(inside, x[rows] @ u[rows].T, 0)
         held_out[rows] = y[rows] - np.linalg.solve(np.eye(len(rows)) - weight, y[rows] - fitted[rows])
-    held_out[np.abs(held_out) < ROUNDING] = 0.0  # as of images that are all of one unit
+    held_out[np.abs(held_out) < ROUNDING] = 0.0  # if all images are of one unit
     return directions, held_out
 
 
@@ -267,47 +267,44 @@ class ExplainedUncertainty(NamedTuple):
 
     Attributes
     ----------
-    apart : float
-        Those by what sets failing images apart from right ones.
-    looks : float
-        Those by looks alone, as in the paper.
-    is_apart : bool
-        Whether images are grouped by what sets them apart, rather than by looks.
+    contrast : float
+        That of RCCs by contrast with right images.
+    appearance : float
+        That of RCCs by appearance alone, as in the paper.
+    is_contrast : bool
+        Whether images are grouped by contrast with right ones, rather than by appearance.
     """
 
-    apart: float
-    looks: float
-    is_apart: bool
+    contrast: float
+    appearance: float
+    is_contrast: bool
 
     @classmethod
-    def chosen(cls, apart: float, looks: float) -> "ExplainedUncertainty":
-        """The grouping to use: by looks, unless these explain much less."""
-        return cls(apart, looks, looks < ENOUGH * apart and apart >= NOTHING_EXPLAINED)
+    def chosen(cls, contrast: float, appearance: float) -> "ExplainedUncertainty":
+        """The grouping to use: by appearance, unless that explains much less."""
+        return cls(contrast, appearance, appearance < ENOUGH * contrast and contrast >= NOTHING_EXPLAINED)
 
     @property
     def is_nothing(self) -> bool:
         """Whether neither explains anything."""
-        return max(self.apart, self.looks) < NOTHING_EXPLAINED
+        return max(self.contrast, self.appearance) < NOTHING_EXPLAINED
 
     @property
     def text(self) -> str:
         """A sentence on which grouping was used, and how much both explain."""
         if self.is_nothing:
             return (
-                "Looks tell nothing of right and wrong beyond the class: these RCCs are what failing images look like, "
-                "hardly why they fail."
+                "Clusters by appearance explain nothing about which images fail, beyond the class: these RCCs show "
+                "what failing images look like, hardly why they fail."
             )
-        both = (self.apart, self.looks) if self.is_apart else (self.looks, self.apart)
-        taken, other = (f"{max(100 * share, 0):.0f}" for share in both)
-        points = "1 point" if taken == "1" else f"{taken} points"
-        if self.is_apart:
-            return (
-                f"Grouped by what sets failing images apart from right ones: these RCCs tell {points} of right and "
-                f"wrong beyond the class (by looks alone: {other})."
-            )
+        ways = [
+            ("contrast with correctly classified images", self.contrast),
+            ("appearance, as in the paper", self.appearance),
+        ]
+        (way, share), (other, other_share) = ways if self.is_contrast else ways[::-1]
         return (
-            f"Grouped by looks, as in the paper: these RCCs tell {points} of right and wrong beyond the class (by what "
-            f"sets failing images apart from right ones: {other})."
+            f"Grouped by {way}: these clusters explain {max(100 * share, 0):.0f} % of the uncertainty about which "
+            f"images fail, beyond the class (clusters by {other.partition(',')[0]}: {max(100 * other_share, 0):.0f} %)."
         )
 
 

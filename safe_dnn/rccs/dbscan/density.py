@@ -83,18 +83,18 @@ class Density:
         reach : ndarray of shape (n,)
             For each core point, the eps (inclusive) of its cluster.
         """
-        others = np.flatnonzero(labels == NOISE)
+        noise = np.flatnonzero(labels == NOISE)
         # A border point is not a core point at that eps, or it would be in the cluster. So fewer than min_samples
         # points are within eps, and all of these are among its listed neighbours.
-        neighbours, distances = (listed[others] for listed in self.points.neighbours)
+        neighbours, distances = (listed[noise] for listed in self.points.neighbours)
         if not neighbours.size:
             return labels.copy()
         nearest_first = np.where(labels[neighbours] != NOISE, distances, np.inf)
-        first, each = nearest_first.argmin(axis=1), np.arange(len(others))
+        first, each = nearest_first.argmin(axis=1), np.arange(len(noise))
         nearest = neighbours[each, first]
         reached = nearest_first[each, first] <= reach[nearest]
         labels = labels.copy()
-        labels[others[reached]] = labels[nearest[reached]]
+        labels[noise[reached]] = labels[nearest[reached]]
         return labels
 
 
@@ -174,8 +174,8 @@ class Branches:
         for _ in range(SMALLEST_BRANCH):  # clusters in no branch are smaller
             loose = np.flatnonzero((cluster >= 0) & (branch[cluster] < 0))
             cluster[loose] = around[cluster[loose]]
-        found = cluster >= 0
-        self._branch_of_point[found], self._joins_at[found] = branch[cluster[found]], eps[cluster[found] - n]
+        inside = cluster >= 0
+        self._branch_of_point[inside], self._joins_at[inside] = branch[cluster[inside]], eps[cluster[inside] - n]
 
     def _sort_points(self) -> None:
         """Order the points so that those of a branch, including its children, are `order[first:stop]`."""
@@ -228,7 +228,7 @@ class Branches:
             inside[branch] = np.count_nonzero((there >= first) & (there < stop))
         return inside / (self.sizes * neighbours.shape[1])
 
-    def apart(self, elsewhere: Density) -> np.ndarray:
+    def separation(self, elsewhere: Density) -> np.ndarray:
         """For each branch, how well its points are separated from all others in another space, shape (n_branches,).
 
         1 − (mean core distance of its points) / (shortest edge from them to other points); from 0 to 1.
@@ -241,12 +241,12 @@ class Branches:
         reachability = elsewhere.reachability()[np.ix_(self._order, self._order)]
         core_distances = elsewhere.core_distances[self._order]
         longest = elsewhere.merges[:, 2].max(initial=0)
-        apart = np.zeros(len(self._ends))
+        separation = np.zeros(len(self._ends))
         for branch, (first, stop) in enumerate(zip(self._first, self._stop, strict=True)):
             rows = reachability[first:stop]
             out = min(rows[:, :first].min(initial=longest), rows[:, stop:].min(initial=longest))
-            apart[branch] = (out - np.minimum(core_distances[first:stop], out).mean()) / max(out, SAME_POINT)
-        return apart
+            separation[branch] = (out - np.minimum(core_distances[first:stop], out).mean()) / max(out, SAME_POINT)
+        return separation
 
     def best(self, worth: np.ndarray) -> list[int]:
         """The disjoint branches whose total worth is largest. Branches that are worth nothing are left out.

@@ -114,7 +114,7 @@ class Points:
 
         Returns
         -------
-        others : ndarray of shape (n_points, k), int
+        indices : ndarray of shape (n_points, k), int
         lengths : ndarray of shape (n_points, k), float32
             Their distances.
         """
@@ -122,9 +122,9 @@ class Points:
             return self._found[0][:, :k], self._found[1][:, :k]
         if k < 1:
             return np.empty((len(self), 0), dtype=int), np.empty((len(self), 0), np.float32)
-        found = self.per_block(np.arange(len(self)), lambda block, distances: _least(block, distances, k))
-        others, lengths = (np.concatenate(parts) for parts in zip(*found, strict=True))
-        self._found = others, lengths
+        blocks = self.per_block(np.arange(len(self)), lambda block, distances: _least(block, distances, k))
+        indices, lengths = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
+        self._found = indices, lengths
         return self._found
 
     def nearest_to(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -153,8 +153,8 @@ class Points:
 
     def _nearest_to(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         centred, squares = _without(queries, self._centre)
-        left = np.column_stack([-2 * centred, squares, np.ones(len(queries))]).astype(np.float32)
-        squared = left @ self._right.T  # (others, n)
+        factors = np.column_stack([-2 * centred, squares, np.ones(len(queries))]).astype(np.float32)
+        squared = factors @ self._right.T  # (others, n)
         # A bound on the rounding error, for any order of summation.
         error = (self.exact.shape[1] + 16) * np.finfo(np.float32).eps
         norms = np.sqrt(squares) + np.sqrt(self._centred[1].max(initial=0))
@@ -205,14 +205,14 @@ def _least(rows: np.ndarray, distances: np.ndarray, k: int) -> tuple[np.ndarray,
     limit = np.partition(distances, k - 1, axis=1)[:, k - 1 : k]
     within = distances <= limit
     if np.count_nonzero(within) > k * len(rows):  # of those as far as the last one, the first
-        more = np.flatnonzero(np.count_nonzero(within, axis=1) > k)
-        nearer = distances[more] < limit[more]
-        first = np.cumsum(within[more] & ~nearer, axis=1) <= k - np.count_nonzero(nearer, axis=1)[:, None]
-        within[more] &= nearer | first
-    others = np.flatnonzero(within).reshape(-1, k) % distances.shape[1]
-    lengths = np.take_along_axis(distances, others, axis=1)
+        tied = np.flatnonzero(np.count_nonzero(within, axis=1) > k)
+        nearer = distances[tied] < limit[tied]
+        first = np.cumsum(within[tied] & ~nearer, axis=1) <= k - np.count_nonzero(nearer, axis=1)[:, None]
+        within[tied] &= nearer | first
+    nearest = np.flatnonzero(within).reshape(-1, k) % distances.shape[1]
+    lengths = np.take_along_axis(distances, nearest, axis=1)
     order = np.argsort(lengths, axis=1, kind="stable")
-    return np.take_along_axis(others, order, axis=1), np.take_along_axis(lengths, order, axis=1).astype(np.float32)
+    return np.take_along_axis(nearest, order, axis=1), np.take_along_axis(lengths, order, axis=1).astype(np.float32)
 
 
 def _lengths(points: np.ndarray, rows: np.ndarray, targets: np.ndarray, target_rows: np.ndarray) -> np.ndarray:
@@ -221,7 +221,7 @@ def _lengths(points: np.ndarray, rows: np.ndarray, targets: np.ndarray, target_r
     step = max(1, PAIRS_BLOCK // max(points.shape[1], 1))
     for start in range(0, len(rows), step):
         pairs = slice(start, start + step)
-        apart = points[rows[pairs]]
-        apart -= targets[target_rows[pairs]]
-        lengths[pairs] = np.sqrt(np.einsum("ij,ij->i", apart, apart))
+        differences = points[rows[pairs]]
+        differences -= targets[target_rows[pairs]]
+        lengths[pairs] = np.sqrt(np.einsum("ij,ij->i", differences, differences))
     return lengths

@@ -1,15 +1,14 @@
 """From features to points: scaling, PCA to 256 components, scaling of these, averaging of neighbours. Step 1.
 
-0. On request, what is known not to matter is *set aside* (`SetAside`): RCCs are what failing images look like, and what
-   separates them the most may be no reason for failing: they become one person each, although the DNN fails equally
-   often on each. The mean of each value of such a *nuisance* is estimated over tested images, right and wrong, and
-   subtracted from the scaled features of any image of which the value is known. Of several parameters, this is the mean
-   of each combination of values. The record is kept with the run, since all that is compared with the images later has
-   to be treated in the same way.
+0. On request, a *nuisance variable* is removed (`SetAside`): what separates failing images the most may be no reason
+   for failing, such as the person, if the DNN fails equally often on each. The mean of each value is estimated over
+   tested images, right and wrong, and subtracted from the scaled features of every image whose value is known; for
+   several parameters, the mean of each combination of values. The record is stored with the run, since all images that
+   are compared later have to be treated in the same way.
 1. Where features consist of several blocks (`features.extractor.blocks_of`), each is scaled to its share of the
    variance before PCA. That scaling becomes part of the components, so that a projection is one matrix for every
-   extractor. Where images are known that the DNN gets right, `fit_apart` compares failing images in what sets them
-   apart from these (see `contrast.py`), in the place of PCA.
+   extractor. If images are known that the DNN gets right, `fit_contrast` compares failing images in their contrast with
+   these (see `contrast.py`), in place of PCA.
 2. The root causes are not known yet, but most of an image's nearest neighbours share its cause. So directions in which
    neighbours differ are scaled down (`relevant_directions`), and images are moved towards the mean of their neighbours
    (`average_neighbours`).
@@ -26,7 +25,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.features.extractor import blocks_of, comparable
-from safe_dnn.rccs.dbscan.contrast import Axis, RightImages, set_apart
+from safe_dnn.rccs.dbscan.contrast import Axis, RightImages, find_contrast
 from safe_dnn.rccs.dbscan.density import SAME_POINT
 from safe_dnn.rccs.dbscan.neighbours import Points, one_thread, random_part
 from safe_dnn.support.errors import SAFEError
@@ -48,7 +47,7 @@ def combined(columns: Sequence[Sequence[str]]) -> np.ndarray:
 
 
 class SetAside(NamedTuple):
-    """What is set aside.
+    """The effect of nuisance variables, which is subtracted from features.
 
     Attributes
     ----------
@@ -70,23 +69,23 @@ class SetAside(NamedTuple):
         return np.where(self.values[at] == column, at, len(self.values))
 
     def unknown(self, column: np.ndarray) -> int:
-        """From how many images it cannot be set aside."""
+        """The number of images whose value is unknown, and from which nothing is subtracted."""
         return int((self.places(column) == len(self.values)).sum())
 
 
 class Nuisance(NamedTuple):
-    """What is set aside, and what the images that it is set aside from have, as of `combined`."""
+    """Nuisance variables, and their values for some images, as in `combined`."""
 
     aside: SetAside
     column: np.ndarray
 
     def without(self, scaled: np.ndarray, rows: slice) -> np.ndarray:
-        """Scaled features of some of the images (see `features.extractor.comparable`) without what is set aside."""
+        """Scaled features of some of the images (see `features.extractor.comparable`) without the nuisance."""
         return scaled - self.aside.effects[self.aside.places(self.column[rows])]
 
 
 def fit_set_aside(features: np.ndarray, extractor: str, names: tuple[str, ...], column: np.ndarray) -> SetAside:
-    """Estimate by how much the mean of each value differs from the mean of all.
+    """The effect of each value of a nuisance variable: by how much its mean differs from the mean of all.
 
     Each mean is that of one more image, which is like the mean of all: a single image is no mean.
 
@@ -97,7 +96,7 @@ def fit_set_aside(features: np.ndarray, extractor: str, names: tuple[str, ...], 
     extractor : str
         Name of their extractor.
     column : ndarray of shape (n_images,), str
-        What the same images have (see `check_column`).
+        Their values (see `check_column`).
     """
     values = np.unique(column[column != ""])
     sums = np.zeros((len(values) + 1, features.shape[1]))
@@ -113,7 +112,7 @@ def fit_set_aside(features: np.ndarray, extractor: str, names: tuple[str, ...], 
 
 
 def check_column(names: Sequence[str], column: np.ndarray) -> None:
-    """Check that what images have of parameters can be set aside.
+    """Check that the values of parameters can be subtracted as a nuisance.
 
     Raises
     ------
@@ -143,7 +142,7 @@ def relevant_directions(points: np.ndarray) -> np.ndarray:
     separates causes varies between images but not between neighbours. After the scaling, distances reflect the latter.
     With C the covariance of all points and N that of neighbours, the directions solve the generalized eigenproblem
     C v = λ ((1 − e) N + e tr(N)/d I) v, where e is `EVENNESS`. Neighbours are determined after `average_neighbours`,
-    since more of them then share a cause. See docs/decisions/003-scaling-of-directions.md.
+    since more of them then share a cause. See docs/decisions/003-directions-and-neighbours.md.
 
     Parameters
     ----------
@@ -240,7 +239,7 @@ def average_neighbours(points: np.ndarray | Points) -> np.ndarray:
     Images with one cause move together, and other differences, such as what they show, average out. Two points are
     mutual neighbours if each is among the nearest `neighbourhood(n)` points of the other. A small, distant group is not
     mixed with others, since its points are not among the nearest of any other point.
-    See docs/decisions/004-neighbour-averaging.md.
+    See docs/decisions/003-directions-and-neighbours.md.
 
     Parameters
     ----------
@@ -280,7 +279,7 @@ class Projection(NamedTuple):
         Principal components, rotated and scaled by `relevant_directions`, by decreasing variance.
         They include the scaling of blocks.
     axis : Axis or None
-        What is added to the components, if they are what sets failing images apart from right ones.
+        What is added to the components, if they are those of the contrast with right images.
     """
 
     extractor: str
@@ -297,7 +296,7 @@ class Projection(NamedTuple):
         Parameters
         ----------
         nuisance : Nuisance, optional
-            What is set aside from these features before; the same as when the projection was fitted.
+            Subtracted from these features first; the same as when the projection was fitted.
         classes : ndarray of shape (n,), str, optional
             True classes, if they are known.
         names : sequence of str, optional
@@ -327,7 +326,7 @@ def fit_projection(
     extractor : str
         Name of their extractor.
     nuisance : Nuisance, optional
-        What is set aside from these features before.
+        Subtracted from these features first.
 
     Returns
     -------
@@ -349,8 +348,8 @@ def fit_projection(
     return Projection(extractor, mean.astype(np.float32), components.astype(np.float32)), coordinates
 
 
-def fit_apart(features: np.ndarray, right: RightImages, extractor: str) -> tuple[Projection, np.ndarray] | None:
-    """The same with what sets failing images apart from right ones, in the place of PCA.
+def fit_contrast(features: np.ndarray, right: RightImages, extractor: str) -> tuple[Projection, np.ndarray] | None:
+    """The same by contrast with right images, in place of PCA.
 
     Parameters
     ----------
@@ -360,7 +359,7 @@ def fit_apart(features: np.ndarray, right: RightImages, extractor: str) -> tuple
     Returns
     -------
     projection, coordinates
-        As of `fit_projection`, with at most 256 directions and the axis; None if nothing sets failing images apart.
+        As in `fit_projection`, with at most 256 directions and the axis; None if nothing separates failing images.
 
     Raises
     ------
@@ -371,7 +370,7 @@ def fit_apart(features: np.ndarray, right: RightImages, extractor: str) -> tuple
     of_right = _Centred(right.features, extractor, mean)
     of_right.joining = centred.joining
     failing = centred.all()
-    contrast = set_apart(failing, of_right.all(), right)
+    contrast = find_contrast(failing, of_right.all(), right)
     if contrast is None:
         return None
     joining = 1.0 if centred.joining is None else centred.joining
@@ -464,7 +463,7 @@ def _joining(centred: _Centred, extractor: str, mean: np.ndarray) -> np.ndarray 
 
 
 def _principal_components(centred: _Centred, n_components: int) -> np.ndarray:
-    """PCA by the eigenvectors of the smaller one of X Xᵀ and Xᵀ X (see docs/decisions/013-pca-in-blocks.md).
+    """PCA by the eigenvectors of the smaller one of X Xᵀ and Xᵀ X (see docs/decisions/012-distances-in-blocks.md).
 
     Returns
     -------

@@ -26,7 +26,7 @@ from safe_dnn.rccs.dbscan.density import SAME_POINT, SMALLEST_BRANCH, Branches, 
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Tuning
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.progress import Progress, no_progress
+from safe_dnn.support.progress import report_progress
 
 UMAP_COMPONENTS = 10
 UMAP_NEIGHBOURS = 15
@@ -35,8 +35,8 @@ UPPER_END = 2  # largest eps, as a multiple of that at the knee of the k-distanc
 NEAREST = 10  # nearest neighbours used for `kept`; an eighth of the images if there are fewer than 80
 KEPT_POWER = 4
 GAP_POWER = 0.1
-APART_WEIGHT, LARGE_POWER, APART_POWER = 24, 4, 7  # of large, well separated branches
-APART_BEFORE_UMAP_POWER = 3
+SEPARATION_WEIGHT, LARGE_POWER, SEPARATION_POWER = 24, 4, 7  # of large, well separated branches
+SEPARATION_BEFORE_UMAP_POWER = 3
 AGREEMENT_POWER = 0.5  # of UMAP's branches with PCA's RCCs
 
 _Number = TypeVar("_Number", float, np.ndarray)
@@ -64,7 +64,7 @@ def load_umap() -> type:
     return UMAP
 
 
-def reduced_by_umap(points: np.ndarray, progress: Progress) -> np.ndarray:
+def reduced_by_umap(points: np.ndarray) -> np.ndarray:
     """Reduce points to 10 dimensions with UMAP, deterministically.
 
     Points are returned unchanged if there are too few of them to fit UMAP.
@@ -80,7 +80,7 @@ def reduced_by_umap(points: np.ndarray, progress: Progress) -> np.ndarray:
         UMAP = load_umap()
     except ImportError as error:
         raise SAFEError("The reducer umap needs the package umap-learn. Run: pip install umap-learn") from error
-    progress("Fitting UMAP", 0, 0)
+    report_progress("Fitting UMAP", 0, 0)
     umap = UMAP(UMAP_NEIGHBOURS, UMAP_COMPONENTS, min_dist=0.0, random_state=0, n_jobs=1)
     return umap.fit_transform(points).astype(np.float32)
 
@@ -194,7 +194,6 @@ def tune(
     original: np.ndarray | Points | None = None,
     averaged: np.ndarray | None = None,
     known: np.ndarray | None = None,
-    progress: Progress = no_progress,
 ) -> Tuning:
     """Choose DBSCAN's parameters and run it.
 
@@ -219,11 +218,11 @@ def tune(
        DBSCAN runs at the knee with min_samples 5, which is right for one group of images and some outliers.
        See docs/decisions/007-choice-of-min-samples.md.
 
-    After UMAP, the `points` are UMAP's, and the second factor is 1 + 24 · share⁴ · apart³, where `apart` (see
-    `Branches.apart`) and the silhouette refer to the `averaged` images, since UMAP separates even parts of one cause.
-    UMAP's branches and RCCs are also compared with those `known` from PCA: the worth is multiplied by √agreement, RCCs
-    may be divided, and images among neighbours of other RCCs become noise (see `rccs.dbscan.tuning` and
-    docs/decisions/008-umap-checked-against-pca.md).
+    After UMAP, the `points` are UMAP's, and the second factor is 1 + 24 · share⁴ · separation³, where `separation` (see
+    `Branches.separation`) and the silhouette refer to the `averaged` images, since UMAP separates even parts of one
+    cause. UMAP's branches and RCCs are also compared with those `known` from PCA: the worth is multiplied by
+    √agreement, RCCs may be divided, and images among neighbours of other RCCs become noise (see `rccs.dbscan.tuning`
+    and docs/decisions/008-umap-checked-against-pca.md).
 
     Parameters
     ----------
@@ -232,7 +231,7 @@ def tune(
     original : ndarray of shape (n_points, any), float32, or Points, optional
         The same images before `average_neighbours` or UMAP, used for `kept`. By default `points`.
     averaged : ndarray of shape (n_points, any), float32, optional
-        The same images after `average_neighbours`, used for the silhouette and for `apart`. By default `points`.
+        The same images after `average_neighbours`, used for the silhouette and for `separation`. By default `points`.
     known : ndarray of shape (n_points,), int, optional
         RCCs found among the `averaged` images, with which those of the `points` are compared.
     """
@@ -242,18 +241,18 @@ def tune(
     cloud, images = _prepared(points, original=original, averaged=averaged, known=known)
     if cloud.distances.max() < SAME_POINT:
         return _without_settings(np.zeros(n, dtype=int))
-    found: list[Clustering] = []
+    clusterings: list[Clustering] = []
     tried = [k for k in MIN_SAMPLES_TRIED if k <= n]
     for i, min_samples in enumerate(tried):
-        progress("Tuning DBSCAN", i, len(tried))
-        found.append(_best_branches(Density(cloud, min_samples), images))
-    found = _scored(images.averaged, found)
-    progress("Tuning DBSCAN", len(tried), len(tried))
-    if all(one.setting.score == 0 for one in found):
-        found += _scored(images.averaged, [_textbook(Density(cloud, min(5, n)))])
-    settings = tuple(one.setting for one in found)
-    chosen = max(range(len(found)), key=lambda i: (settings[i].at_knee, round(settings[i].score, 9)))
-    best = found[chosen]
+        report_progress("Tuning DBSCAN", i, len(tried))
+        clusterings.append(_best_branches(Density(cloud, min_samples), images))
+    clusterings = _scored(images.averaged, clusterings)
+    report_progress("Tuning DBSCAN", len(tried), len(tried))
+    if all(one.setting.score == 0 for one in clusterings):
+        clusterings += _scored(images.averaged, [_textbook(Density(cloud, min(5, n)))])
+    settings = tuple(one.setting for one in clusterings)
+    chosen = max(range(len(clusterings)), key=lambda i: (settings[i].at_knee, round(settings[i].score, 9)))
+    best = clusterings[chosen]
     return Tuning(largest_first(best.labels), best.is_core, settings, chosen, best.k_distances, best.knee)
 
 
@@ -266,16 +265,16 @@ def cluster_with_each(
 ) -> list[Clustering]:
     """The clusterings between which `tune` chooses, one for each min_samples.
 
-    Those with fewer than two RCCs, which `tune` never chooses, tell nothing apart and are all noise.
+    Those with fewer than two RCCs, which `tune` never chooses, separate nothing and are all noise.
     """
     cloud, images = _prepared(points, original=original, averaged=averaged, known=known)
-    found = [_best_branches(Density(cloud, min_samples), images) for min_samples in MIN_SAMPLES_TRIED]
+    clusterings = [_best_branches(Density(cloud, min_samples), images) for min_samples in MIN_SAMPLES_TRIED]
     nothing = np.full(len(points), NOISE)
     return [
         one
         if one.setting.n_rccs > 1
         else one._replace(labels=nothing, is_core=nothing != NOISE, setting=one.setting._replace(score=0.0))
-        for one in _scored(images.averaged, found)
+        for one in _scored(images.averaged, clusterings)
     ]
 
 
@@ -334,12 +333,14 @@ def _worth(branches: Branches, images: _Images) -> np.ndarray:
     """Worth of each branch, shape (n_branches,); see `tune`."""
     gap = np.maximum(branches.gap, 0)
     if images.averaged is branches.density.points:
-        apart = gap**APART_POWER
+        separation = gap**SEPARATION_POWER
     else:
-        apart = branches.apart(Density(images.averaged, branches.density.min_samples)) ** APART_BEFORE_UMAP_POWER
+        separation = (
+            branches.separation(Density(images.averaged, branches.density.min_samples)) ** SEPARATION_BEFORE_UMAP_POWER
+        )
     shares = branches.sizes / len(images.neighbours)
-    large_and_apart = 1 + APART_WEIGHT * shares**LARGE_POWER * apart
-    worth = _explained(shares, branches.shares_inside(images.neighbours)) * large_and_apart * gap**GAP_POWER
+    large_and_separate = 1 + SEPARATION_WEIGHT * shares**LARGE_POWER * separation
+    worth = _explained(shares, branches.shares_inside(images.neighbours)) * large_and_separate * gap**GAP_POWER
     if images.known is None:
         return worth
     sizes = np.bincount(images.known[images.known != NOISE])
@@ -359,8 +360,8 @@ def _reconciled(
     sizes = np.bincount(known[known != NOISE])
 
     def worth(members: np.ndarray) -> float:
-        kept = float(np.isin(images.neighbours[members], members).mean())
-        return _explained(len(members) / len(labels), kept) * agreement(known[members], sizes)
+        kept_neighbours = float(np.isin(images.neighbours[members], members).mean())
+        return _explained(len(members) / len(labels), kept_neighbours) * agreement(known[members], sizes)
 
     labels, is_core = divide(labels, is_core, known, worth=worth, images=images.averaged)
     return without_strays(labels, is_core, images.averaged.neighbours[0][:, : images.neighbours.shape[1]])
@@ -414,9 +415,9 @@ def _at_knee(density: Density) -> tuple[np.ndarray, int | None, float]:
 
 def largest_first(labels: np.ndarray) -> np.ndarray:
     """Renumber clusters by decreasing size. Ties are broken by the first point."""
-    found, first, counts = np.unique(labels[labels != NOISE], return_index=True, return_counts=True)
+    distinct, first, counts = np.unique(labels[labels != NOISE], return_index=True, return_counts=True)
     renamed = np.full(labels.shape, NOISE)
-    for new, old in enumerate(found[np.lexsort((first, -counts))]):
+    for new, old in enumerate(distinct[np.lexsort((first, -counts))]):
         renamed[labels == old] = new
     return renamed
 
@@ -472,15 +473,15 @@ def _silhouettes(sums: np.ndarray, own: np.ndarray, sizes: np.ndarray) -> np.nda
     sizes : ndarray of shape (n_clusters,)
         Number of points in each cluster.
     """
-    found = np.zeros(len(own))
+    silhouettes = np.zeros(len(own))
     members = np.flatnonzero(own != NOISE)
     if len(sizes) < 2 or not len(members):
-        return found
+        return silhouettes
     own = own[members]
     within = sums[own, members] / np.maximum(sizes[own] - 1, 1)
     sums /= sizes[:, None]
     sums[own, members] = np.inf
     nearest_other = sums.min(axis=0)[members]
     larger = np.maximum(np.maximum(within, nearest_other), np.finfo(np.float32).tiny)
-    found[members] = np.where(sizes[own] > 1, (nearest_other - within) / larger, 0)
-    return found
+    silhouettes[members] = np.where(sizes[own] > 1, (nearest_other - within) / larger, 0)
+    return silhouettes

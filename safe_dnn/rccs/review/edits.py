@@ -1,7 +1,7 @@
-"""Step 2 of SAFE, the engineer's edits: merges, moves, new RCCs; and undo and redo of what was done or said, in order.
+"""Step 2 of SAFE, the engineer's edits: merges, moves, new RCCs; and undo and redo, in order.
 
-An edit is an entry of the database; with it, what is said of the RCCs that it changes goes on to their new images. Undo
-brings the images back to the RCCs where they were, of which what was said before is said again.
+An edit is an entry of the database; it copies the notes on the RCCs that it changes to their new images. Undo brings
+the images back to the RCCs where they were, and restores the notes on these.
 """
 
 import contextlib
@@ -128,7 +128,7 @@ class _Editing:
     def make(self, kind: str, *, merged: Note | None = None, **what: Any) -> Review:
         """Merge or move.
 
-        What is said of the RCCs stays with them or, of the target of a merge, is `merged`.
+        The notes on the RCCs stay with them; that on the target of a merge is `merged`.
         """
         before = self.review
         edit = Edit(0, "", kind, by=self.maker.by, **what)
@@ -136,7 +136,7 @@ class _Editing:
         spoken_of = present(self.db, "rcc")
         for rcc in [one for one in self.review.subjects if one in (*edit.source, edit.target)]:
             note = merged if merged and rcc == edit.target else before.notes.get(rcc, Note(rcc))
-            # Also that nothing is said any more: there may be an older note on the images that it has now.
+            # Also an empty one: there may be an older note on the images that it has now.
             if note != self.note(rcc) and (note is merged or before.subjects.get(rcc, "") in spoken_of):
                 self.say(self.note(rcc), note, part_of=number)
         return self.read()
@@ -149,13 +149,13 @@ class _Editing:
             return self.review
         number = add_edit(self.db, self.review.run, turned)
         for notes in filter(None, (edit.notes, edit.part)):
-            seen, mine = reversed(notes) if kind == "undo" else notes
+            reached, mine = reversed(notes) if kind == "undo" else notes
             now = current_note(self.db, mine, self.review)[2]
-            self.say(now, combined(seen, mine, now), part_of=number)
+            self.say(now, combined(reached, mine, now), part_of=number)
         return self.read()
 
     def say(self, before: AnyNote, after: AnyNote, *, part_of: int) -> None:
-        """Add an entry on what is said from now on, as part of an edit."""
+        """Add an entry with the note from now on, as part of an edit."""
         kind, subject, _ = current_note(self.db, after, self.review)
         value = {"before": row_of(before), "after": row_of(after)}
         append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)

@@ -21,7 +21,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
 MAKING = ("merge", "move", "new")  # they change which images an RCC has
-SAYING = ("rcc", "spot", "scope")  # what is said of an RCC, a weak spot and the whole analysis
+SAYING = ("rcc", "spot", "scope")  # notes on an RCC, a weak spot and the whole analysis
 TURNING = ("undo", "redo")
 _RECORDED = ("images", "source", "target", "of", "reach")  # fields of an edit that its entry has
 KINDS = (*MAKING, *SAYING, *TURNING)
@@ -61,7 +61,7 @@ def newest(folder: Path) -> int:
 
 
 def check_up_to_date(db: sqlite3.Connection, maker: Maker) -> None:
-    """Refuse a change by somebody who looks at an older state; a SAFEError if something was done or said elsewhere."""
+    """Refuse a change by somebody who looks at an older state; a SAFEError if there is an entry from elsewhere."""
     last, later = maker.last_entry, f"kind IN {marks(KINDS)} AND number > ?"
     unseen = () if last is None else entries(db, later, *KINDS, last)
     if any(entry.window != maker.by or not maker.by for entry in unseen):
@@ -78,7 +78,7 @@ class Edit(NamedTuple):
     time : str
         ISO 8601, UTC.
     kind : one of KINDS
-        Those of `SAYING` change what is said of an RCC, a weak spot or the whole analysis. An undo or redo has neither
+        Those of `SAYING` change the note on an RCC, a weak spot or the whole analysis. An undo or redo has neither
         images, source nor target. A new RCC is made of images of others.
     images : tuple of str
         The images moved; empty for a merge.
@@ -91,13 +91,13 @@ class Edit(NamedTuple):
     of : int or None
         For an undo or redo, the number of the edit.
     notes : tuple of Note or of Scope
-        Of an edit of `SAYING`, what was said before and afterwards.
+        For an edit of `SAYING`, the notes before and afterwards.
     reach : sequence of float, optional
         That of all RCCs after this edit: computing it takes a second for one of 5,000 images.
     engineer : str
         The author's name; empty if unknown.
     part : tuple of Note
-        Of what is said of a weak spot: what was said before and afterwards of the RCC that is about the same images.
+        For a note on a weak spot: the notes before and afterwards on the RCC that is about the same images.
     """
 
     number: int
@@ -214,20 +214,20 @@ def _describe_saying(edit: Edit) -> str:
     what = title(after.about) if edit.kind == "rcc" else "the analysis"
     if edit.kind == "spot":
         what = printable(" and ".join(map(str, read_conditions(after.about[0]))))
-    told = []
+    changes = []
     for name in edit.changed:
         old, new = (getattr(note, name) for note in (before, after))
         was = f" (was {old if name == 'verdict' else f'“{old}”'})" if old else ""
         if name == "verdict":
-            told.append(f"Judged {what} {new}{was}" if new else f"Took back that {what} is {old}")
+            changes.append(f"Judged {what} {new}{was}" if new else f"Took back that {what} is {old}")
         elif name == "name":
-            told.append(f"Named {what} “{new}”{was}" if new else f"Removed the name “{old}” of {what}")
+            changes.append(f"Named {what} “{new}”{was}" if new else f"Removed the name “{old}” of {what}")
         elif known := REGISTER.get(name) or SCOPE.get(name):
             what_of = f"{known.noun} of {what}"
-            told.append(f"Set the {what_of} to “{new}”{was}" if new else f"Removed the {what_of}, “{old}”")
+            changes.append(f"Set the {what_of} to “{new}”{was}" if new else f"Removed the {what_of}, “{old}”")
         else:
-            told.append(f"{'Changed' if old and new else 'Wrote' if new else 'Removed'} the note on {what}")
-    return "; ".join(told)
+            changes.append(f"{'Changed' if old and new else 'Wrote' if new else 'Removed'} the note on {what}")
+    return "; ".join(changes)
 
 
 def reviewed(
@@ -264,9 +264,9 @@ def reviewed(
     before = clusters.reach if known_reach is None else known_reach
     reach[: len(before)] = before[:n_rccs]
     for rcc in touched & {*range(n_rccs)} if known_reach is None else ():
-        found = np.flatnonzero((labels == rcc) & ~moved)
-        one = np.zeros(len(found), dtype=int)
-        reach[rcc] = rcc_reach(clusters.points[found], one, is_core[found])[0] if len(found) else 0
+        rows = np.flatnonzero((labels == rcc) & ~moved)
+        one = np.zeros(len(rows), dtype=int)
+        reach[rcc] = rcc_reach(clusters.points[rows], one, is_core[rows])[0] if len(rows) else 0
     steadiness = _steadiness_left(clusters.steadiness, len(reach), touched)
     return dataclasses.replace(clusters, labels=labels, is_core=is_core, reach=reach, steadiness=steadiness)
 

@@ -52,14 +52,14 @@ def judgements() -> list[str]:
 
 
 class Field(NamedTuple):
-    """A field of what is said.
+    """A field of a note.
 
     Attributes
     ----------
     title : str
     example : str
     choices : collection of str
-        What it may be besides empty; empty for any text.
+        The values allowed in addition to an empty one; empty for any text.
     longest : int
         Characters.
     lines : bool
@@ -96,12 +96,12 @@ def _long(title: str, example: str) -> Field:
 
 
 class Note(NamedTuple):
-    """What the engineer says of a reason; each field is empty where nothing is said.
+    """The engineer's note on a reason; fields without a text are empty.
 
     Attributes
     ----------
     about : int or (str, str)
-        An RCC; `NOISE` for the images in no cluster. Of a weak spot, its conditions, as of
+        An RCC; `NOISE` for the images in no cluster. For a weak spot, its conditions, as in
         `rccs.spots.weak_spots.conditions_text`, in the words of the weak spot that the first note was on, and the
         folder of the test images, as the analysis records it: the same words are another condition in another test
         set.
@@ -135,17 +135,17 @@ class Note(NamedTuple):
 
     @property
     def rcc(self) -> int | None:
-        """The RCC; None of a weak spot."""
+        """The RCC; None for a weak spot."""
         return None if isinstance(self.about, tuple) else self.about
 
     @property
     def subject(self) -> str:
-        """Of entries on a weak spot."""
+        """The subject of entries on a weak spot."""
         return json.dumps(self.about)
 
 
 class Scope(NamedTuple):
-    """What the engineer says of the analysis as a whole; each field is empty where nothing is said."""
+    """The engineer's note on the analysis as a whole; fields without a text are empty."""
 
     system: Annotated[
         str, _long("System and function", "driver monitoring: warns when the gaze leaves the road for 2 s")
@@ -171,9 +171,9 @@ def _fields_of(record: type) -> dict[str, Field]:
 
 
 FIELDS, SCOPE = _fields_of(Note), _fields_of(Scope)
-"""What the engineer says of a reason, and of the analysis as a whole, by field."""
+"""The fields of a note on a reason, and of one on the analysis as a whole, by name."""
 REGISTER = {name: field for name, field in FIELDS.items() if name not in ("name", "note", "verdict")}
-"""What a safety case says of a reason, by field."""
+"""The fields of a reason in a safety case, by name."""
 AnyNote = TypeVar("AnyNote", Note, Scope)
 
 
@@ -217,9 +217,9 @@ def merged_note(source: Note, target: Note) -> Note:
         was += f"{' and ' if was else ''}judged {note.verdict}" if note.verdict and note.verdict != verdict else ""
         lines.append(f"{title(note.about)} was {was}." if was else "")
         lines += [
-            f"{title(note.about)} had: {known.title}: {said}."
+            f"{title(note.about)} had: {known.title}: {content}."
             for field, known in REGISTER.items()
-            if (said := getattr(note, field)) and said != register[field]
+            if (content := getattr(note, field)) and content != register[field]
         ]
     text = ""
     for line in lines:

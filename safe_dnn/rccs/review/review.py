@@ -88,18 +88,18 @@ def read_review(db: sqlite3.Connection, folder: Path, original: RootCauseCluster
     run = run_of(original, folder)
     edits = edits_in(db, run, MAKING)
     clusters = reviewed(original, edits, known_reach=edits[-1].reach if edits else None)
-    said, subjects = present(db, "rcc"), subjects_of(clusters, run)
+    values, subjects = present(db, "rcc"), subjects_of(clusters, run)
     notes = {}
     for rcc, subject in subjects.items():
-        if subject in said:
-            note = note_of("rcc", said[subject]["after"])._replace(about=rcc)
+        if subject in values:
+            note = note_of("rcc", values[subject]["after"])._replace(about=rcc)
             if any(note[1:]):
                 notes[rcc] = note
     return Review(original, clusters, dict(sorted(notes.items())), edits, run, subjects)
 
 
 def all_edits(folder: Path, review: Review) -> tuple[Edit, ...]:
-    """Everything that was done in a review, also what was said of RCCs and weak spots, oldest first."""
+    """All edits of a review, notes on RCCs and weak spots included, oldest first."""
     with reading(folder) as db:
         return edits_in(db, review.run)
 
@@ -117,7 +117,7 @@ def set_note(
     folder: Path, note: AnyNote, *, maker: Maker = NOBODY, run: str = "",
     original: RootCauseClusters | None = None, twin: int | None = None,
 ) -> AnyNote:  # fmt: skip
-    """Write a note on an RCC, a weak spot or the whole analysis; as it is saved.
+    """Write a note on an RCC, a weak spot or the whole analysis; returns it as saved.
 
     Parameters
     ----------
@@ -125,12 +125,12 @@ def set_note(
     maker : Maker
         Whose change it is.
     run : str
-        The run that the author looks at (see `rccs.clusters.run_of`); of an RCC, it is known.
+        The run that the author sees (see `rccs.clusters.run_of`); for an RCC, it is known.
     original : RootCauseClusters, optional
-        Of an RCC, as for `load_review`.
+        For an RCC, as in `load_review`.
     twin : int, optional
-        Of a weak spot, the RCC that is about the same images: what is changed is said of it as well, as part of the
-        same entry (see `both`).
+        For a weak spot, the RCC that is about the same images: its note is changed as well, as part of the same entry
+        (see `both`).
 
     Raises
     ------
@@ -167,7 +167,7 @@ def set_note(
 
 
 def both(on_spot: AnyNote, on_rcc: AnyNote) -> AnyNote:
-    """What is said of a weak spot and, where nothing is, of an RCC that is about the same images."""
+    """The note on a weak spot; for each empty field, that on an RCC that is about the same images."""
     filled: dict[str, Any] = {field: getattr(on_spot, field) or getattr(on_rcc, field) for field in fields_of(on_spot)}
     return on_spot._replace(**filled)
 
@@ -183,15 +183,15 @@ def current_note(db: sqlite3.Connection, note: Note | Scope, review: Review | No
 
 
 def load_scope(folder: Path) -> tuple[Scope, Entry | None]:
-    """What is said, and the entry that said the last of it (SAFEError if the database is damaged)."""
+    """The note on the whole analysis, and its last entry (SAFEError if the database is damaged)."""
     with reading(folder) as db:
         return read_scope(db)
 
 
 def read_scope(db: sqlite3.Connection) -> tuple[Scope, Entry | None]:
     """As `load_scope`, within a transaction."""
-    said = present_entries(db, "scope").get("")
-    return (note_of("scope", said.value["after"]) if said else Scope()), said
+    entry = present_entries(db, "scope").get("")
+    return (note_of("scope", entry.value["after"]) if entry else Scope()), entry
 
 
 LONGEST_CONDITIONS = 20_000
@@ -261,8 +261,8 @@ def notes_of_run(folder: Path, spots: Iterable[WeakSpot] = ()) -> dict[str, Note
     tested = folder_tested(folder)
     words = {canonical_conditions(spot.conditions): spot.conditions for spot in spots}
     notes = load_spot_notes(folder).items()
-    told = {what: note for (what, of), note in notes if of == tested and any(note[1:])}
-    return {words.get(what, note.about[0]): note for what, note in told.items()}
+    noted = {what: note for (what, of), note in notes if of == tested and any(note[1:])}
+    return {words.get(what, note.about[0]): note for what, note in noted.items()}
 
 
 def notes_elsewhere(notes: Mapping[str, Note], conditions: Iterable[str]) -> int:

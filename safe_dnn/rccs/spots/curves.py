@@ -99,7 +99,7 @@ def find_curves(
     label: str = "",
     groups: Groups | None = None,
 ) -> tuple[Bin, ...]:
-    """How often the DNN fails over the range of each column; nothing of one that is constant.
+    """How often the DNN fails over the range of each column; nothing of one that is constant, or of many classes.
 
     Two to `MOST_CLASSES` classes have bins of their own, after those of all images, where they differ: if the failures
     of a bin are not spread over its classes as its images are, beyond chance (see `_differ`).
@@ -107,7 +107,7 @@ def find_curves(
     Parameters
     ----------
     columns, wrong, label, groups
-        As for `weak_spots.find_weak_spots`. The class has no curve.
+        As for `weak_spots.find_weak_spots`.
     """
     wrong = np.asarray(wrong, bool)
     classes = _categories(columns[label]) if label in columns else None
@@ -125,6 +125,8 @@ def find_curves(
             counts = _Counts.of(cells, n * len(classes.values), wrong, grouped, correlation)
             if _differ(counts, len(classes.values), LEVEL / len(drawn)):
                 bins += _bins(name, classes.values, each, counts)
+    if classes and len(classes.values) <= MOST_BINS:
+        bins += _bins(label, [""], classes, _Counts.of(classes.of, len(classes.values), wrong, grouped, correlation))
     return tuple(bins)
 
 

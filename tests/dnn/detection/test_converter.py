@@ -11,7 +11,7 @@ from PIL import Image
 from safe_dnn.dnn.detection.converter import find_detection_failures
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.support.images import find_images
-from safe_dnn.support.progress import no_progress
+from safe_dnn.support.progress import reporting
 from tests.helpers.detected import DetectedCase, draw_detected
 from tests.helpers.places import names_in
 
@@ -27,8 +27,8 @@ def case(drawn, tmp_path) -> DetectedCase:
     return DetectedCase(tmp_path / "truth.json", tmp_path / "results.json", tmp_path / "images", tmp_path / "dnn")
 
 
-def find(case: DetectedCase, progress=no_progress, **least):
-    return find_detection_failures(case.given._replace(**least), case.out, progress=progress)
+def find(case: DetectedCase, **least):
+    return find_detection_failures(case.given._replace(**least), case.out)
 
 
 def test_the_crops_are_a_test_set_with_predictions(case):
@@ -75,8 +75,8 @@ def test_a_run_that_is_stopped_leaves_what_there_was_and_cuts_no_more(case, monk
         if what == "Cutting out objects":
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        find(case, iou=0.9, progress=stop)
+    with pytest.raises(KeyboardInterrupt), reporting(stop):
+        find(case, iou=0.9)
     assert 0 < len(cut) < 36
     assert (case.out / "objects" / "parameters.csv").read_text() == before
     assert len(find_images(case.out / "objects").paths) == before.count("\n") - 1

@@ -8,7 +8,6 @@ from safe_dnn.dnn.detection.converter import Crop, crops_of, cut_crops, files_of
 from safe_dnn.dnn.detection.detections import cases_of, match
 from safe_dnn.dnn.detection.files import DetectorTest, read_coco
 from safe_dnn.support.images import BOX_KEY
-from safe_dnn.support.progress import no_progress
 from tests.helpers.detected import write_json
 
 
@@ -59,7 +58,7 @@ def cut(test: DetectorTest, folder) -> tuple[list[Crop], dict[str, dict[str, str
     files, missing = files_of(folder / "images", test.images)
     assert missing == []
     crops = crops_of(test, cases_of(test, match(test)))
-    [(known, skipped)] = cut_crops(test, crops, files, folder / "objects", no_progress)
+    [(known, skipped)] = cut_crops(test, crops, files, folder / "objects")
     assert skipped == []
     return crops, known
 

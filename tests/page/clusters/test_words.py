@@ -73,7 +73,7 @@ def test_a_hundred_answers_at_the_keyboard_are_kept_in_order_also_over_a_reload_
         seconds = give(page, 20)
         more = page.get_by_role("button", name="20 more")
         expect(more).to_be_focused()
-        expect(page.locator(".safe-word-rate")).to_contain_text("no rate yet. 20 answers teach")
+        expect(page.locator(".safe-word-rate")).to_contain_text("no rate yet. 20 answers train")
         for _ in range(2):
             page.keyboard.press("Enter")
             expect(more).to_be_hidden()
@@ -188,7 +188,7 @@ def test_answers_are_kept_undone_and_told_and_the_map_knows_them(view, explained
     assert served_by(view, "undo_answer", "dark", "you")["problem"].startswith("There is no answer")
     assert images_of({"images": undone["tile"]}) == [undone["image"]]
     told = served_by(view, "rate_of_word", "dark")["rate"]
-    assert "19 answers teach" in told
+    assert "19 answers train" in told
     assert "wrong" not in shown_in(told, "p")[0]
     results = view._settings.results
     column = dict(zip(results.state().clusters.paths, results.columns()["dark"].tolist(), strict=True))

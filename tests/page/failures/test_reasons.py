@@ -26,7 +26,7 @@ def collected(case):
 def test_the_list_has_headline_rates_and_the_curve_of_the_first_reason(collected):
     shown, out = collected
     known = ungrouped_reasons(shown, out)
-    cards = str(cards_of(shown, known, None))
+    cards = str(cards_of(shown, known))
     assert "Most failures: light is below 0.8065 (96% wrong)." in cards
     assert "35% of all 74 test images are wrong, 2% where this reason does not hold" in cards
     assert re.findall("data-opens='([0-9]+)'", cards) == ["0"]
@@ -61,4 +61,4 @@ def test_what_is_most_often_taken_for_what_stands_with_the_matrix_and_is_no_reas
     assert most_confused(shown) == (
         "Most often: night taken for wood (12), snow taken for wood (8) and wood taken for snow (6)."
     )
-    assert "predicted" not in str(cards_of(shown, ungrouped_reasons(shown, out), None))
+    assert "predicted" not in str(cards_of(shown, ungrouped_reasons(shown, out)))

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from safe_dnn.dnn.failures import load_failures
 from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.jobs import Job, Turn
@@ -15,7 +16,7 @@ from safe_dnn.page.steps import Steps
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.store.runs import earlier_runs
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.browsing import Served, field, opened, served_from, unfold_in_sight
@@ -272,6 +273,24 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_whe
     assert values["matrix-pane"]["elem_classes"] == "safe-away"
     assert "% within 70.5" in values["failures-status"]
     assert "a failure is an error above 70.5" in values["failures-status"]
+
+
+def test_units_of_images_are_collected_and_a_link_beside_the_folder_that_leads_outside_is_not_read(tmp_path):
+    case = draw_case(tmp_path / "root")
+    (tmp_path / "secret.csv").write_text("image,secret\nnight/night_00.png,1\n")
+    (tmp_path / "root" / "parameters.csv").symlink_to(tmp_path / "secret.csv")
+    rows = [line.split(",") for line in case.table.read_text().splitlines()[1:]]
+    units = [
+        f"{image},{unit},yes,{'no' if right == 'false' and unit == 'low' else 'yes'}"
+        for image, *_, right in rows
+        for unit in ("low", "high")
+    ]
+    case.table.write_text("\n".join(["image,unit,label,predicted", *units]))
+    tab = tab_of(case.out, tmp_path / "root")
+    with confined(tmp_path / "root"):
+        assert run(tab, kind="answers", answers=str(case.table), test=str(case.test)) is None
+    assert len(load_failures(case.out).paths) == 148
+    assert (case.out / "objects" / "parameters.csv").read_text().startswith("image,full_image,unit\n")
 
 
 def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, tmp_path):

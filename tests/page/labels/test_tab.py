@@ -13,6 +13,7 @@ from safe_dnn.page.pictures import data_uri
 from safe_dnn.pipeline.descriptions import show_unsafe_set
 from safe_dnn.rccs.clusters import fingerprint, save_clusters
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from safe_dnn.support.errors import confined
 from safe_dnn.training.labels import save_labels
 from tests.helpers.browsing import Served, draw, field, generate, opened, select_nine, served_from, wait_until
 from tests.helpers.laid_out import laid_out, settings_of
@@ -152,8 +153,9 @@ def test_a_class_without_a_folder_of_images_shows_those_labelled_as_it(tmp_path)
     found = class_examples(folders, ["sea", "snow", "wood", "none", "..", "a/b", ""], settings)
     assert {name: len(pictures) for name, pictures in found.items()} == {"sea": EACH, "snow": 1, "wood": 1}
     inside = settings._replace(root=tmp_path / "train")
-    tile = data_uri(Path("/no/such/file"), SIDE, None)
-    assert class_examples(folders, ["sea", "snow", "wood"], inside) == {"sea": found["sea"], "wood": [tile]}
+    tile = data_uri(Path("/no/such/file"), SIDE)
+    with confined(inside.root):
+        assert class_examples(folders, ["sea", "snow", "wood"], inside) == {"sea": found["sea"], "wood": [tile]}
 
 
 # --- Where somebody has changed the table in another program ----------------------------------------------------

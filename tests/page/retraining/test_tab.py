@@ -13,6 +13,7 @@ from safe_dnn.page.jobs import Job, Turn, _Stopped
 from safe_dnn.page.retraining import tab as retraining_tab
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
+from safe_dnn.support.progress import report_progress
 from safe_dnn.training.compared import compare_answers
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
@@ -181,15 +182,15 @@ def test_labelled_images_only_are_what_the_box_asks_for(tmp_path, monkeypatch, c
 
 def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_path, monkeypatch):
     def stopped_while(*given, watch, **more):
-        progress, on_epoch, should_stop = watch
+        on_epoch, should_stop = watch
         epochs = tuple(Epoch(i, 0.5, 0.5, 0.5, 0.1) for i in range(2))
         on_epoch(epochs[:1], (1,))
-        progress("Retraining", 0, 1)
+        report_progress("Retraining", 0, 1)
         job.cancel()
         with pytest.raises(_Stopped):
-            progress("Retraining", 0, 1)
+            report_progress("Retraining", 0, 1)
         on_epoch(epochs, (1,))
-        progress("Retraining", 1, 1)
+        report_progress("Retraining", 1, 1)
         stopped.append(should_stop())
 
     stopped, job = [], Job("retraining", 1, print, Turn())

@@ -22,7 +22,8 @@ def answered(monkeypatch: pytest.MonkeyPatch, handler: Callable) -> dict:
         return {"data": [handler()], "iterator": None}
 
     monkeypatch.setattr(gr.Blocks, "process_api", process_api)
-    request = SimpleNamespace(request=SimpleNamespace(scope={SETTINGS: SimpleNamespace(cache=None), ENGINEER: ""}))
+    scope = {SETTINGS: SimpleNamespace(cache=None, root=None), ENGINEER: ""}
+    request = SimpleNamespace(request=SimpleNamespace(scope=scope))
     return asyncio.run(Page.process_api(Page.__new__(Page), None, [], request=request))
 
 

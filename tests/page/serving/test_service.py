@@ -48,7 +48,7 @@ class Hosted(NamedTuple):
 def generated(visitor: Stranger, analysis: str, images: str, session: str = "window") -> str:
     """Generate RCCs; what the window is answered."""
     window = visitor.window(analysis, session)
-    sent = [images, "", "", "", [], False, [], "auto", "pca", "auto"]
+    sent = [images, "", "", "", [], False, [], "auto", "", "pca", "auto"]
     return window.fire(window.handler("generate", "click"), sent)
 
 
@@ -285,7 +285,7 @@ def test_no_path_of_the_host_or_of_another_is_taken_by_a_form(hosted, stranger):
     handler = window.handler("generate", "click")
     for number in range(ATTEMPTS // 4):
         path = hosts[number] if number < len(hosts) else spelt(rng.choice(files).parent, hosted, rng)
-        told = window.fire(handler, [path, "", "", "", [], False, [], "auto", "pca", "auto"])
+        told = window.fire(handler, [path, "", "", "", [], False, [], "auto", "", "pca", "auto"])
         assert MARK not in told
         assert "failures" not in told or "Expected" in told, path
 

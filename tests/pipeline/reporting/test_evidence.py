@@ -21,7 +21,7 @@ from safe_dnn.pipeline.exports import (
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.store.database import DATABASE_FILE
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.training.result import RETRAINING_FILE
 from tests.helpers import written
 from tests.helpers.attested import changed_in, found, retrain_again, rewrite
@@ -153,14 +153,16 @@ def test_what_is_computed_later_is_new_and_what_is_said_later_is_no_difference(o
 
 
 def test_nothing_outside_of_a_folder_is_read_where_that_is_forbidden(out, tmp_path):
-    assert {kind for kind, _ in found(out, within=out)} == {OUTSIDE}
-    assert found(out, within=tmp_path) == []
-    write_evidence(out, within=out)
-    assert not any(name.startswith("..") for name in listed(out))
-    assert found(out, within=out) == []
-    (out / "labels.txt").rename(tmp_path / "labels.txt")
-    (out / "labels.txt").symlink_to(tmp_path / "labels.txt")
-    assert (OUTSIDE, "labels.txt") in found(out, within=out)
+    with confined(tmp_path):
+        assert found(out) == []
+    with confined(out):
+        assert {kind for kind, _ in found(out)} == {OUTSIDE}
+        write_evidence(out)
+        assert not any(name.startswith("..") for name in listed(out))
+        assert found(out) == []
+        (out / "labels.txt").rename(tmp_path / "labels.txt")
+        (out / "labels.txt").symlink_to(tmp_path / "labels.txt")
+        assert (OUTSIDE, "labels.txt") in found(out)
 
 
 @pytest.mark.parametrize("damage", [lambda text: text[:-40], lambda text: "", lambda text: f"# by me\n{text}"])

@@ -23,7 +23,7 @@ WRONG = RNG.random(N) < np.where((KNOWN["age"] < 20) & (KNOWN["label"] == "woman
 
 def bins_of(*columns, wrong=WRONG):
     known = {name: KNOWN[name] for name in ("label", *columns)}
-    return find_curves(known, wrong, label="label")
+    return tuple(each for each in find_curves(known, wrong, label="label") if each.column in columns)
 
 
 def attributes(svg, css_class):
@@ -65,12 +65,17 @@ def test_a_category_has_a_bar_for_each_of_its_most_frequent_values():
     assert (len(attributes(many, "safe-bin")), "18 more" in many) == (MOST_BARS, True)
 
 
-def test_a_reason_has_the_curve_of_what_was_recorded_first_and_one_of_classes_has_none():
+def test_a_reason_has_the_curve_of_what_was_recorded_first_and_one_of_classes_alone_their_bars():
     woman, dark, old = Literal("label", "=", "woman"), Literal("contrast", "<", 0.2), Literal("age", ">=", 60.0)
     reasons = Reasons(base=0.3, curves=bins_of("contrast", "age"))
     assert list(curves_of(reasons, [spot(woman, dark, old)])) == ["age"]
     assert list(curves_of(reasons, [spot(dark)])) == ["contrast"]
     assert curves_of(reasons, [spot(woman)]) == {}
+    with_classes = Reasons(base=0.3, curves=bins_of("label", "contrast"))
+    assert [list(curves_of(with_classes, [each])) for each in (spot(woman), spot(woman, dark))] == [
+        ["label"],
+        ["contrast"],
+    ]
     both = curves_of(reasons, [spot(old), spot(woman, Literal("age", "<", 5.0)), spot(dark)])
     assert list(both) == ["age", "contrast"]
     assert len(attributes(both["age"], "safe-range")) == 2
@@ -84,7 +89,7 @@ def test_no_line_is_drawn_where_no_image_is_and_other_limits_there_are_said_to_d
     bins = find_curves({"light": light}, rng.random(600) < np.where(light < 0.1, 0.9, 0.05))
     below, above = float(light[light < 0.3].max()), float(light[light > 0.3].min())
     assert gaps_of(bins) == [(below, above)]
-    drawn = curve_svg(bins, [Literal("light", "<", 0.4)], 0.2)
+    drawn = curve_svg(bins, [dark := Literal("light", "<", 0.4)], 0.2)
     assert f"no images from {below:g} to {above:g}" in drawn
     assert f"Any limit from {below:g} to {above:g} separates them as well:" in drawn
     assert drawn.count("<polyline") == 2
@@ -93,6 +98,10 @@ def test_no_line_is_drawn_where_no_image_is_and_other_limits_there_are_said_to_d
     assert [len({name for pair in each for name in pair if name}) for each in ids] == [1, 1]
     assert ids[0] != ids[1], "of one that is hidden, no hatching would be drawn"
     assert "Any limit" not in elsewhere
+    second = curves_of(Reasons(base=0.2, curves=bins_of("age") + bins), [spot(old := Literal("age", ">=", 60.0), dark)])
+    assert ["Any limit" in curve for curve in second.values()] == [False, True]
+    sure = curves_of(Reasons(base=0.2, curves=bins_of("age") + bins), [spot(old, Literal("light", "<", 0.8))])
+    assert [*sure] == ["age"]
     even = find_curves({"light": np.linspace(0, 1, 600)}, np.arange(600) < 60)
     assert gaps_of(even) == []
     assert "no images" not in curve_svg(even, [], 0.1)

@@ -429,7 +429,7 @@ def test_so_few_images_that_there_is_no_rcc_have_a_report(clusters, out, n):
 
 
 def test_a_report_says_that_rccs_were_not_compared_with_images_that_are_right(clusters, out, monkeypatch):
-    told = "The RCCs were not compared with images that are right: their failure rates are missing."
+    told = "The RCCs were not compared with images that are right: their error rates are missing."
     assert told not in Page(report_html(out)).text  # no answers to a test set were given
     monkeypatch.setattr(report, "run_record", lambda folder: {**run_record(folder), "predictions": {"images": 758}})
     assert told in Page(section(report_html(out), "first-page")).text

@@ -16,6 +16,7 @@ from safe_dnn.rccs.dbscan.consensus import (
     draw_samples,
 )
 from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.support.progress import reporting
 from tests.helpers.point_groups import groups
 
 pytestmark = pytest.mark.usefixtures("all_samples")
@@ -154,8 +155,8 @@ def test_a_cancelled_run_ends_at_once(three_groups, calls):
         if next(left, None) is None:
             raise InterruptedError
 
-    with pytest.raises(InterruptedError):
-        cluster(points, progress=cancel)
+    with pytest.raises(InterruptedError), reporting(cancel):
+        cluster(points)
     assert set(threading.enumerate()) <= set(before)
 
 

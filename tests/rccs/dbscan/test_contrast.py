@@ -8,11 +8,11 @@ from safe_dnn.rccs.dbscan.contrast import (
     ExplainedUncertainty,
     RightImages,
     explained_beyond_class,
+    find_contrast,
     learnt,
-    set_apart,
     uncertainty_coefficient,
 )
-from safe_dnn.rccs.dbscan.projection import fit_apart
+from safe_dnn.rccs.dbscan.projection import fit_contrast
 from tests.helpers.features import features_of
 
 
@@ -29,7 +29,7 @@ def beside(failing: np.ndarray, right: np.ndarray, *, classes: int = 1) -> Right
 
 
 def directions(failing: np.ndarray, right: np.ndarray) -> np.ndarray:
-    found = set_apart(failing, right, beside(failing, right))
+    found = find_contrast(failing, right, beside(failing, right))
     return np.zeros((0, failing.shape[1])) if found is None else found.directions
 
 
@@ -65,7 +65,7 @@ def test_the_same_images_give_the_same_directions_also_if_only_some_are_taken(mo
 def told_apart(failing: np.ndarray, right: np.ndarray, of: RightImages) -> float:
     """How often a failing image lies farther along the axis than a right one."""
     both = np.concatenate([failing, right])
-    axis = set_apart(failing, right, of).axis
+    axis = find_contrast(failing, right, of).axis
     places = axis.places(both, of.classes, of.names)
     return float((places[: len(failing), None] > places[len(failing) :]).mean())
 
@@ -108,7 +108,7 @@ def test_an_image_is_placed_as_if_its_unit_had_not_been_there():
 def test_images_that_are_not_known_are_placed_by_what_all_have_taught():
     failing, right = images(300, reasons=4, seed=0), images(900, reasons=0.5, seed=1)
     of = beside(failing, right)
-    axis = set_apart(failing, right, of).axis
+    axis = find_contrast(failing, right, of).axis
     as_new = axis.places(failing, of.classes[:300], ["new.png"] * 300)
     np.testing.assert_allclose(as_new, failing @ axis.directions[1] - axis.offsets[1], rtol=1e-4, atol=1e-6)
     assert not np.allclose(as_new, axis.places(failing, of.classes[:300], of.names[:300]), rtol=1e-3)
@@ -120,7 +120,7 @@ def test_a_projection_to_them_is_one_for_every_extractor(extractor):
     features = features_of((60, 60, 20, 20), extractor)
     failing, right = features.features[40:], features.features[:120]
     of = beside(failing, right)
-    projection, coordinates = fit_apart(failing, of, extractor)
+    projection, coordinates = fit_contrast(failing, of, extractor)
     assert coordinates.shape == (120, len(projection.components))
     points = projection.apply(failing, classes=of.classes[:120], names=of.names[:120])
     turned = np.linalg.lstsq(coordinates, points)[0]
@@ -179,13 +179,13 @@ def test_what_regions_tell_beyond_the_class_is_what_the_class_does_not_tell():
 @pytest.mark.parametrize(
     ("apart", "looks", "begins"),
     [
-        (0.18, 0.004, "Grouped by what sets failing images apart from right ones: these RCCs tell 18 points"),
-        (0.3, 0.23, "Grouped by looks, as in the paper: these RCCs tell 23 points"),
-        (0.01, 0.12, "Grouped by looks, as in the paper: these RCCs tell 12 points"),
-        (0.002, -0.03, "Looks tell nothing of right and wrong beyond the class"),
+        (0.18, 0.004, "Grouped by contrast with correctly classified images: these clusters explain 18 %"),
+        (0.3, 0.23, "Grouped by appearance, as in the paper: these clusters explain 23 %"),
+        (0.01, 0.12, "Grouped by appearance, as in the paper: these clusters explain 12 %"),
+        (0.002, -0.03, "Clusters by appearance explain nothing about which images fail, beyond the class"),
     ],
 )  # fmt: skip
-def test_looks_are_taken_unless_they_tell_much_less_and_one_sentence_says_so(apart, looks, begins):
-    told = ExplainedUncertainty.chosen(apart, looks)
-    assert told.text.startswith(begins)
-    assert told.is_apart == (apart == 0.18)
+def test_looks_are_taken_unless_they_explain_much_less_and_one_sentence_says_so(apart, looks, begins):
+    explained = ExplainedUncertainty.chosen(apart, looks)
+    assert explained.text.startswith(begins)
+    assert explained.is_contrast == (apart == 0.18)

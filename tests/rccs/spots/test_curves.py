@@ -1,6 +1,7 @@
 """A rate over its range: bins are counted by hand, their intervals hold, and classes differ only where they do."""
 
 import math
+from collections import Counter
 
 import numpy as np
 import pytest
@@ -70,11 +71,12 @@ def test_a_column_that_is_constant_or_unknown_has_no_curve(column):
     assert find_curves({"speed": column}, np.arange(100) < 30) == ()
 
 
-def test_neither_the_class_nor_the_answer_has_a_curve_but_the_target_of_a_regression_has():
+def test_few_classes_have_a_bar_each_and_the_target_of_a_regression_has_a_curve():
     rng = np.random.default_rng(1)
     known = two_classes(rng)
     wrong = rng.random(2000) < 0.2
-    assert {each.column for each in find_curves(known, wrong, label="label")} == {"age"}
+    bars = [each for each in find_curves(known, wrong, label="label") if each.column == "label"]
+    assert {each.value: each.tested for each in bars} == dict(Counter(known["label"].tolist()))
     assert {each.column for each in find_curves({"label": known["age"]}, wrong)} == {"label"}
 
 
@@ -104,6 +106,8 @@ def test_many_classes_have_no_curves_of_their_own():
     rng = np.random.default_rng(4)
     known = {"label": rng.choice([*"abcde"], 2000), "age": rng.random(2000)}
     assert not any(each.of_class for each in find_curves(known, known["label"] == "a", label="label"))
+    known["label"] = rng.integers(0, 20, 2000).astype(str)
+    assert {each.column for each in find_curves(known, known["label"] == "1", label="label")} == {"age"}
 
 
 @pytest.mark.parametrize("per_person", [1, 10])

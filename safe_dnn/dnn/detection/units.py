@@ -1,0 +1,95 @@
+"""A table with several rows for an image, each about a unit of it, as a test set with an image for each row.
+
+A unit is what is right or wrong by itself: a class of a multi-label network or of a segmentation, an object, a region;
+the column `unit` names it. `objects/` gets the image once more for each row, with `predictions.csv` and
+`parameters.csv`, by which images that show the same are of one group. After that, a unit is an image to every step.
+"""
+
+import shutil
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import numpy as np
+
+from safe_dnn.dnn.detection.converter import parameters_of_images, plain_name
+from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures, replacing_images
+from safe_dnn.dnn.group_columns import HoldOut
+from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
+from safe_dnn.dnn.tested import LABEL, PREDICTED, UNIT, AnsweredImages, read_answer_table
+from safe_dnn.rccs.parameters import PARAMETERS_FILE
+from safe_dnn.rccs.unsafe_set import FULL_IMAGE
+from safe_dnn.support.errors import StrPath, existing_folder, path_of
+from safe_dnn.support.images import Skipped, find_images
+from safe_dnn.support.matching import check_matched, rows_by_image
+from safe_dnn.support.run_folder import FAILURES, OBJECTS, PREDICTIONS_FILE
+from safe_dnn.support.tables import IMAGE, Table, table_text, with_point
+from safe_dnn.support.text import count, printable
+
+
+def failures_in_table(
+    table: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE,
+    hold_out: HoldOut | None = None, **more: Any,
+) -> AnsweredImages:  # fmt: skip
+    """Collect failures by a table of answers (see `dnn.failures.collect_failures`), which may be about units.
+
+    Raises
+    ------
+    SAFEError
+        A row names no unit, or two of an image the same one; or as of `collect_failures`.
+    """
+    source = path_of(table, "predictions as a CSV file")
+    cells = read_answer_table(source)
+    names = cells.texts(IMAGE)
+    if options.targets or UNIT not in cells.header or len({*names}) == len(names):
+        return collect_failures(table, test, out, options=options, hold_out=hold_out, **more)
+    folder = checked_folder(out, test, *TABLES, folders=(FAILURES, OBJECTS))
+    root = existing_folder(test, "a folder of test images").resolve()
+    notes, skipped = _split(cells, root, folder, partial=options.partial)
+    if hold_out and not hold_out.group:
+        hold_out = hold_out._replace(group=(FULL_IMAGE,))
+    return collect_failures(
+        folder / OBJECTS / PREDICTIONS_FILE, folder / OBJECTS, folder, options=options, hold_out=hold_out, notes=notes,
+        skipped=skipped, group=(FULL_IMAGE,), **more,
+    )  # fmt: skip
+
+
+def _split(cells: Table, root: Path, out: Path, *, partial: bool) -> tuple[tuple[str, ...], tuple[Skipped, ...]]:
+    """Write `objects/`; sentences on it, and images without a row."""
+    listing, units = find_images(root), cells.texts(UNIT)
+    cells.check(np.array([*map(bool, units)]), f"a text under {UNIT}", lambda row: "")
+    found = rows_by_image(cells.texts(IMAGE), cells.source.parent, listing.root, listing.paths)
+    used = {row for rows in found.values() for row in rows}
+    absent = [name for row, name in enumerate(cells.texts(IMAGE)) if row not in used]
+    without_row = check_matched(
+        cells.source, root, listing.paths, found, partial=partial, rows=len(units), without_image=absent
+    )
+    number = {unit: i for i, unit in enumerate(sorted({*units}))}
+    images, names, of = list[str](), list[str](), list[int]()
+    for image, rows in found.items():
+        for row in sorted(rows, key=units.__getitem__):
+            if of and images[-1] == image and units[of[-1]] == units[row]:
+                raise cells.fault(row, f"a unit once for {image}", f"{units[row]}, as in line {cells.lines[of[-1]]}")
+            path = PurePosixPath(image)
+            names.append(f"{path.with_suffix('')}_{number[units[row]]}_{plain_name(units[row])}{path.suffix}")
+            images.append(image)
+            of.append(row)
+    parameters, notes = parameters_of_images(root, images)
+    columns = {name: cells.taken(of).texts(name) for name in cells.header if name not in (IMAGE, UNIT)}
+    for name in columns.keys() - {LABEL, PREDICTED} if cells.decimal_comma else ():
+        columns[name] = [*map(with_point, columns[name])]
+    known = {FULL_IMAGE: images, UNIT: [units[row] for row in of], **parameters}
+    with replacing_images(out / OBJECTS) as folder:
+        for image, name in zip(images, names, strict=True):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            try:
+                (folder / name).hardlink_to(root / image)
+            except OSError:  # on another disk, or of somebody else
+                shutil.copyfile(root / image, folder / name)
+        for file, each in ((PREDICTIONS_FILE, columns), (PARAMETERS_FILE, known)):
+            text = table_text([IMAGE, *each], zip(names, *each.values(), strict=True))
+            (folder / file).write_text(text, "utf-8", errors="surrogateescape", newline="")
+    left = f"Left out, since their images are not in {root}: {count(len(absent), 'row')}, the first {{}}."
+    notes += [left.format(printable(absent[0]))] if absent else []
+    of_images = f"{count(len(names), 'unit')} of {count(len(found), 'image')}"
+    sentence = f"The test images are {of_images}, by {cells.source.name}; those of one image are a group."
+    return (sentence, *notes), tuple(Skipped(image, f"no row in {cells.source.name}") for image in without_row)
