@@ -382,9 +382,9 @@ def test_two_visitors_in_two_browsers_see_only_their_own(browser: Browser, tmp_p
             begin_another(page, name)
             expect(page).to_have_title(f"{name} – SAFE")
             expect(field(page, "images")).to_be_enabled()
-            expect(page.locator(".of-this-machine")).to_have_count(0)  # no picker of the server's folders
+            expect(page.locator("#suggested-paths")).to_have_count(0)  # no folders of the server are named
         with first.expect_file_chooser() as chooser:
-            first.locator("#images .of-upload").click()
+            first.locator("#images .safe-upload").click()
         chooser.value.set_files(archive)
         expect(first.locator("#images [role=status]")).to_have_text("Received 18 images.")
         expect(field(first, "images")).to_have_value("/~/of the first/uploads/failing/in")
