@@ -65,13 +65,13 @@ class StepResult:
         return f"<p>{escape(self.headline)}</p>{self.to_frame().to_html(max_rows=MOST_ROWS, show_dimensions=True)}"
 
 
-def _settings(options: dict[str, Any], *records: Any, **more: Any) -> list[Any]:
-    """Records of settings by the options of a step, and by what else it is given; a SAFEError of any other option."""
+def _settings(options: dict[str, Any], *records: Any, **fixed: Any) -> list[Any]:
+    """Records of settings by the options of a step, and by `fixed` values; a SAFEError for any other option."""
     known = names_of(*records)
-    if others := sorted(options.keys() - known):
+    if unknown := sorted(options.keys() - known):
         names = ", ".join(sorted(known))
-        raise SAFEError(f"Expected no options but {names}. Received: {', '.join(others)}.").about(*others)
-    return [settings_of(record, options | more) for record in records]
+        raise SAFEError(f"Expected no options but {names}. Received: {', '.join(unknown)}.").about(*unknown)
+    return [settings_of(record, options | fixed) for record in records]
 
 
 class TestSet(NamedTuple):
@@ -138,7 +138,7 @@ def failures(
     Raises
     ------
     SAFEError
-        As of these functions, or what is given does not go together.
+        As in these functions, or the inputs do not go together.
     """
     from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
     from safe_dnn.dnn.detection.units import failures_in_table
@@ -153,35 +153,35 @@ def failures(
     folder, boxes = path_of(out, "an output folder"), coco or yolo
     sources = {"model": model, "predictions": predictions, "coco": coco, "yolo": yolo}
     if sum(map(bool, sources.values())) != 1 or bool(boxes) == bool(test):
-        given = some(name for name, value in (sources | {"test": test}).items() if value)
+        sources_given = some(name for name, value in (sources | {"test": test}).items() if value)
         raise SAFEError(
             "Expected either a model and its test images, or predictions and theirs or, of a detector, ground truth, "
-            f"results and images. Received: {given or 'nothing'}."
+            f"results and images. Received: {sources_given or 'nothing'}."
         ).about("predictions", "coco", "yolo")
     earlier = other_analysis(after, folder) if after else None
     if boxes:
         files = dict(zip(("truth", "results", "images"), boxes, strict=True))
         (detector,) = _settings(options, DetectorFiles, **files, yolo=bool(yolo))
-        found = find_detection_failures(detector, folder)
+        collected = find_detection_failures(detector, folder)
     else:
         dnn, images = _settings(options, DnnOptions, TestSet)
         hold_out = hold_out_of(images.hold_out, images.group)
         if predictions and (dnn.rescale or dnn.trust_model):
             text = "Expected rescale and trust_model with a model only. Received predictions."
             raise SAFEError(text).about("rescale", "trust_model")
-        more: dict[str, Any] = {"options": dnn, "train": images.train, "hold_out": hold_out}
+        common: dict[str, Any] = {"options": dnn, "train": images.train, "hold_out": hold_out}
         if predictions:
-            found = failures_in_table(predictions, test, folder, **more)
+            collected = failures_in_table(predictions, test, folder, **common)
         else:
-            found = find_failures(kept_copy(model), test, folder, **more)
+            collected = find_failures(kept_copy(model), test, folder, **common)
     if earlier:
         take_over(earlier, folder)
-    answers, right = found.answers, found.right
+    answers, right = collected.answers, collected.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
-    paths, names = found.paths, ("image", answers.target, "predicted", "right", answers.kind)
-    interval = accuracy_interval(right, groups_of_test(folder, found.root, paths, right))
-    tested = Tested(found, found.accuracy, *interval, explain_collected(folder))
-    return StepResult(tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)))
+    paths, names = collected.paths, ("image", answers.target, "predicted", "right", answers.kind)
+    interval = accuracy_interval(right, groups_of_test(folder, collected.root, paths, right))
+    tested = Tested(collected, collected.accuracy, *interval, explain_collected(folder))
+    return StepResult(tested, failures_summary(collected), names, tuple(zip(paths, *columns, strict=True)))
 
 
 class Explained(NamedTuple):

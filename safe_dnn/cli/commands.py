@@ -38,7 +38,7 @@ def _on_cluster(options: argparse.Namespace) -> contextlib.AbstractContextManage
     return streaming(on_cluster(options.dask, images=options.dask_images))
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
+def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What was given to a step of `safe_dnn.api`."""
     given = {name: value for name, value in vars(options).items() if value not in (None, [])}
     return {name: value for name, value in given.items() if name not in OWN}
@@ -49,8 +49,8 @@ def run_cluster(out: Path, options: argparse.Namespace) -> None:
     _take_typed_labels(out)
     show = partial(_print_clusters, out)
     with _on_cluster(options):
-        found = api.cluster(**_given(options), then=show).value
-    if found.compared:
+        clustered = api.cluster(**_arguments(options), then=show).value
+    if clustered.compared:
         _print_reasons(out)
     elif options.group:
         warn("groups: not used, since it is not known what the network gets right")
@@ -98,8 +98,8 @@ def _print_reasons(out: Path) -> None:
     warn(*(reasons.comparison.notes if reasons.comparison else ()))
     say("Error rates of images like those of each RCC:")
     rated = [rcc for rcc in by_excess(rccs_of(review.clusters), rates) if rcc in rates]
-    more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
-    say(*(f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in more))
+    failing_more = [rcc for rcc in rated if rates[rcc].verdict == "more"]
+    say(*(f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in failing_more))
     for verdict, meaning in (
         ("as often", "Wrong as often as comparable images"),
         ("less", "Wrong less often than comparable images"),
@@ -126,11 +126,11 @@ def run_reasons(out: Path, options: argparse.Namespace) -> None:
     from safe_dnn.reasons.comparison import doubts_on
     from safe_dnn.reasons.known_groups import notes_of
 
-    given = settings_of(GivenAnswers, vars(options))
-    tested, found = find_reasons(given, out, parameters=options.parameters)
-    warn(*tested.doubts, *doubts_on(found.spots), *tested.notes, *found.known.notes, *notes_of(found.groups))
+    answers = settings_of(GivenAnswers, vars(options))
+    tested, reasons = find_reasons(answers, out, parameters=options.parameters)
+    warn(*tested.doubts, *doubts_on(reasons.spots), *tested.notes, *reasons.known.notes, *notes_of(reasons.groups))
     say(f"{(~tested.right).mean():.1%} of {count(len(tested.paths), 'image')} are wrong")
-    _print_weak_spots(found.spots)
+    _print_weak_spots(reasons.spots)
     say(f"Written: weak_spots.csv, rates.csv in {out}")
 
 
@@ -140,10 +140,10 @@ def run_select(out: Path, options: argparse.Namespace) -> None:
 
     _take_typed_labels(out)
     with _on_cluster(options):
-        found = api.select(**_given(options))
-    unsafe = found.value
+        result = api.select(**_arguments(options))
+    unsafe = result.value
     _print_skipped(unsafe.skipped)
-    say(found.headline, unsafe.formula, chosen_by_model(unsafe), unsafe.labels)
+    say(result.headline, unsafe.formula, chosen_by_model(unsafe), unsafe.labels)
     say(f"Written: IS_filenames.txt, unsafe_set.csv in {out}")
 
 
@@ -155,12 +155,12 @@ def run_failures(out: Path, options: argparse.Namespace) -> None:
 
     if options.predictions and options.test is None:
         options.model, options.test = None, options.model  # the only one given is TEST
-    found = api.failures(**_given(options))
-    failures = found.value.failures
+    result = api.failures(**_arguments(options))
+    failures = result.value.failures
     _print_skipped(failures.skipped, failures.notes)
-    spots, notes = found.value.reasons
+    spots, notes = result.value.reasons
     warn(*(f"reasons: {note}" for note in notes))
-    say(found.headline)
+    say(result.headline)
     if spots is not None:
         _print_weak_spots(spots)
     say(*earlier_lines(since_earlier(out)))
@@ -173,11 +173,11 @@ def run_crops(out: Path, options: argparse.Namespace) -> None:
     """Cut a detector's detections out of improvement images, for `select`."""
     from safe_dnn.dnn.detection.converter import cut_detections
 
-    given = options.info, options.results, options.images
-    seen = cut_detections(*given, out, score=options.score)
-    _print_skipped(seen.skipped, seen.notes)
-    images = {crop.image for crop in seen.crops}
-    say(f"{count(len(seen.crops), 'detection')} cut out of {count(len(images), 'image')}")
+    inputs = options.info, options.results, options.images
+    cut = cut_detections(*inputs, out, score=options.score)
+    _print_skipped(cut.skipped, cut.notes)
+    images = {crop.image for crop in cut.crops}
+    say(f"{count(len(cut.crops), 'detection')} cut out of {count(len(images), 'image')}")
     say(f"Written: objects/ in {out}")
 
 
@@ -188,7 +188,7 @@ def run_retrain(out: Path, options: argparse.Namespace) -> None:
     _take_typed_labels(out)
     with stoppable() as stopping:
         watch = Watch(stopping.on_epoch, stopping.should_stop)
-        result = api.retrain(**_given(options), watch=watch).value
+        result = api.retrain(**_arguments(options), watch=watch).value
     _print_retraining(result, out)
     say(f"Written: retrained.keras, retraining.json in {out}")
 
@@ -198,12 +198,15 @@ def run_confirm(out: Path, options: argparse.Namespace) -> None:
     from safe_dnn.pipeline.confirmation import confirm
     from safe_dnn.pipeline.run_record import GivenAnswers
 
-    given = settings_of(GivenAnswers, vars(options))
-    found = confirm(out, given, after=options.after, weights=options.weights, features=options.features)
-    warn(*found.notes)
-    say(*found.verdicts, "" if found.verdicts else "Nothing to confirm: no weak spot, and no RCC that fails more often")
-    say("With the later model:" if found.closed else "", *(f"  {text}" for text in found.closed))
-    say(f"Written: confirmation.csv{', closure.csv' if found.closed else ''} in {out}")
+    answers = settings_of(GivenAnswers, vars(options))
+    result = confirm(out, answers, after=options.after, weights=options.weights, features=options.features)
+    warn(*result.notes)
+    say(
+        *result.verdicts,
+        "" if result.verdicts else "Nothing to confirm: no weak spot, and no RCC that fails more often",
+    )
+    say("With the later model:" if result.closed else "", *(f"  {text}" for text in result.closed))
+    say(f"Written: confirmation.csv{', closure.csv' if result.closed else ''} in {out}")
 
 
 def run_probe(out: Path, options: argparse.Namespace) -> None:
@@ -213,7 +216,7 @@ def run_probe(out: Path, options: argparse.Namespace) -> None:
 
     dnn = settings_of(DnnOptions, vars(options))
     probes = probe_reasons(out, options.reason, model=options.model, options=dnn)
-    say(*(f"{', '.join(filter(None, (found.reason, found.where)))}: {found.text}" for found in probes))
+    say(*(f"{', '.join(filter(None, (probe.reason, probe.where)))}: {probe.text}" for probe in probes))
     say(f"Written: probes.csv in {out}")
 
 
@@ -252,8 +255,8 @@ def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
     from safe_dnn.pipeline.asking import HEATMAPS_FOLDER, look
 
     dnn = settings_of(DnnOptions, vars(options))
-    found = look(out, options.reason, model=options.model, options=dnn)
-    say(*(f"{name}: {one.text}" for name, one in found.items()), f"Written: {HEATMAPS_FOLDER}/ in {out}")
+    heatmaps = look(out, options.reason, model=options.model, options=dnn)
+    say(*(f"{name}: {one.text}" for name, one in heatmaps.items()), f"Written: {HEATMAPS_FOLDER}/ in {out}")
 
 
 def run_word(out: Path, options: argparse.Namespace) -> None:
@@ -273,8 +276,8 @@ def run_word(out: Path, options: argparse.Namespace) -> None:
     if options.tags:
         tagging = answer(tagging, answers_in(options.tags, tagging))
     if options.likely:
-        found = likely(tagging, options.likely, weights=options.weights, features=options.features)
-        rows = ((image, f"{chance:.4f}") for image, chance in found[: options.next])
+        candidates = likely(tagging, options.likely, weights=options.weights, features=options.features)
+        rows = ((image, f"{chance:.4f}") for image, chance in candidates[: options.next])
         say(*table_text(("image", "predicted_probability"), rows).splitlines())
         return
     if options.next is None:
@@ -291,11 +294,11 @@ def run_check(out: Path, options: argparse.Namespace) -> int:
     from safe_dnn.pipeline.confirmation import junit_text
     from safe_dnn.support.files import write_text
 
-    found = api.check(**_given(options))
-    checked = found.value
+    result = api.check(**_arguments(options))
+    checked = result.value
     cases = checked.cases
     warn(*checked.notes)
-    say(*(case.text for case in cases), found.headline)
+    say(*(case.text for case in cases), result.headline)
     if options.no_worse:
         compared = [case for case in cases if case.kind == "no worse"]
         say(f"Worse for {sum(bool(case.failure) for case in compared)} of {len(compared):,} reasons and classes")
@@ -339,10 +342,10 @@ def run_verify(out: Path, options: argparse.Namespace) -> None:
     """Check that nothing has changed since evidence was written, as sha256sum -c does, and that nothing is new."""
     from safe_dnn.pipeline.exports import verify
 
-    found = verify(out)
-    say(*(f"{kind}: {name}" for kind, name in found))
-    if found:
-        differences = count(len(found), "difference")
+    differing = verify(out)
+    say(*(f"{kind}: {name}" for kind, name in differing))
+    if differing:
+        differences = count(len(differing), "difference")
         raise SAFEError(f"Expected {out} as listed. Received {differences}. Put back copies, or write evidence anew.")
     say("All is as the evidence says")
 
@@ -391,11 +394,11 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
     from safe_dnn.support.files import read_text
     from safe_dnn.support.uploads import MODELS, Limits
 
-    more = {name: getattr(options, name) for name in ("host", "port", "weights")}
+    served = {name: getattr(options, name) for name in ("host", "port", "weights")}
     proxy = options.proxy or os.environ.get("FORWARDED_ALLOW_IPS", "")
-    more["outside"] = Outside(options.root_path, proxy, options.certificate, options.key)
+    served["outside"] = Outside(options.root_path, proxy, options.certificate, options.key)
     if options.service:
-        _run_service(options, more)
+        _run_service(options, served)
         return
     if options.password_file and options.auth:
         raise SAFEError("Expected either --auth or --password-file. Received both.")
@@ -404,10 +407,10 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
             f"--{stray.replace('_', '-')} is an option of a service. Expected --service DIR. Received none."
         )
     auth = read_text(options.password_file).rstrip("\r\n") if options.password_file else None
-    more |= {name: getattr(options, name) for name in ("root", "example")}
+    served |= {name: getattr(options, name) for name in ("root", "example")}
     if options.uploads:
-        more["uploads"] = Limits(MOST_OF_ENGINEER, 2**40, suffixes=Limits().suffixes | MODELS)
-    serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), **more)
+        served["uploads"] = Limits(MOST_OF_ENGINEER, 2**40, suffixes=Limits().suffixes | MODELS)
+    serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), **served)
 
 
 def _run_service(options: argparse.Namespace, page_options: dict[str, Any]) -> None:
@@ -423,10 +426,10 @@ def _run_service(options: argparse.Namespace, page_options: dict[str, Any]) -> N
         )
     numbers = {"days": 7.0, "gigabytes": 2.0, "minutes": 60.0}
     for name in numbers:
-        given = getattr(options, name)
-        if given is not None and not 0 < given < math.inf:
-            raise SAFEError(f"Expected a number above 0 (--{name}). Received: {given}")
-        numbers[name] = given or numbers[name]
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            raise SAFEError(f"Expected a number above 0 (--{name}). Received: {value}")
+        numbers[name] = value or numbers[name]
     limits = Limits(bytes=int(numbers["gigabytes"] * 2**30))
     if options.models:
         limits = limits._replace(suffixes=limits.suffixes | MODELS)

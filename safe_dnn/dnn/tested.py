@@ -201,8 +201,8 @@ class AnsweredImages:
         return known._replace(label=label, predicted=predicted, score=score).taken(rows)
 
 
-def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:
-    """A DNN's answers to labelled images, in the words of a table; `more` as in `AnsweredImages`.
+def in_words(source: Path, images: LabelledImages, judgement: Judgement, **details: Any) -> AnsweredImages:
+    """A DNN's answers to labelled images, in the words of a table; `details` as in `AnsweredImages`.
 
     Numbers of a regression have all their digits, so that they can be judged by another threshold.
     """
@@ -216,8 +216,8 @@ def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more:
     target = images.classes[0] if has_name else LABEL
     answers = Answers(label, answered, np.asarray(score, np.float32), kind, target=target)
     paths = tuple(images.paths[i] for i in indices.tolist())
-    more |= {"skipped": images.skipped, "known_classes": images.classes}
-    return AnsweredImages(source, images.root, paths, answers, right, **more)
+    details |= {"skipped": images.skipped, "known_classes": images.classes}
+    return AnsweredImages(source, images.root, paths, answers, right, **details)
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:

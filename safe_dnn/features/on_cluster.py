@@ -103,9 +103,9 @@ def stream_on_cluster(
             yield batches.as_batch(told, rows, extractor)
 
 
-def _by_value(**given: str) -> Callable:
+def _by_value(**arguments: str) -> Callable:
     """`_extract` in a function that is sent by value, since the scheduler reads it and has no modules of SAFE."""
-    return lambda new: importlib.import_module("safe_dnn.features.on_cluster")._extract(new, **given)
+    return lambda new: importlib.import_module("safe_dnn.features.on_cluster")._extract(new, **arguments)
 
 
 def _submitted(

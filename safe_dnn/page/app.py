@@ -208,9 +208,9 @@ def host_service(
 
 
 def application(
-    top: PageSettings, visitor: Visitor, opened: Opened, outside: Outside, host: str, **more: Any
+    top: PageSettings, visitor: Visitor, opened: Opened, outside: Outside, host: str, **options: Any
 ) -> Starlette:
-    """The page for all analyses and visitors; `more` is as for FastAPI."""
+    """The page for all analyses and visitors; `options` are those of FastAPI."""
     settings = of_request(top)
     page = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
     page.state_session_capacity = MOST_SESSIONS
@@ -219,7 +219,7 @@ def application(
         Middleware(TrustedHostMiddleware, allowed_hosts=outside.hosts(host), www_redirect=False),
         Middleware(Guard, visitor=visitor, opened=opened),
     ]
-    app = FastAPI(openapi_url=None, routes=routes(settings), middleware=around, **more)
+    app = FastAPI(openapi_url=None, routes=routes(settings), middleware=around, **options)
     # What Gradio would otherwise read from the environment is set.
     off = dict.fromkeys(("ssr_mode", "mcp_server", "run_history", "enable_monitoring", "show_error"), False)
     gr.mount_gradio_app(

@@ -87,7 +87,7 @@ def are_earlier(settings: PageSettings) -> bool:
 
 
 def network_of(failures: AnsweredImages, settings: PageSettings) -> dict[str, str]:
-    """The network that failed and its test images, as a form names them: `model`, `test`; empty as of `model_of`.
+    """The network that failed and its test images, as a form names them: `model`, `test`; empty as in `model_of`.
 
     Empty as well if they are not for the visitors of the page.
     """

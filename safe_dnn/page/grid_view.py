@@ -116,7 +116,7 @@ class Listed(NamedTuple):
     caption : callable
         The line below the image in a place.
     hints : sequence of str
-        What the tooltip of each image, and the line below it once it is enlarged, say besides; may be empty.
+        What the tooltip of each image, and the line below it once it is enlarged, say in addition; may be empty.
     wrong : sequence of bool
         Which are wrong, if they are shown beside right ones; or empty.
     """
@@ -178,7 +178,7 @@ class ListedView:
         return {**shown, self.key: key, self.chosen: chosen}
 
     def wire(self, counts: Mapping[gr.HTML, str], at_first: str = "") -> None:
-        """Connect the pager, and widgets whose counts open their images; the others then have none at hand.
+        """Connect the pager, and widgets whose counts open their images; the others then have none selected.
 
         Parameters
         ----------

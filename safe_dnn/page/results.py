@@ -55,7 +55,7 @@ class AnalysisState(NamedTuple):
     problem : str
         Why the profiles, reasons or notes on weak spots cannot be shown, the clusters not needing them.
     listed : list of Reason
-        With what is said of them, in the order in which they are shown.
+        With their notes, in the order in which they are shown.
     run : str
         Fingerprint of the clusters as they were found: windows that show another one are out of date.
     number : int
@@ -153,7 +153,7 @@ class Results:
         self._lock = threading.Lock()
         self._stamps: _Stamps = {}
         self._parts: dict[str, tuple[object, Any, str]] = {}
-        self._shown: AnalysisState | None = None
+        self._state: AnalysisState | None = None
         self._described: tuple[tuple, Mapping[str, np.ndarray]] = ((), {})
         self._tested: dict[tuple, AnsweredImages] = {}  # the last ones, by stamp
         self._tagged: dict[tuple, Mapping[str, np.ndarray]] = {}
@@ -172,16 +172,16 @@ class Results:
             stamps: dict[str, object] = {kind: self._number_of(kind) for kind in (COMPARISON, PROBES)}
             stamps |= {CLUSTERS: self._of_clusters(), PROFILES_FILE: self._stamp_of(PROFILES_FILE)}
             stamps |= {"notes": self._entries().notes, WORD: self._entries().words}
-            if self._shown is None or stamps != self._stamps:
-                self._shown = self._read(stamps)
+            if self._state is None or stamps != self._stamps:
+                self._state = self._read(stamps)
                 self._stamps = stamps
-            if run is not None and run != self._shown.run:
+            if run is not None and run != self._state.run:
                 raise SAFEError(CHANGED)
-            return self._shown
+            return self._state
 
     def check_there(self, run: str | None = None) -> None:
         """Make sure that the folder still holds what was shown, here or in a window; a SAFEError if it was moved."""
-        if (run or self._shown) and not self.there:
+        if (run or self._state) and not self.there:
             raise SAFEError(f"This analysis was moved away from {self._out}. Open it where it is now.")
 
     def _of_clusters(self) -> tuple:
@@ -192,7 +192,7 @@ class Results:
         """What the folder holds; parts whose files are the same are not read again, since notes change all the time."""
         of_clusters = stamps[CLUSTERS]
         same = of_clusters == self._stamps.get(CLUSTERS)
-        review = load_review(self._out, original=self._shown.review.original if self._shown and same else None)
+        review = load_review(self._out, original=self._state.review.original if self._state and same else None)
         original, edits = review.original, (of_clusters, review.edits)
         if not same:
             _check_clusters(original, self._out)
@@ -242,7 +242,7 @@ class Results:
             return self._described[1]
 
     def tested(self) -> AnsweredImages:
-        """The network's answers, as of `pipeline.tagging.answers_to_tag`."""
+        """The network's answers, as in `pipeline.tagging.answers_to_tag`."""
         with self._lock:
             return self._answers()
 
@@ -255,7 +255,7 @@ class Results:
         return with_words(reasons, clusters, self._out, self._answers())
 
     def columns(self) -> Mapping[str, np.ndarray]:
-        """What is known of each image, as of `parameters`, and first what was answered about words."""
+        """What is known of each image, as in `parameters`, and first what was answered about words."""
         known, stamp = self.parameters(), (self.words_stamp, self._of_clusters())
         if self.words_stamp and stamp not in self._tagged:
             clusters = self.state().clusters
@@ -298,7 +298,7 @@ class Results:
 
     @property
     def notes_stamp(self) -> str:
-        """A text that differs where anything was said of an RCC or a weak spot, or edited."""
+        """A text that differs if a note on an RCC or a weak spot, or an edit, was added."""
         return str(self._entries().notes)
 
     @property

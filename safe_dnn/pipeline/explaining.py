@@ -83,8 +83,8 @@ def explain_failures(out: Path, *, weights: StrPath | None = None) -> bool:
             return False
         record = run_record(out, run).get("parameters", {})
         how: dict[str, Any] = {"required": bool(record.get("given"))}
-        found = conditions_of(tested, groups_of(out), out, parameters=table_of(out, "parameters"), **how)
-        known, known_groups, spots, _ = found
+        conditions = conditions_of(tested, groups_of(out), out, parameters=table_of(out, "parameters"), **how)
+        known, known_groups, spots, _ = conditions
         curves = bins_of(tested, known, known_groups)
         reasons = replace(reasons_of(clusters, tested, known, spots), curves=curves)
         save_reasons(reasons, clusters, out, run)
@@ -163,11 +163,11 @@ def conditions_of(
     how: dict[str, Any] = {"parameters": parameters, "required": required}
     known = known_of(tested, groups=groups, partial=partial, **how)
     report_progress("Searching for weak spots", 0, 0)
-    found = groups_of_images(groups, tested, **how)
-    searched = _digest_of(tested, known, found)
+    image_groups = groups_of_images(groups, tested, **how)
+    searched = _digest_of(tested, known, image_groups)
     before = _found_before(out, "searched", searched)
-    spots = weak_spots_of(tested, known, found) if before is None or before.spots is None else before.spots
-    return Conditions(known, found, spots, searched)
+    spots = weak_spots_of(tested, known, image_groups) if before is None or before.spots is None else before.spots
+    return Conditions(known, image_groups, spots, searched)
 
 
 def _digest_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None) -> str:
@@ -326,8 +326,8 @@ def explain_collected(out: Path) -> FailureReasons:
         try:
             tested, _ = known_answers(NONE_GIVEN, failing)
             if tested and not tested.one_sided:
-                found = conditions_of(tested, names, out, parameters=find_parameters(failing), required=required)
-                reasons, _ = _keep(out, tested, found, reasons.notes)
+                conditions = conditions_of(tested, names, out, parameters=find_parameters(failing), required=required)
+                reasons, _ = _keep(out, tested, conditions, reasons.notes)
             break
         except SAFEError as error:
             reasons = FailureReasons(None, tuple(dict.fromkeys((*reasons.notes, str(error)))))

@@ -150,16 +150,16 @@ def retraining_details(result: Retraining, listed: Iterable[Reason]) -> list[str
 
 
 def _reason_lines(result: Retraining, listed: Iterable[Reason]) -> Iterator[str]:
-    found = [one for one in shares_by_reason(listed, result) if one[0].to_judge]
+    shares = [one for one in shares_by_reason(listed, result) if one[0].to_judge]
     alone = ", images counted as independent" if result.by_group else ""
-    intervals = dict(certainty.with_intervals([share for _, share, _ in found]))
-    for reason, share, apart in found[:MOST_OPEN]:
+    intervals = dict(certainty.with_intervals([share for _, share, _ in shares]))
+    for reason, share, final_share in shares[:MOST_OPEN]:
         low, high = intervals[share]
-        held = f"; {_wrong(apart)} that chose nothing" if apart else ""
+        held = f"; {_wrong(final_share)} that chose nothing" if final_share else ""
         interval = f"95% interval {range_text(1 - high, 1 - low)}{alone}"
         yield f"{reason.title}: {_wrong(share)} ({interval}){held}"
-    if len(found) > MOST_OPEN:
-        yield f"{count(len(found) - MOST_OPEN, 'more reason')}, see the report"
+    if len(shares) > MOST_OPEN:
+        yield f"{count(len(shares) - MOST_OPEN, 'more reason')}, see the report"
 
 
 def _wrong(share: Share) -> str:

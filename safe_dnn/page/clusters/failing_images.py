@@ -1,4 +1,4 @@
-"""The map of all failing images and, beside it, images to look at closely and to move: those of the RCC at hand, or
+"""The map of all failing images and, beside it, images to look at closely and to move: those of the selected RCC, or
 those selected on the map."""
 
 import math
@@ -117,7 +117,7 @@ class ImagesView:
         }
 
     def rename(self, results: AnalysisState) -> gr.HTML:
-        """What the map says of the RCCs; all else stays as it is."""
+        """What the map shows about the RCCs; all else stays as it is."""
         rccs = results.clusters.groups
         return gr.HTML(named=as_news(results.run, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
@@ -132,7 +132,7 @@ class ImagesView:
         by : str, optional
             The parameter that the window colours the map by, "" if by RCC; this stays as it is. Without it, by RCC.
         chosen : int, optional
-            The RCC at hand. Without it the map keeps its own: it may be another by the time that the map is there.
+            The selected RCC. Without it the map keeps its own: it may be another by the time that the map is there.
         edited : bool
             After an edit, which leaves what is known of the images as it is.
         at_once : bool
@@ -164,7 +164,7 @@ class ImagesView:
         self, results: AnalysisState, rows: list[int], heading: str, page: int = 0, picked: list[int] | None = None
     ) -> dict:
         clusters, picked = results.clusters, picked or []
-        hidden = clusters.answers.columns if clusters.answers else {}  # they are told otherwise
+        hidden = clusters.answers.columns if clusters.answers else {}  # they are shown elsewhere
         known = {name: column for name, column in self._settings.results.columns().items() if name not in hidden}
         return {
             **self.images.show(
@@ -194,7 +194,7 @@ class ImagesView:
         Parameters
         ----------
         choose : callable
-            From the results and an RCC to the page's updates where that RCC is at hand.
+            From the results and an RCC to the page's updates where that RCC is selected.
         """
         self._edited, self._choose = edited, choose
         run, images = window.run, self.images
@@ -235,9 +235,9 @@ class ImagesView:
         rows = _in_range(self._settings.results.columns(), sent)
         if not rows:
             none = "No failing image is in this range"
-            return {**self._list(results, [], none), self.map: gr.HTML(found=_found([], none))}
-        tells = f"{count(len(rows), 'image')} in this range: marked here, and listed below the map"
-        return {**self.show_selection(results, rows, "in this range"), self.map: gr.HTML(found=_found(rows, tells))}
+            return {**self._list(results, [], none), self.map: gr.HTML(found=_marked([], none))}
+        text = f"{count(len(rows), 'image')} in this range: marked here, and listed below the map"
+        return {**self.show_selection(results, rows, "in this range"), self.map: gr.HTML(found=_marked(rows, text))}
 
     def _on_colour(self, name: str | None, run: str) -> dict:
         self._settings.results.state(run)  # refuses a window that shows other clusters
@@ -267,7 +267,7 @@ class ImagesView:
         similar = most_similar(clusters, rows[0], PER_PAGE)
         others = count(len(similar) - 1, "failing image")
         heading = f"{printable(clusters.paths[rows[0]])}, then the {others} most like it"
-        return {**self._list(results, similar, heading, picked=rows), self.map: gr.HTML(found=_found(similar))}
+        return {**self._list(results, similar, heading, picked=rows), self.map: gr.HTML(found=_marked(similar))}
 
     def _on_turn(self, rows: list[int], page: int, sent: object, heading: str, run: str, *, by: int) -> dict:
         results, picked = self._listed(sent, run)
@@ -293,7 +293,7 @@ class ImagesView:
 
     def show_selection(self, results: AnalysisState, rows: list[int], how: str) -> dict:
         """Updates that show these images in the grid and mark them on the map."""
-        return {**self._selected(results, rows, how), self.map: gr.HTML(found=_found(rows))}
+        return {**self._selected(results, rows, how), self.map: gr.HTML(found=_marked(rows))}
 
     def show_right(self, results: AnalysisState, spot: int) -> dict:
         """Some images that the network gets right under the condition of a weak spot, given as an index, −1 of none."""
@@ -361,9 +361,9 @@ def _value_text(value: str | float) -> str:
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
-def _found(rows: list[int], tells: str = "") -> str:
-    """Images for the map to mark, and what it says of them; the same ones found again are marked again."""
-    return as_text({"rows": rows, "tells": printable(tells), "at": time.monotonic()})
+def _marked(rows: list[int], text: str = "") -> str:
+    """Images for the map to mark, and a sentence on them; the same ones found again are marked again."""
+    return as_text({"rows": rows, "tells": printable(text), "at": time.monotonic()})
 
 
 def _rows(sent: object, n: int) -> list[int]:

@@ -1,4 +1,4 @@
-"""All reasons as cards (the paper's Figure 4), sorted and filtered, from which the one at hand is chosen."""
+"""All reasons as cards (the paper's Figure 4), sorted and filtered, from which the selected one is chosen."""
 
 import math
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ class ReasonList:
     an RCC, or the conditions of a weak spot.
 
     Not a gallery of Gradio's: that builds all of its pictures anew with every answer, also while one is being clicked,
-    and tells which was clicked in the data of an event, of which Gradio repeats an older one where clicks come faster
+    and sends which was clicked in the data of an event; Gradio repeats an older one where clicks come faster
     than answers. A value is read when the event is sent.
     """
 
@@ -86,7 +86,7 @@ class ReasonList:
         return f"gradio_api/file={quote(picture_file(path, 160))}"
 
     def rename(self, state: AnalysisState) -> gr.HTML:
-        """What the engineer says of all reasons; all else, and what is clicked meanwhile, stays as it is."""
+        """The notes on all reasons; all else, and what is clicked meanwhile, stays as it is."""
         news = [judgement(reason) for reason in state.listed]
         if NOISE in state.clusters.groups:
             news.append({"key": NOISE, **note_fields(state.notes.get(NOISE, Note(NOISE)))})
@@ -104,7 +104,7 @@ def card(state: AnalysisState, reason: Reason, folds: Mapping[str, str]) -> dict
     Returns
     -------
     dict
-        `key`; `rcc` (None if it is none); `number`, its name; `images`, `size` and `share` (of all failing images);
+        `key`; `rcc` (None if it is not one); `number`, its name; `images`, `size` and `share` (of all failing images);
         `title`, its condition or, of an RCC alone, its name; `words`, what the images of such an RCC have in common;
         `facts`; `confusion`; `kind`; `fold`, what it is folded under (empty if it is not); `more`; `rate`, `low`,
         `high` and `other`, that with which it is compared (None where unknown); `loose`; `image`, which represents it.
@@ -153,7 +153,7 @@ def noise_card(state: AnalysisState) -> dict[str, Any]:
 
 
 def judgement(reason: Reason) -> dict[str, Any]:
-    """What the engineer says of a reason on its card: `key`, its `note_fields`, `otherwise` if its halves differ."""
+    """The note on a reason for its card: `key`, its `note_fields`, `otherwise` if its halves differ."""
     other = reason.differing.get("verdict", "")
     otherwise = f"RCC {reason.rcc}: {other}" if other else ""
     return {"key": entry_key(reason), **note_fields(reason.note), "otherwise": otherwise}

@@ -13,7 +13,7 @@ from safe_dnn.pipeline.reporting.rate_curves import nice
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 
 STEPS, PER_BAR = 200, 5  # places of the slider up to the largest error, at least half as many; places that a bar spans
-MOST_DRAWN = 4  # targets, of which true and predicted values are drawn
+MOST_DRAWN = 4  # targets whose true and predicted values are drawn
 CELLS, SIDE = 56, 280  # cells of a drawing in each direction, and its pixels
 SHADES = 5  # of a cell, by the logarithm of its images
 
@@ -55,7 +55,7 @@ def predicted_plots(answered: AnsweredImages) -> Markup:
 
 
 def _by_target(answered: AnsweredImages) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """The name, outputs and true values of each target; empty as of `_numbers`."""
+    """The name, outputs and true values of each target; empty as in `_numbers`."""
     numbers = _numbers(answered)
     return [*zip(answered.known_classes, *(values.T for values in numbers), strict=True)] if numbers else []
 

@@ -87,7 +87,7 @@ class FailuresView:
         return images_with(answered, reason, known.under.images.get(reason.subject, ()))
 
     def show(self, answered: AnsweredImages, groups: KnownGroups | None, assumed: Sequence[str]) -> dict:
-        """What the widgets show of failures: all failing images in the grid, and no cell at hand.
+        """What the widgets show of failures: all failing images in the grid, and no cell selected.
 
         Parameters
         ----------
@@ -135,7 +135,7 @@ class FailuresView:
         return if_there(lambda: self._show_all(self._collected.load(key)))
 
     def _show_all(self, answered: AnsweredImages) -> dict:
-        """All failing images in the grid and, with none at hand, reasons and matrix; of a regression, the errors."""
+        """All failing images in the grid and, with none selected, reasons and matrix; of a regression, the errors."""
         known = ungrouped_reasons(answered, self._settings.out)
         cards = gr.HTML("", reasons=cards_of(answered, known) if known else "")
         images = {self.reasons: cards, **self.images.show(answered.digest, images_of(answered))}
@@ -160,7 +160,7 @@ def matrix_props(matrix: ConfusionMatrix) -> dict[str, Any]:
 def images_of(answered: AnsweredImages, cell: str = "") -> Listed:
     """The images of a cell that a browser has sent as "row,column", or all that fail.
 
-    Wrong ones first, those of which the network is surest, or of a regression the largest errors.
+    Wrong ones first, those with the highest confidence, or of a regression the largest errors.
     """
     answers = answered.answers
     rows, heading = np.flatnonzero(~answered.right), ""

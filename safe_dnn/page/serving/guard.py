@@ -144,9 +144,9 @@ class Guard:
         return settings or notice(gone, 404, back=f"{root}/")
 
 
-def notice(sentence: str, status: int = 200, **more: str) -> Response:
-    """A page with a sentence; `more` is as in the template."""
-    page = filled("page/serving/notice.html", sentence=sentence, **more)
+def notice(sentence: str, status: int = 200, **parts: str) -> Response:
+    """A page with a sentence; `parts` as in the template."""
+    page = filled("page/serving/notice.html", sentence=sentence, **parts)
     return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})
 
 

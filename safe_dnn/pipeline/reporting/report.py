@@ -275,14 +275,14 @@ def _images(clusters: RootCauseClusters, rccs: list[int]) -> dict[str, str]:
 
 def first_page(known: Material) -> Markup:
     """What somebody who reads one page has to know."""
-    shown = _fails(known)
+    reasons = _fails(known)
     return filled(
         "first_page.html", headline=_headline(known), nothing=no_steady_groups_text(known.clusters),
         tiles=_tiles(known), base=known.reasons.base, baseline=_baseline(known),
-        tested=known.run.get("predictions", {}), profiles=known.profiles, reasons=shown[:MOST_REASONS],
-        left=len(shown) - MOST_REASONS, lacking=_lacking(known), done=filter(None, _done(known)),
+        tested=known.run.get("predictions", {}), profiles=known.profiles, reasons=reasons[:MOST_REASONS],
+        left=len(reasons) - MOST_REASONS, lacking=_lacking(known), done=filter(None, _done(known)),
         open=filter(None, _open(known)), scope=known.scope[0],
-        changed=changed_reasons([one.about for one in shown[:MOST_REASONS] if one.about], known.retraining),
+        changed=changed_reasons([one.about for one in reasons[:MOST_REASONS] if one.about], known.retraining),
     )  # fmt: skip
 
 
@@ -317,17 +317,17 @@ def _tiles(known: Material) -> list[tuple[str, str]]:
 
 def _accuracy(result: Retraining) -> tuple[str, str]:
     """The accuracy before and after retraining; the section on the method says what its images also chose."""
-    shown = result.final or result
+    proof = result.final or result
     of_images = result.final.images_text if result.final else count(result.test_size, "image")
     retrained = " retraining" if result.after is None else ""
-    figure = f"{shown.accuracy_before:.2%} → {shown.accuracy_after:.2%}"
+    figure = f"{proof.accuracy_before:.2%} → {proof.accuracy_after:.2%}"
     return figure, f"test accuracy before and after{retrained}, of {of_images}"
 
 
 def _fails(known: Material) -> list[Entry]:
     """The reasons to judge and those judged unsafe, which come first, or else all."""
-    shown = [one for one in known.register if one.to_judge or one.note.verdict == UNSAFE] or known.register
-    return sorted(shown, key=lambda one: one.note.verdict != UNSAFE)
+    listed = [one for one in known.register if one.to_judge or one.note.verdict == UNSAFE] or known.register
+    return sorted(listed, key=lambda one: one.note.verdict != UNSAFE)
 
 
 def _done(known: Material) -> Iterator[str]:
@@ -465,15 +465,15 @@ def run_section(known: Material) -> Markup:
 def register_section(known: Material) -> Markup:
     """A row for each reason with an entry in the register, and what a safety case lacks."""
     entries = known.register
-    said = [(one, _said(one)) for one in entries if any(getattr(one.note, field) for field in REGISTER)]
+    said = [(one, _filled_in(one)) for one in entries if any(getattr(one.note, field) for field in REGISTER)]
     missing = [f"{one.reason}: {text}" for one in entries for text in one.missing]
     return filled("register.html", said=said, missing=missing, words=known.words)
 
 
-def _said(entry: Entry) -> list[tuple[str, str]]:
+def _filled_in(entry: Entry) -> list[tuple[str, str]]:
     """The fields that are filled in, each with its name."""
-    said = ((known.title, getattr(entry.note, field)) for field, known in REGISTER.items() if field != "status")
-    return [(title, text) for title, text in (*said, ("Fresh test set", entry.fresh)) if text]
+    fields = ((known.title, getattr(entry.note, field)) for field, known in REGISTER.items() if field != "status")
+    return [(title, text) for title, text in (*fields, ("Fresh test set", entry.fresh)) if text]
 
 
 def elbow_svg(clusters: RootCauseClusters) -> Markup:
@@ -497,8 +497,10 @@ def heatmaps_section(known: Material) -> Markup:
     listed = reasons_of(known.review, known.reasons, known.folder)
     subjects = ((subject, one.name) for one in listed for subject in (one.subject, one.twin) if subject)
     title_of = {subject: f"{name[0].upper()}{name[1:]}" for subject, name in subjects}
-    kept = heatmaps_of(known.folder, known.review.run, title_of)
-    return filled("heatmaps.html", named=[(title_of[name], heatmap_html(heatmap)) for name, heatmap in kept.items()])
+    heatmaps = heatmaps_of(known.folder, known.review.run, title_of)
+    return filled(
+        "heatmaps.html", named=[(title_of[name], heatmap_html(heatmap)) for name, heatmap in heatmaps.items()]
+    )
 
 
 # --- What retraining changed -----------------------------------------------------------------------------------------
@@ -552,8 +554,8 @@ def confused_before_and_now(result: Retraining) -> list[tuple[str, str, int, int
         Counter((row.label, taken) for row in result.answers if row.label != (taken := getattr(row, when)))
         for when in ("before", "after")
     )
-    found = [(*pair, before[pair], now[pair]) for pair in before.keys() | now.keys()]
-    return sorted(found, key=lambda one: (-one[2] - one[3], *one))
+    confusions = [(*pair, before[pair], now[pair]) for pair in before.keys() | now.keys()]
+    return sorted(confusions, key=lambda one: (-one[2] - one[3], *one))
 
 
 def confusions_html(result: Retraining) -> Markup:

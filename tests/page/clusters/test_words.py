@@ -180,7 +180,7 @@ def test_answers_are_kept_undone_and_told_and_the_map_knows_them(view, explained
     undone = served_by(view, "undo_answer", "dark", "me")
     assert (undone["image"], undone["answer"], undone["answers"]) == (*answers[-1], 19)
     assert served_by(view, "undo_answer", "dark", "you")["problem"].startswith("There is no answer")
-    assert "19 answers teach" in served_by(view, "rate_of_word", "dark")["text"]
+    assert "19 answers train" in served_by(view, "rate_of_word", "dark")["text"]
     (told,) = served_by(view, "known_words")["words"]
     assert (told["word"], told["rates"]) == ("dark", [])
     results = view._settings.results
