@@ -72,10 +72,10 @@ def card(state: AnalysisState, reason: Reason, folds: Mapping[str, str]) -> dict
     -------
     dict
         `key`; `rcc` (None if it is not one) and `titled`, its number and name; `number`, the reason's name; `images`,
-        how many, and `share` of all failing ones; `title`, its condition or, of an RCC alone, its name; `words`, what the
-        images of such an RCC have in common; `facts`; `confusion`; `kind`; `fold`, what it is folded under (empty if it
-        is not); `more`; `of`, its figures (None where unknown); `loose`; `image`, which represents it; `otherwise`, if
-        its halves differ; and `note_fields`.
+        how many, and `share` of all failing ones; `title`, its condition or, of an RCC alone, its name; `words`, what
+        the images of such an RCC have in common; `facts`; `confusion`; `kind`; `fold`, what it is folded under (empty
+        if it is not); `more`; `of`, its figures (None where unknown); `loose`; `image`, which represents it;
+        `otherwise`, if its halves differ; and `note_fields`.
     """
     clusters, spot, rcc = state.clusters, reason.spot, reason.rcc
     n = len(reason.images)
