@@ -126,13 +126,13 @@ class StepResult:
         return f"<p>{escape(self.headline)}</p>{self.to_frame().to_html(max_rows=MOST_ROWS, show_dimensions=True)}"
 
 
-def _settings(options: dict[str, Any], *records: Any, **more: Any) -> list[Any]:
-    """Records of settings by the options of a step, and by what else it is given; a SAFEError of any other option."""
+def _settings(options: dict[str, Any], *records: Any, **fixed: Any) -> list[Any]:
+    """Records of settings by the options of a step, and by `fixed` values; a SAFEError for any other option."""
     known = names_of(*records)
-    if others := sorted(options.keys() - known):
+    if unknown := sorted(options.keys() - known):
         names = ", ".join(sorted(known))
-        raise SAFEError(f"Expected no options but {names}. Received: {', '.join(others)}.").about(*others)
-    return [settings_of(record, options | more) for record in records]
+        raise SAFEError(f"Expected no options but {names}. Received: {', '.join(unknown)}.").about(*unknown)
+    return [settings_of(record, options | fixed) for record in records]
 
 
 class TestSet(NamedTuple):
@@ -199,45 +199,45 @@ def failures(
     Raises
     ------
     SAFEError
-        As of these functions, or what is given does not go together.
+        As in these functions, or the inputs do not go together.
     """
     folder, boxes = path_of(out, "an output folder"), coco or yolo
     sources = {"model": model, "predictions": predictions, "coco": coco, "yolo": yolo}
     if sum(map(bool, sources.values())) != 1 or bool(boxes) == bool(test):
-        given = some(name for name, value in (sources | {"test": test}).items() if value)
+        sources_given = some(name for name, value in (sources | {"test": test}).items() if value)
         raise SAFEError(
             "Expected either a model and its test images, or predictions and theirs or, of a detector, ground truth, "
-            f"results and images. Received: {given or 'nothing'}."
+            f"results and images. Received: {sources_given or 'nothing'}."
         ).about("predictions", "coco", "yolo")
     earlier = other_analysis(after, folder) if after else None
     if boxes:
         files = dict(zip(("truth", "results", "images"), boxes, strict=True))
         (detector,) = _settings(options, DetectorFiles, **files, yolo=bool(yolo))
-        found = find_detection_failures(detector, folder)
+        collected = find_detection_failures(detector, folder)
     else:
         dnn, images = _settings(options, DnnOptions, TestSet)
         hold_out = hold_out_of(images.hold_out, images.group)
         if predictions and (dnn.rescale or dnn.trust_model):
             text = "Expected rescale and trust_model with a model only. Received predictions."
             raise SAFEError(text).about("rescale", "trust_model")
-        more: dict[str, Any] = {"options": dnn, "train": images.train, "hold_out": hold_out}
+        common: dict[str, Any] = {"options": dnn, "train": images.train, "hold_out": hold_out}
         if predictions:
-            found = failures_in_table(predictions, test, folder, **more)
+            collected = failures_in_table(predictions, test, folder, **common)
         else:
-            found = find_failures(kept_copy(model), test, folder, **more)
+            collected = find_failures(kept_copy(model), test, folder, **common)
     if earlier:
         take_over(earlier, folder)
-    answers, right = found.answers, found.right
+    answers, right = collected.answers, collected.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
-    paths, names = found.paths, ("image", answers.target, "predicted", "right", answers.kind)
-    interval = accuracy_interval(right, groups_of_test(folder, found.root, paths, right))
+    paths, names = collected.paths, ("image", answers.target, "predicted", "right", answers.kind)
+    interval = accuracy_interval(right, groups_of_test(folder, collected.root, paths, right))
     spots, doubts = why = explain_collected(folder)
-    tested = Tested(found, found.accuracy, *interval, why)
+    tested = Tested(collected, collected.accuracy, *interval, why)
     lines = (*(spot_lines(spots) if spots is not None else ()), *earlier_lines(since_earlier(folder)))
     table = "" if spots is None or Analysis(folder).there else ", weak_spots.csv"
     return StepResult(
-        tested, failures_summary(found), names, tuple(zip(paths, *columns, strict=True)), lines,
-        (*left_out(found.skipped), *(f"reasons: {one}" for one in doubts)), found.notes,
+        tested, failures_summary(collected), names, tuple(zip(paths, *columns, strict=True)), lines,
+        (*left_out(collected.skipped), *(f"reasons: {one}" for one in doubts)), collected.notes,
         f"{'objects/, ' if boxes else ''}failures/, failures.csv, predictions.csv, accuracy.json{table}",
     )  # fmt: skip
 
@@ -264,7 +264,7 @@ def reasons(
     Raises
     ------
     SAFEError
-        As of `find_reasons`.
+        As in `find_reasons`.
     """
     folder, (tables,) = path_of(out, "an output folder"), _settings(options, GivenAnswers, predictions=predictions)
     tested, found = find_reasons(tables, folder, parameters=parameters)
@@ -310,17 +310,14 @@ class Explained(NamedTuple):
 
 
 def cluster(
-    images: StrPath, out: StrPath = ".", *, stream: Any = None,
-    then: Callable[[Any], object] = lambda clusters: None, **options: Any,
-) -> StepResult:  # fmt: skip
+    images: StrPath, out: StrPath = ".", *, then: Callable[[Any], object] = lambda clusters: None, **options: Any
+) -> StepResult:
     """Steps 1 and 2: group failing images into RCCs, and compare them with what the network gets right, if it is known.
 
     Parameters
     ----------
     images : path
         As for `pipeline.generation.generate_clusters`.
-    stream : callable, optional
-        As for `FE.extract_features`.
     then : callable, optional
         Called with the result for the RCCs alone before they are compared, which takes longer.
     options
@@ -336,12 +333,12 @@ def cluster(
     Raises
     ------
     SAFEError
-        As of `generate_clusters` and `pipeline.explaining.explain_failures`.
+        As in `generate_clusters` and `pipeline.explaining.explain_failures`.
     """
     folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
-    clusters = generate_clusters(images, folder, settings, stream=stream)
+    clusters = generate_clusters(images, folder, settings)
     then(_clustered(clusters, folder))
-    compared = explain_failures(folder, weights=settings.weights, stream=stream)
+    compared = explain_failures(folder, weights=settings.weights)
     found = Analysis(folder)
     rows = tuple(
         (one.name, one.where or found.profile_of(one.rcc), len(one.images), *row_of(one.figures), one.fails_more)
@@ -369,15 +366,13 @@ def _clustered(clusters: Any, folder: Any) -> StepResult:
     )  # fmt: skip
 
 
-def select(improvement: StrPath, out: StrPath = ".", *, stream: Any = None, **options: Any) -> StepResult:
+def select(improvement: StrPath, out: StrPath = ".", **options: Any) -> StepResult:
     """Steps 3 and 4: select the improvement images to label, the unsafe set.
 
     Parameters
     ----------
     improvement : path
         As for `selection.select_unsafe_set`.
-    stream
-        As for `cluster`.
     options
         `selection.SelectionSettings`, `pipeline.generation.Likely`, with `dnn.model.DnnOptions`.
 
@@ -389,10 +384,10 @@ def select(improvement: StrPath, out: StrPath = ".", *, stream: Any = None, **op
     Raises
     ------
     SAFEError
-        As of `pipeline.generation.select_images`.
+        As in `pipeline.generation.select_images`.
     """
     folder, (settings, likely) = path_of(out, "an output folder"), _settings(options, SelectionSettings, Likely)
-    unsafe = select_images(improvement, folder, settings, likely=likely, stream=stream)
+    unsafe = select_images(improvement, folder, settings, likely=likely)
     rows = tuple(image[:-1] for image in unsafe.images)  # without the digest
     return StepResult(
         unsafe, selection_summary(unsafe), UnsafeImage._fields[:-1], rows,
@@ -443,7 +438,7 @@ def retrain(
     model : path
         As for `retrain.retrain`.
     train, test : path
-        As of `training.material.ImageSets`.
+        As in `training.material.ImageSets`.
     watch : training.finetuning.Watch, optional
         What the training reports to, and asks whether to stop.
     options
@@ -458,7 +453,7 @@ def retrain(
     Raises
     ------
     SAFEError
-        As of `pipeline.retraining.retrain_apart`.
+        As in `pipeline.retraining.retrain_apart`.
     """
     images, wishes, dnn = _settings(options, ImageSets, Wishes, DnnOptions, train=train, test=test)
     folder = path_of(out, "an output folder")
@@ -479,12 +474,12 @@ def compare(before: StrPath, after: StrPath, test: StrPath, out: StrPath = ".", 
     Returns
     -------
     StepResult
-        As of `retrain`.
+        As in `retrain`.
 
     Raises
     ------
     SAFEError
-        As of `compare_answers`.
+        As in `compare_answers`.
     """
     folder, (dnn,) = path_of(out, "an output folder"), _settings(options, DnnOptions)
     result = compare_answers(before, after, test, folder, options=checked(dnn))
@@ -530,7 +525,7 @@ def confirm(
     Raises
     ------
     SAFEError
-        As of `pipeline.confirmation.confirm`.
+        As in `pipeline.confirmation.confirm`.
     """
     folder = path_of(out, "an output folder")
     (given,) = _settings(options, GivenAnswers, predictions=predictions, tested=tested)
@@ -565,7 +560,7 @@ def probe(
     Raises
     ------
     SAFEError
-        As of `pipeline.asking.probe_reasons`.
+        As in `pipeline.asking.probe_reasons`.
     """
     (dnn,) = _settings(options, DnnOptions)
     found = probe_reasons(path_of(out, "an output folder"), reason, model=model, options=dnn)
@@ -593,7 +588,7 @@ def heatmaps(
     Raises
     ------
     SAFEError
-        As of `pipeline.asking.look`.
+        As in `pipeline.asking.look`.
     """
     (dnn,) = _settings(options, DnnOptions)
     found = look(path_of(out, "an output folder"), reason, model=model, options=dnn)
@@ -679,7 +674,7 @@ def check(
     Raises
     ------
     SAFEError
-        As of `check_requirements`.
+        As in `check_requirements`.
     """
     folder, (given,) = path_of(out, "an output folder"), _settings(options, GivenAnswers)
     checked = check_requirements(requirements, folder, given, before=no_worse, learned=learned)
@@ -724,7 +719,7 @@ def register(
     Raises
     ------
     SAFEError
-        As of `pipeline.exports.write_register`, `reasons.register.changes_in` and `take_over`.
+        As in `pipeline.exports.write_register`, `reasons.register.changes_in` and `take_over`.
     """
     folder = path_of(out, "an output folder")
     if read:
@@ -775,7 +770,7 @@ def export(
     Raises
     ------
     SAFEError
-        As of `export_results` and `pipeline.exports.export_labelled_set`, or what is given does not go together.
+        As in `export_results` and `pipeline.exports.export_labelled_set`, or what is given does not go together.
     """
     folder, (labelling,), unlabelled = path_of(out, "an output folder"), _settings(options, Labelling), 0
     if labelled and (to or rcc):

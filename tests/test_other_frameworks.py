@@ -55,7 +55,7 @@ def tables_shown() -> list[str]:
 
 
 def test_the_table_that_is_shown_is_read(tmp_path):
-    """With names as the code for timm writes them, and as that for PyTorch does: beginning with the folder."""
+    """With names as the code for ONNX writes them, and as that for PyTorch does: beginning with the folder."""
     table = next(text for text in tables_shown() if "p(closed)" in text)
     test_set = draw_set(tmp_path / "test", 1)
     for old, new in (("red", "closed"), ("blue", "open")):

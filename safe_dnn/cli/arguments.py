@@ -20,11 +20,11 @@ class TypedPath(str):
 class Command(argparse.ArgumentParser):
     """A command, or all of them. An option is a flag, what its value is called, and its help."""
 
-    def text(self, flag: str, value: str, what: str, **more: Any) -> None:
-        self.add_argument(flag, metavar=value, help=what, **more)
+    def text(self, flag: str, value: str, what: str, **options: Any) -> None:
+        self.add_argument(flag, metavar=value, help=what, **options)
 
-    def path(self, flag: str, value: str, what: str, **more: Any) -> None:
-        self.text(flag, value, what, type=TypedPath, **more)
+    def path(self, flag: str, value: str, what: str, **options: Any) -> None:
+        self.text(flag, value, what, type=TypedPath, **options)
 
     def choice(self, flag: str, choices: tuple[str, ...], what: str) -> None:
         """One of several values; the first is the default."""

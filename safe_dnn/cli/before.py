@@ -23,10 +23,10 @@ def speaking_of(options: argparse.Namespace) -> contextlib.AbstractContextManage
     """What the command writes has the engineer's name."""
     from safe_dnn.store.database import LONGEST_ENGINEER, speaking
 
-    given = getattr(options, "user", None)
-    if given is not None and not 0 < len(given.strip()) <= LONGEST_ENGINEER:
-        raise SAFEError(f"Expected a name of 1 to {LONGEST_ENGINEER} characters (--user). Received {len(given)}.")
-    name = given or os.environ.get("SAFE_USER", "")
+    user = getattr(options, "user", None)
+    if user is not None and not 0 < len(user.strip()) <= LONGEST_ENGINEER:
+        raise SAFEError(f"Expected a name of 1 to {LONGEST_ENGINEER} characters (--user). Received {len(user)}.")
+    name = user or os.environ.get("SAFE_USER", "")
     with contextlib.suppress(OSError, KeyError, ImportError):  # a container may have no login
         name = name or getpass.getuser()
     return speaking(name)

@@ -5,6 +5,7 @@ imports all else.
 """
 
 import argparse
+import contextlib
 import math
 import os
 from dataclasses import replace
@@ -21,18 +22,19 @@ NOT_SHOWN = 3  # the exit status of `check` if a requirement does not hold
 OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit")  # options that no step has
 
 
-def _stream(options: argparse.Namespace) -> Any:
-    """The function that extracts features; None to extract them on this machine."""
+def _on_cluster(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """Where features are extracted on a Dask cluster; on this machine if none is given."""
     if not options.dask:
         if options.dask_images:
             raise SAFEError(f"--dask-images requires --dask. Received without it: {options.dask_images}")
-        return None
+        return contextlib.nullcontext()
+    from safe_dnn.features.batches import streaming
     from safe_dnn.features.on_cluster import on_cluster
 
-    return on_cluster(options.dask, images=options.dask_images)
+    return streaming(on_cluster(options.dask, images=options.dask_images))
 
 
-def _given(options: argparse.Namespace) -> dict[str, Any]:
+def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     """What was given to a step of `safe_dnn.api`."""
     given = {name: value for name, value in vars(options).items() if value not in (None, [])}
     return {name: value for name, value in given.items() if name not in OWN}
@@ -42,7 +44,7 @@ def _step(name: str, options: argparse.Namespace, **more: Any) -> Any:
     """The result of a step of `safe_dnn.api`."""
     from safe_dnn import api
 
-    return getattr(api, name)(**_given(options), **more)
+    return getattr(api, name)(**_arguments(options), **more)
 
 
 def run_failures(out: Path, options: argparse.Namespace) -> None:
@@ -60,7 +62,8 @@ def run_reasons(out: Path, options: argparse.Namespace) -> None:
 def run_cluster(out: Path, options: argparse.Namespace) -> None:
     """Group failing images into root cause clusters (RCCs)."""
     _take_typed_labels(out)
-    found = _step("cluster", options, stream=_stream(options), then=lambda clusters: _print(clusters, out))
+    with _on_cluster(options):
+        found = _step("cluster", options, then=lambda clusters: _print(clusters, out))
     _print(replace(found, headline=""), out)  # it was printed
 
 
@@ -82,7 +85,8 @@ def run_crops(out: Path, options: argparse.Namespace) -> None:
 def run_select(out: Path, options: argparse.Namespace) -> None:
     """Select the images to label (the unsafe set)."""
     _take_typed_labels(out)
-    _print(_step("select", options, stream=_stream(options)), out)
+    with _on_cluster(options):
+        _print(_step("select", options), out)
 
 
 def run_retrain(out: Path, options: argparse.Namespace) -> None:
@@ -199,11 +203,11 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
     from safe_dnn.support.files import read_text
     from safe_dnn.support.uploads import MODELS, Limits
 
-    more = {name: getattr(options, name) for name in ("host", "port", "weights")}
+    served = {name: getattr(options, name) for name in ("host", "port", "weights")}
     proxy = options.proxy or os.environ.get("FORWARDED_ALLOW_IPS", "")
-    more["outside"] = Outside(options.root_path, proxy, options.certificate, options.key)
+    served["outside"] = Outside(options.root_path, proxy, options.certificate, options.key)
     if options.service:
-        _run_service(options, more)
+        _run_service(options, served)
         return
     if options.password_file and options.auth:
         raise SAFEError("Expected either --auth or --password-file. Received both.")
@@ -212,10 +216,10 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
             f"--{stray.replace('_', '-')} is an option of a service. Expected --service DIR. Received none."
         )
     auth = read_text(options.password_file).rstrip("\r\n") if options.password_file else None
-    more |= {name: getattr(options, name) for name in ("root", "example")}
+    served |= {name: getattr(options, name) for name in ("root", "example")}
     if options.uploads:
-        more["uploads"] = Limits(MOST_OF_ENGINEER, 2**40, suffixes=Limits().suffixes | MODELS)
-    serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), **more)
+        served["uploads"] = Limits(MOST_OF_ENGINEER, 2**40, suffixes=Limits().suffixes | MODELS)
+    serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), **served)
 
 
 def _run_service(options: argparse.Namespace, page_options: dict[str, Any]) -> None:
@@ -231,10 +235,10 @@ def _run_service(options: argparse.Namespace, page_options: dict[str, Any]) -> N
         )
     numbers = {"days": 7.0, "gigabytes": 2.0, "minutes": 60.0}
     for name in numbers:
-        given = getattr(options, name)
-        if given is not None and not 0 < given < math.inf:
-            raise SAFEError(f"Expected a number above 0 (--{name}). Received: {given}")
-        numbers[name] = given or numbers[name]
+        value = getattr(options, name)
+        if value is not None and not 0 < value < math.inf:
+            raise SAFEError(f"Expected a number above 0 (--{name}). Received: {value}")
+        numbers[name] = value or numbers[name]
     limits = Limits(bytes=int(numbers["gigabytes"] * 2**30))
     if options.models:
         limits = limits._replace(suffixes=limits.suffixes | MODELS)

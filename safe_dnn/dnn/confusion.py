@@ -53,8 +53,8 @@ class ConfusionMatrix:
     def wrong(self) -> np.ndarray:
         """How many of the images in each cell are wrong: all, but on the diagonal of `classes` none."""
         wrong = self.counts.copy()
-        shown = np.arange(len(self.classes))
-        wrong[shown, shown] = 0
+        diagonal = np.arange(len(self.classes))
+        wrong[diagonal, diagonal] = 0
         return wrong
 
     @property
@@ -113,17 +113,17 @@ def confusion_matrix(label: np.ndarray, predicted: np.ndarray, *, most: int = MO
     ConfusionMatrix
     """
     names, codes = np.unique(np.concatenate([label, predicted]), return_inverse=True)
-    true, said = codes[: len(label)], codes[len(label) :]
-    fails = true != said
-    part = np.bincount(true[fails], minlength=len(names)) + np.bincount(said[fails], minlength=len(names))
+    true, answered = codes[: len(label)], codes[len(label) :]
+    fails = true != answered
+    part = np.bincount(true[fails], minlength=len(names)) + np.bincount(answered[fails], minlength=len(names))
     order = np.lexsort((np.arange(len(names)), -part))
-    shown = np.sort(order if len(names) <= most + 1 else order[:most])
-    rest = len(names) - len(shown)
-    place = np.full(len(names), len(shown), np.int64)
-    place[shown] = np.arange(len(shown))
-    hidden = ~fails & (place[true] == len(shown))
-    row, column = (np.where(hidden, -1, place[classes]) for classes in (true, said))
-    return ConfusionMatrix(tuple(names[shown].tolist()), rest, row, column)
+    listed = np.sort(order if len(names) <= most + 1 else order[:most])
+    rest = len(names) - len(listed)
+    place = np.full(len(names), len(listed), np.int64)
+    place[listed] = np.arange(len(listed))
+    hidden = ~fails & (place[true] == len(listed))
+    row, column = (np.where(hidden, -1, place[classes]) for classes in (true, answered))
+    return ConfusionMatrix(tuple(names[listed].tolist()), rest, row, column)
 
 
 def confusion_matrices(
@@ -162,8 +162,8 @@ def class_rates(label: np.ndarray, predicted: np.ndarray, groups: Groups | None 
         share = np.array([share_of(groups.of[one], fails[one], correlation) for one in of_classes])
     low, high = clopper_pearson(share * wrong, share * tested)
     taken: list[Counter[str]] = [Counter() for _ in names]
-    for at, said in zip(true[fails].tolist(), predicted[fails].tolist(), strict=True):
-        taken[at][said] += 1
+    for at, answered in zip(true[fails].tolist(), predicted[fails].tolist(), strict=True):
+        taken[at][answered] += 1
     mostly = [min(counter.items(), key=lambda item: (-item[1], item[0]), default=("", 0)) for counter in taken]
     columns = (names.tolist(), tested.tolist(), wrong.tolist(), low.tolist(), high.tolist())
     rates = [ClassRate(*values, *target) for *values, target in zip(*columns, mostly, strict=True)]

@@ -52,13 +52,13 @@ def _of_classes(known: Answers) -> list[str]:
         return []
     images = Counter(label.tolist())
     commonest, times = max(images.items(), key=lambda item: (item[1], item[0]))
-    answer, given = max(Counter(predicted.tolist()).items(), key=lambda item: (item[1], item[0]))
+    answer, n_answers = max(Counter(predicted.tolist()).items(), key=lambda item: (item[1], item[0]))
     right, constant = label == predicted, label == commonest
     gained, lost = int((right & ~constant).sum()), int((constant & ~right).sum())
     doubts = []
-    if given >= MOSTLY * len(label) > images[answer]:
+    if n_answers >= MOSTLY * len(label) > images[answer]:
         doubts.append(
-            f"Doubtful: the network answers {printable(answer)} for {given / len(label):.0%} of "
+            f"Doubtful: the network answers {printable(answer)} for {n_answers / len(label):.0%} of "
             f"{count(len(label), 'image')}, but only {images[answer] / len(label):.0%} of the images are in this class."
         )
     if len(label) >= LEAST_TESTED and bdtrc(gained - 1, max(gained + lost, 1), 0.5) >= LEVEL:

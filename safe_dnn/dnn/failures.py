@@ -225,15 +225,8 @@ def read_answers(
         ).about("targets")
     if options.targets:
         return _of_regression(table, test, options)
-    return _of_classifier(table, test, train, options.partial)
-
-
-# --- Classifiers ------------------------------------------------------------------------------------------------
-
-
-def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial: bool) -> AnsweredImages:
     learned = class_folders(existing_folder(train, "the training folder")) if train else []
-    tested = read_predictions(table, test, partial=partial, classes=learned)
+    tested = read_predictions(table, test, partial=options.partial, classes=learned)
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
     for names, expected in ((labels, "in class folders or in the column label"), (predicted, f"in {PREDICTED}")):
         if missing := [path for path, name in zip(tested.paths, names, strict=True) if not name]:
@@ -285,8 +278,8 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     judgement = judge_regression(images, indices, outputs, options.threshold)
     images = dataclasses.replace(images, skipped=(*images.skipped, *matched.without_row))
     notes = (_TAKEN.format(cells.source.name), assumption, *matched.notes)
-    given = in_words(cells.source, images, judgement, notes=notes, held_out=matched.held_out)
-    return given.once(copies)
+    answered = in_words(cells.source, images, judgement, notes=notes, held_out=matched.held_out)
+    return answered.once(copies)
 
 
 def _columns_of(cells: Table, targets: tuple[str, ...]) -> tuple[str, ...]:
@@ -349,12 +342,12 @@ def find_failures(
     if hold_out:
         held, sentences = draw(images.root, images.paths, images.labels, hold_out)
     held_out, images = images.taken(held).paths, images.taken(~held)
-    found = predict_apart(dnn, images.root, images.paths)
-    judgement = predictions.judge(dnn, images, found, threshold=options.threshold)
-    images = dataclasses.replace(images, skipped=(*images.skipped, *found.skipped))
-    notes = (*dnn.assumptions, *assumptions, *of_copies, *predictions.undecided(dnn, found), *sentences)
-    given = in_words(dnn.path, images, judgement, notes=notes, held_out=held_out)
-    return keep_failures(given, out, options=options, group=hold_out.group if hold_out else ())
+    outputs = predict_apart(dnn, images.root, images.paths)
+    judgement = predictions.judge(dnn, images, outputs, threshold=options.threshold)
+    images = dataclasses.replace(images, skipped=(*images.skipped, *outputs.skipped))
+    notes = (*dnn.assumptions, *assumptions, *of_copies, *predictions.undecided(dnn, outputs), *sentences)
+    answered = in_words(dnn.path, images, judgement, notes=notes, held_out=held_out)
+    return keep_failures(answered, out, options=options, group=hold_out.group if hold_out else ())
 
 
 def collect_failures(
@@ -382,20 +375,20 @@ def collect_failures(
     """
     options = checked(options)
     out = checked_folder(out, test, *TABLES)
-    given = read_answers(table, test, options=options, train=train)
-    given = dataclasses.replace(given, notes=notes + given.notes, skipped=(*given.skipped, *skipped))
+    answered = read_answers(table, test, options=options, train=train)
+    answered = dataclasses.replace(answered, notes=notes + answered.notes, skipped=(*answered.skipped, *skipped))
     if hold_out:
-        labels = given.answers.label if given.task == "classification" else np.zeros((len(given.paths), 0))
-        held, sentences = draw(given.root, given.paths, labels, hold_out, table=given.source)
-        given = dataclasses.replace(given.without(held), notes=given.notes + sentences)
+        labels = answered.answers.label if answered.task == "classification" else np.zeros((len(answered.paths), 0))
+        held, sentences = draw(answered.root, answered.paths, labels, hold_out, table=answered.source)
+        answered = dataclasses.replace(answered.without(held), notes=answered.notes + sentences)
         group = hold_out.group
-    return keep_failures(given, out, options=options, group=group)
+    return keep_failures(answered, out, options=options, group=group)
 
 
 def keep_failures(
     answered: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, group: tuple[str, ...] = ()
 ) -> AnsweredImages:
-    """Write the failures among answers, and the answers themselves."""
+    """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together."""
     answered = dataclasses.replace(
         answered, notes=answered.doubts + answered.notes, skipped=tuple(sorted(answered.skipped)),
         threshold=options.threshold if answered.task == "regression" else None, targets=str(options.targets or ""),
@@ -406,7 +399,18 @@ def keep_failures(
             f"Expected failing images among the {len(answered.paths):,} that are not held out. Received none. Hold out "
             "a smaller share, or nothing."
         )
-    save_failures(answered, out)
+    wrong = answered.taken(~answered.right)
+    label, predicted, score, kind, target = wrong.answers
+    columns = (wrong.paths, label.tolist(), predicted.tolist(), map(rounded, score.tolist()))
+    rows = ((f"{FAILURES}/{path}", path, *cells) for path, *cells in zip(*columns, strict=True))
+    table = table_text(["image", "source", target, "predicted", kind], rows)
+    accuracy = json.dumps(_record_of(answered, out), indent=2, ensure_ascii=False) + "\n"
+    files = {PREDICTIONS_FILE: predictions_text(answered), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
+    # All that takes room comes before the images are exchanged.
+    with replacing_images(out / FAILURES, lambda: save_files(out, files)) as new:
+        for path in wrong.paths:
+            (new / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(answered.root / path, new / path)
     return answered
 
 
@@ -468,22 +472,6 @@ def checked(options: DnnOptions) -> DnnOptions:
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_failures(answered: AnsweredImages, folder: Path) -> None:
-    """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together."""
-    wrong = answered.taken(~answered.right)
-    label, predicted, score, kind, target = wrong.answers
-    columns = (wrong.paths, label.tolist(), predicted.tolist(), map(rounded, score.tolist()))
-    rows = ((f"{FAILURES}/{path}", path, *cells) for path, *cells in zip(*columns, strict=True))
-    table = table_text(["image", "source", target, "predicted", kind], rows)
-    accuracy = json.dumps(_record_of(answered, folder), indent=2, ensure_ascii=False) + "\n"
-    files = {PREDICTIONS_FILE: predictions_text(answered), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
-    # All that takes room comes before the images are exchanged.
-    with replacing_images(folder / FAILURES, lambda: save_files(folder, files)) as new:
-        for path in wrong.paths:
-            (new / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(answered.root / path, new / path)
-
-
 def _record_of(answered: AnsweredImages, folder: Path) -> dict[str, Any]:
     """The contents of `accuracy.json`."""
     held_out = {"images": len(answered.held_out), "group": answered.group}
@@ -500,7 +488,7 @@ def _record_of(answered: AnsweredImages, folder: Path) -> dict[str, Any]:
 
 
 def load_failures(folder: Path) -> AnsweredImages:
-    """Read what `save_failures` has written, whether or not the test images are still there.
+    """Read what `keep_failures` has written, whether or not the test images are still there.
 
     Raises
     ------
@@ -513,11 +501,11 @@ def load_failures(folder: Path) -> AnsweredImages:
     with intact(folder / ACCURACY_FILE, "Collect the failures again."):
         record = read_json(folder / ACCURACY_FILE)
         classes = tuple(map(str, record["classes"]))
-        given = _predictions_in(folder.absolute() / PREDICTIONS_FILE, classes, states[1])
-        if (record["test_size"], record["failures"]) != (len(given.paths), len(given.failing)):
+        answered = _predictions_in(folder.absolute() / PREDICTIONS_FILE, classes, states[1])
+        if (record["test_size"], record["failures"]) != (len(answered.paths), len(answered.failing)):
             raise ValueError(f"of other failures than {PREDICTIONS_FILE}")
         return dataclasses.replace(
-            given, source=Path(absolute(record["model"], folder)), root=Path(absolute(record["test_root"], folder)),
+            answered, source=Path(absolute(record["model"], folder)), root=Path(absolute(record["test_root"], folder)),
             known_classes=classes, threshold=record["threshold"], notes=tuple(record["assumptions"]),
             rescale=record.get("rescale"), trust_model=bool(record.get("trust_model")),
             skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
@@ -564,14 +552,14 @@ def check_replaceable(target: Path) -> None:
     put_back(target)
     if not target.exists():
         return
-    found = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()} - {FAILURES_MARK}
+    present = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()} - {FAILURES_MARK}
     try:
         written = set((target / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape").split("\n"))
     except OSError:
         written = set()
-    if not target.is_dir() or found - written:
+    if not target.is_dir() or present - written:
         raise SAFEError(
             f"Expected {target} to be missing or written by SAFE. Received one with other files"
-            f"{f' ({some(sorted(found - written), limit=2)})' if found else ''}. "
+            f"{f' ({some(sorted(present - written), limit=2)})' if present else ''}. "
             "Choose another output folder."
         ).about("out")

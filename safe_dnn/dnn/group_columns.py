@@ -216,8 +216,8 @@ def draw(
             f"another share{', or name another column' if hold_out.group else ''}."
         )
     groups = f" ({held.sum():,} of {count(len(held), noun)})" if hold_out.group else ""
-    told = f"{held[of].sum():,} of {count(len(of), 'image')}{groups}"
-    return held[of], (f"Held out, to prove a retraining: {told}. Nothing is chosen by them.",)
+    part = f"{held[of].sum():,} of {count(len(of), 'image')}{groups}"
+    return held[of], (f"Held out, to prove a retraining: {part}. Nothing is chosen by them.",)
 
 
 def held_out_of(image_root: Path) -> HeldOut | None:

@@ -214,10 +214,10 @@ def labelled_images(folder: StrPath, *, classes: Sequence[str] | None = None) ->
             f"Expected a folder for each class in {listing.root}. Received {len(loose)} images outside such folders. "
             "Move each image into a folder named after its class; a regression needs targets."
         )
-    found = class_folders(listing.root)
-    names = tuple(found if classes is None else classes)
-    check_spelling({*names, *found}, [names, found], listing.root)
-    unknown = [name for name in found if name not in names and any(label == name for _, label in pairs)]
+    folders = class_folders(listing.root)
+    names = tuple(folders if classes is None else classes)
+    check_spelling({*names, *folders}, [names, folders], listing.root)
+    unknown = [name for name in folders if name not in names and any(label == name for _, label in pairs)]
     if unknown:
         raise SAFEError(
             f"Expected class folders named as in training ({some(names)}). Received {some(unknown)} in "
@@ -373,19 +373,19 @@ class Pixels:
         self.unreadable: dict[int, str] = {}
         self.files = files
         self._fits = len(files) * math.prod(self.shape) <= cache_bytes
-        self._kept: dict[int, np.ndarray] = {}
+        self._decoded: dict[int, np.ndarray] = {}
 
     def one(self, i: int) -> np.ndarray | None:
         """An image, uint8 of shape (height, width, channels); None if it is unreadable."""
-        if i in self.unreadable or i in self._kept:
-            return self._kept.get(i)
+        if i in self.unreadable or i in self._decoded:
+            return self._decoded.get(i)
         try:
             image = self._decode(self.files[i])
         except UNREADABLE as error:
             self.unreadable[i] = reason_for(error)
             return None
         if self._fits:
-            self._kept[i] = image
+            self._decoded[i] = image
         return image
 
     def _decode(self, file: Path) -> np.ndarray:
@@ -455,26 +455,26 @@ def run_model(dnn: Dnn, model: Any, pixels: Pixels, order: np.ndarray, *, what: 
     done = 0
     report = report_progress if what else lambda *_: None
     report(what, 0, len(order))
-    for inputs, kept in batches(dnn, pixels, order, BATCH_SIZE):
-        if len(kept):
-            given = _asked(dnn, model, inputs)
+    for inputs, rows in batches(dnn, pixels, order, BATCH_SIZE):
+        if len(rows):
+            answers = _run_batch(dnn, model, inputs)
             if len(outputs) == 1:
-                _check_alone(dnn, model, inputs, given)
-            outputs.append(given)
-            indices.append(kept)
+                _check_alone(dnn, model, inputs, answers)
+            outputs.append(answers)
+            indices.append(rows)
         done = min(done + BATCH_SIZE, len(order))
         report(what, done, len(order))
     return Predictions(np.concatenate(indices), np.concatenate(outputs))
 
 
-def _asked(dnn: Dnn, model: Any, inputs: Any) -> np.ndarray:
+def _run_batch(dnn: Dnn, model: Any, inputs: Any) -> np.ndarray:
     return as_probabilities(np.asarray(model.predict_on_batch(inputs), np.float32), dnn.task, dnn.activation)
 
 
 def _check_alone(dnn: Dnn, model: Any, inputs: Any, outputs: np.ndarray) -> None:
     """Make sure that a model gives the same for an image alone as in a batch."""
     for i in range(0, len(outputs), -(-len(outputs) // ALONE)):
-        alone = _asked(dnn, model, inputs[i : i + 1])
+        alone = _run_batch(dnn, model, inputs[i : i + 1])
         if (np.abs(alone - outputs[i]) > ROUNDING * np.abs(outputs).max()).any():
             raise SAFEError(
                 f"Expected a model whose answer to an image does not depend on others. Received: {dnn.path}, which "
@@ -506,14 +506,14 @@ def predict(dnn: Dnn, root: Path, paths: Sequence[str], *, what: str = "Running 
     files = [root / path for path in paths]
     dnn = sized_for(dnn, files)
     pixels = Pixels(dnn, files, cache_bytes=0)
-    found = run_model(dnn, dnn.model, pixels, np.arange(len(files)), what=what)
+    predictions = run_model(dnn, dnn.model, pixels, np.arange(len(files)), what=what)
     skipped = skipped_of(pixels, paths)
-    if not len(found.outputs):
+    if not len(predictions.outputs):
         first = f". The first, {skipped[0].path}: {skipped[0].reason}" if skipped else ""
         raise SAFEError(f"Expected readable images in {root}. Received {len(skipped)}, all of them unreadable{first}")
-    if not np.isfinite(found.outputs).all():
+    if not np.isfinite(predictions.outputs).all():
         raise SAFEError(f"The model's outputs must be finite. Received NaN or infinity; is {dnn.path} damaged?")
-    return found._replace(skipped=skipped)
+    return predictions._replace(skipped=skipped)
 
 
 def skipped_of(pixels: Pixels, paths: Sequence[str]) -> tuple[Skipped, ...]:

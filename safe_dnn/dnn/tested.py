@@ -32,7 +32,7 @@ from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
-from safe_dnn.support.run_folder import FAILURES_MARK, PREDICTIONS_FILE
+from safe_dnn.support.run_folder import FAILURES_MARK, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
@@ -201,8 +201,8 @@ class AnsweredImages:
         return known._replace(label=label, predicted=predicted, score=score).taken(rows)
 
 
-def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more: Any) -> AnsweredImages:
-    """A DNN's answers to labelled images, in the words of a table; `more` as in `AnsweredImages`.
+def in_words(source: Path, images: LabelledImages, judgement: Judgement, **details: Any) -> AnsweredImages:
+    """A DNN's answers to labelled images, in the words of a table; `details` as in `AnsweredImages`.
 
     Numbers of a regression have all their digits, so that they can be judged by another threshold.
     """
@@ -216,8 +216,8 @@ def in_words(source: Path, images: LabelledImages, judgement: Judgement, **more:
     target = images.classes[0] if has_name else LABEL
     answers = Answers(label, answered, np.asarray(score, np.float32), kind, target=target)
     paths = tuple(images.paths[i] for i in indices.tolist())
-    more |= {"skipped": images.skipped, "known_classes": images.classes}
-    return AnsweredImages(source, images.root, paths, answers, right, **more)
+    details |= {"skipped": images.skipped, "known_classes": images.classes}
+    return AnsweredImages(source, images.root, paths, answers, right, **details)
 
 
 def _numbers(values: np.ndarray) -> np.ndarray:
@@ -468,8 +468,8 @@ def read_predictions(
     if PREDICTED not in cells.header:  # any column may have the probabilities of a class
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
-    # Of the units of an image, SAFE has put the same image into a folder of its own.
-    copies = copies_in(root, images) if folder and not (root / FAILURES_MARK).is_file() else {}
+    has_units = root.name == OBJECTS and (root / FAILURES_MARK).is_file()  # images that SAFE has copied for each unit
+    copies = copies_in(root, images) if folder and not has_units else {}
     rows, paths, held_out, notes, without_row = match_images(
         cells, root, images, agreeing, partial=partial, copies=copies
     )

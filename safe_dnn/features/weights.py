@@ -122,9 +122,9 @@ def recall_extractor(name: str, identity: str, *, weights: StrPath | None = None
     ways = [lambda file=file: extractor_from(name, path_of(file, "a file with VGG16's weights")) for file in files]
     for find in (*ways, lambda: extractor_from(name, _in_keras()), _conv_extractor):
         with contextlib.suppress(SAFEError):
-            found = _in_precision(find(), recalled.precision, on_gpu=ON_GPU in identity)
-            if found.identity == identity:
-                return found
+            extractor = _in_precision(find(), recalled.precision, on_gpu=ON_GPU in identity)
+            if extractor.identity == identity:
+                return extractor
     return recalled
 
 

@@ -27,7 +27,7 @@ from safe_dnn.page.failures.tab import FailuresTab
 from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.missing_folder import MovedView
-from safe_dnn.page.picker import lay_out_picker
+from safe_dnn.page.paths import lay_out_paths
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
 from safe_dnn.page.results import Results
@@ -60,7 +60,7 @@ def build_app(settings: PageSettings) -> gr.Blocks:
     with Page(title="SAFE", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as app:
         lay_out_header(settings)
         if not settings.hosted:
-            lay_out_picker(settings)
+            lay_out_paths(settings)
         if settings.uploads:
             lay_out_upload(settings, settings.uploads)
         moved = MovedView(settings)
@@ -209,9 +209,9 @@ def host_service(
 
 
 def application(
-    top: PageSettings, visitor: Visitor, opened: Opened, outside: Outside, host: str, **more: Any
+    top: PageSettings, visitor: Visitor, opened: Opened, outside: Outside, host: str, **options: Any
 ) -> Starlette:
-    """The page for all analyses and visitors; `more` is as for FastAPI."""
+    """The page for all analyses and visitors; `options` are those of FastAPI."""
     settings = of_request(top)
     page = build_app(settings).queue(max_size=MOST_QUEUED, api_open=False)
     page.state_session_capacity = MOST_SESSIONS
@@ -220,7 +220,7 @@ def application(
         Middleware(TrustedHostMiddleware, allowed_hosts=outside.hosts(host), www_redirect=False),
         Middleware(Guard, visitor=visitor, opened=opened),
     ]
-    app = FastAPI(openapi_url=None, routes=routes(settings), middleware=around, **more)
+    app = FastAPI(openapi_url=None, routes=routes(settings), middleware=around, **options)
     # What Gradio would otherwise read from the environment is set.
     off = dict.fromkeys(("ssr_mode", "mcp_server", "run_history", "enable_monitoring", "show_error"), False)
     gr.mount_gradio_app(

@@ -21,7 +21,7 @@ def collected(settings: PageSettings, key: str) -> AnsweredImages:
 
 
 def network_of(failures: AnsweredImages, settings: PageSettings) -> dict[str, str]:
-    """The network that failed and its test images, as a form names them: `model`, `test`; empty as of `model_of`.
+    """The network that failed and its test images, as a form names them: `model`, `test`; empty as in `model_of`.
 
     Empty as well if they are not for the visitors of the page.
     """

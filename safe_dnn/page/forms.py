@@ -126,7 +126,9 @@ class FormView:
 
     def text(self, name: str, elem_id: str, label: str, info: str, example: str = "", **options: Any) -> gr.Textbox:
         """Lay out a field that is typed into, with an example as long as it is empty."""
-        return self.add(name, gr.Textbox(label=label, info=info, placeholder=example, elem_id=elem_id, **options))
+        return self.add(
+            name, gr.Textbox(label=label, info=info, placeholder=example, max_lines=1, elem_id=elem_id, **options)
+        )
 
     def path(self, name: str, elem_id: str, label: str, info: str, example: str, **options: Any) -> gr.Textbox:
         """The same of the first row of a form, for a path."""
@@ -259,10 +261,10 @@ class FormTab:
                 onward.render()
             self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id=f"cancel-{name}")
 
-    def _show_in(self, tab: str, result: gr.Column, outputs: list, **more: Any) -> None:
+    def _show_in(self, tab: str, result: gr.Column, outputs: list, **options: Any) -> None:
         """Follow the work of a tab; `outputs` are the widgets of its pane."""
         self.job_view = JobView(
-            self._settings, tab, self.status, self.start, self.cancel, guide=self._guide, result=result, **more
+            self._settings, tab, self.status, self.start, self.cancel, guide=self._guide, result=result, **options
         )
         self.outputs = [*self.job_view.outputs, *self.fold.outputs, self.marks, self.form.filled, *outputs]
 
@@ -290,7 +292,7 @@ class FormTab:
 
     # --- What they do alike ---------------------------------------------------------------------------------------
 
-    def _shown(self) -> dict:
+    def _view(self) -> dict:
         return {self.marks: self._now(), **self.show()}
 
     def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object], ask: Callable) -> dict:
@@ -298,13 +300,13 @@ class FormTab:
 
         `ask` gives what the fields ask for, and keeps them; a SAFEError where one cannot be used.
         """
-        show = lambda: self._shown() | self.fold.show(folded=True)  # noqa: E731
+        show = lambda: self._view() | self.fold.show(folded=True)  # noqa: E731
         started = self.job_view.start(work, show, lambda: ask(fields))
         return {**self.form.sent(self._now().run, fields), **started}
 
     def _first_look(self) -> dict:
         marks = self._now()
-        looked = {**self.job_view.look(self._shown), **self.form.first_look(marks.run)}
+        looked = {**self.job_view.look(self._view), **self.form.first_look(marks.run)}
         return {**looked, **self.fold.show(folded=True), self.marks: marks}
 
     def on_tab(self, marks: Marks | None, before: dict, *values: Any) -> dict:
@@ -313,7 +315,7 @@ class FormTab:
         updates, _ = self.form.follow(now.run, before, self.form.named(values))
         if now != marks:
             same = marks is not None and self._result_of(now) == self._result_of(marks)
-            updates = {**updates, self.marks: now, **self.job_view.look(self._shown, same=same)}
+            updates = {**updates, self.marks: now, **self.job_view.look(self._view, same=same)}
         return updates or gr.skip()
 
     def _wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:

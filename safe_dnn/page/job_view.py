@@ -59,7 +59,7 @@ class JobView:
         cancel.click(self._stop, None, None, **VIEW)
 
     def start(self, work: Callable[[Job], object], show: Callable[[], dict], form: Callable = lambda: None) -> dict:
-        """Start work, of which `show` shows the result; if this analysis is at work, say so.
+        """Start work, whose result `show` shows; if this analysis is at work, say so.
 
         `form` gives what the fields ask for; a SAFEError if one cannot be used.
         """

@@ -20,9 +20,9 @@ class MovedView:
         with pane("moved") as self._pane, gr.Row(elem_classes="safe-form"):
             self._place = gr.Textbox(
                 label="Images were moved", info="Where do they lie now? They are compared with what they were.",
-                placeholder="/path/to/images", scale=3, elem_id="moved-to",
+                placeholder="/path/to/images", max_lines=1, scale=3, elem_id="moved-to",
             )  # fmt: skip
-            self._found = gr.Button("They are there", variant="primary", scale=0, min_width=150, elem_id="take-place")
+            self._confirm = gr.Button("They are there", variant="primary", scale=0, min_width=150, elem_id="take-place")
 
     def wire(self, loaded: gr.events.Dependency) -> None:
         """Ask a window that has shown what there is; once an answer is right, it is loaded anew."""
@@ -40,6 +40,6 @@ class MovedView:
                 take_new_place(settings.out, *moved_around(missing, place))
 
         loaded.then(on_load, None, [self._pane, self._place], **VIEW)
-        for sent in (self._found.click, self._place.submit):
+        for sent in (self._confirm.click, self._place.submit):
             taken = sent(on_place, self._place, None, **VIEW)
             taken.success(None, None, None, js="() => { location.reload(); }")

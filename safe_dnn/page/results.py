@@ -5,6 +5,7 @@ from pathlib import Path
 
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.review.review import CHANGED
+from safe_dnn.rccs.unsafe_set import UnsafeSet, set_key
 from safe_dnn.support.errors import SAFEError
 
 
@@ -43,6 +44,13 @@ class Results:
         if run is not None and run != now.run:
             raise SAFEError(CHANGED)
         return now
+
+    def unsafe_set(self, key: object) -> UnsafeSet:
+        """The unsafe set that a window shows; a SAFEError if the folder holds another one by now."""
+        unsafe = self.latest.unsafe
+        if key != set_key(unsafe):
+            raise SAFEError("Another unsafe set was selected in the meantime.")
+        return unsafe
 
     def check_there(self, run: str | None = None) -> None:
         """Make sure that the folder still holds what was shown, here or in a window; a SAFEError if it was moved."""

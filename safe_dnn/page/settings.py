@@ -48,7 +48,7 @@ class PageSettings(NamedTuple):
         Where given, only folders below it are accepted.
     example : Example or None
     home : Path or None
-        The folder of the analyses, of which `out` is one; None if that is `out` itself.
+        The folder of the analyses, such as `out`; None if that is `out` itself.
     login : str
         The user name that the page asks for; empty if it asks for none.
     uploads : Limits or None
@@ -62,7 +62,7 @@ class PageSettings(NamedTuple):
     names : mapping of str to str
         What paths are called outside (see `page/serving/inside.py`); empty where they are no secret.
     workspace : mapping of str to str
-        What a visitor of a service is told of his workspace: its `link`, and the `days` that it stays.
+        What a visitor of a service sees about his workspace: its `link`, and the `days` that it stays.
     """
 
     out: Path

@@ -75,7 +75,7 @@ class Steps:
         Returns
         -------
         dict
-            `done`, the tabs whose step has a result that belongs to the RCCs at hand; `next`, the tab to go on with,
+            `done`, the tabs whose step has a result that belongs to the present RCCs; `next`, the tab to go on with,
             or an empty text (an empty analysis asks by itself); `text`, what there is to do there.
         """
         latest = self._settings.results.latest

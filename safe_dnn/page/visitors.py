@@ -1,4 +1,4 @@
-"""The names of the page's windows, by which a change in another one is told from a window's own."""
+"""The names of the page's windows, to distinguish changes in other windows from a window's own."""
 
 # The browser keeps the name as long as the window is open, also where it is loaded anew, if it may.
 NAME_OF_WINDOW = """() => {

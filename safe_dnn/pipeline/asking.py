@@ -220,10 +220,12 @@ def probe_reasons(
         of = groups.groups.of if groups else np.arange(len(query.tested.paths))
         reasons = [reason for reason in query.reasons if names or reason.fails_more]
         probes = [one for reason in reasons for one in _probes_of(query, reason, of)]
-        runs, kept = present_runs(out), list[Probe]()
+        runs, earlier = present_runs(out), list[Probe]()
         with contextlib.suppress(SAFEError):  # damaged, which is reported where it is shown
-            kept = [one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}]
-        files = {PROBES_FILE: probes_text([*kept, *probes])}
+            earlier = [
+                one for one in load_probes(runs.get(PROBES)) if one.subject not in {one.subject for one in probes}
+            ]
+        files = {PROBES_FILE: probes_text([*earlier, *probes])}
         add_run(out, PROBES, files, clusters=runs[CLUSTERS].itself, instead_of=runs.get(PROBES))
         show_reasons(out)
     return probes
@@ -305,19 +307,19 @@ def look(
     """
     with working(out, "looking"):
         query = asking(out, names, model=model, options=options)
-        found = _heatmaps(query, [reason for reason in query.reasons if reason.images])
-        for heatmap in found.values():
+        heatmaps = _heatmaps(query, [reason for reason in query.reasons if reason.images])
+        for heatmap in heatmaps.values():
             keep_heatmap(out, query.review.run, heatmap)
-        kept = heatmaps_of(out, query.review.run, [one.subject for one in query.listed])
-        _write_heatmaps(out, {one.file: kept[one.subject] for one in query.listed if one.subject in kept})
-        return found
+        saved = heatmaps_of(out, query.review.run, [one.subject for one in query.listed])
+        _write_heatmaps(out, {one.file: saved[one.subject] for one in query.listed if one.subject in saved})
+        return heatmaps
 
 
 def _heatmaps(query: Asking, reasons: Collection[Reason]) -> dict[str, Heatmap]:
     """The heatmaps of reasons, by name."""
     drawn = {reason.name: _drawn_for(query, reason) for reason in reasons}
     rows = sorted({row for kinds in drawn.values() for row in itertools.chain(*kinds)})
-    read, maps, found = dict[int, np.ndarray](), dict[int, np.ndarray](), {}
+    read, maps, heatmaps = dict[int, np.ndarray](), dict[int, np.ndarray](), {}
     for done, row in enumerate(rows):
         part = "Looking where the model looks", done, len(rows)
         if (pixels := query.pixels(row)) is not None:
@@ -331,8 +333,8 @@ def _heatmaps(query: Asking, reasons: Collection[Reason]) -> dict[str, Heatmap]:
         means = [np.mean([maps[row] for row in some] or [np.zeros((COVERED, COVERED))], axis=0) for some in kinds]
         facts = {"subject": reason.subject, "n_failing": len(kinds[0]), "n_right": len(kinds[1])}
         facts |= {"model": printable(query.dnn.path.name), "regression": query.regression}
-        found[reason.name] = Heatmap(side_by_side(*means, *grounds), facts)
-    return found
+        heatmaps[reason.name] = Heatmap(side_by_side(*means, *grounds), facts)
+    return heatmaps
 
 
 def _size(pixels: np.ndarray) -> tuple[int, int]:
@@ -402,12 +404,12 @@ def heatmaps_of(folder: Path, clusters: str, subjects: Iterable[str]) -> dict[st
     SAFEError
         One is damaged.
     """
-    last, found = _last(folder, clusters), {}
+    last, heatmaps = _last(folder, clusters), {}
     for subject in subjects:
         if run := last.get(subject):
             with reading_file(run, HEATMAP_FILE) as path, Image.open(path) as picture:
-                found[subject] = Heatmap(picture.convert("RGB"), run.facts)
-    return found
+                heatmaps[subject] = Heatmap(picture.convert("RGB"), run.facts)
+    return heatmaps
 
 
 def side_by_side(failing: np.ndarray, right: np.ndarray, below: np.ndarray, below_right: np.ndarray) -> Image.Image:

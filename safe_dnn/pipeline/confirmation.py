@@ -101,10 +101,8 @@ def confirm(
         parameters = find_parameters(fresh.root)
         groups = groups_of_images(names, fresh, parameters=parameters, required=bool(tables.group))
         known = known_of(fresh, groups=names)
-        points, read = points_of_tested(
-            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters,
-            extractor=review.clusters.extractor_of_others(weights, features),
-        )  # fmt: skip
+        extractor, every = review.clusters.extractor_of_others(weights, features), np.arange(len(fresh.paths))
+        points, read = points_of_tested(review.clusters, fresh, every, extractor, parameters)
         nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
         nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
         numbers = known_classes(first, fresh)
@@ -277,9 +275,9 @@ def check_requirements(
     words = load_words(out)
     plain = [one for one in required if not words.keys() & {condition.column for condition in one.conditions}]
     found_plain = dict(zip(plain, findings(plain, known.columns, ~answered.right, of_images), strict=True))
-    told = [found_plain.get(one) or _finding_by_word(one, out, answered, known, words) for one in required]
+    results = [found_plain.get(one) or _finding_by_word(one, out, answered, known, words) for one in required]
     if groups is not None and not groups.named:
-        told = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in told]
+        results = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in results]
         notes.append(NOT_GROUPED)
     failing = [clusters.image_root / path for path in clusters.paths] if clusters else []
     if not own or in_common([own.root / path for path in own.paths], failing).any():
@@ -300,7 +298,7 @@ def check_requirements(
     have = {first.get(path, path) for path in (*answered.paths, *answered.held_out)}
     gone = _without_image(other) - _without_image(answered) if before else set()
     missing = sorted({path for path in tested if first.get(path, path) not in have} | gone)
-    return Checked(tuple(told), tuple(dict.fromkeys(notes)), tuple(changes), tuple(missing))
+    return Checked(tuple(results), tuple(dict.fromkeys(notes)), tuple(changes), tuple(missing))
 
 
 def _finding_by_word(
@@ -347,13 +345,13 @@ def compare_models(
     required, reasons : sequence of Claim
         On the images of requirements, and of the analysis.
     """
-    classes, label, asked = known_classes(after), after.answers.label, {claim.reason for claim in required}
+    classes, label, required_reasons = known_classes(after), after.answers.label, {claim.reason for claim in required}
     names = () if classes is None else sorted({*label.tolist()} - {""})
     of_class = [(Literal(LABEL, "=", name), label == name) for name in names]
-    beside = [Claim(str(one), (one,), holds) for one, holds in of_class if str(one) not in asked]
-    found = closures(required, before, after.right, groups, classes, beside=beside)
-    found += closures(reasons, before, after.right, groups, classes)[:-1]
-    return [one for one in found if one.after.tested]
+    beside = [Claim(str(one), (one,), holds) for one, holds in of_class if str(one) not in required_reasons]
+    changes = closures(required, before, after.right, groups, classes, beside=beside)
+    changes += closures(reasons, before, after.right, groups, classes)[:-1]
+    return [one for one in changes if one.after.tested]
 
 
 def _reasons(
@@ -378,15 +376,15 @@ def _reasons(
 
 def right_by(table: StrPath, images: AnsweredImages, *, partial: bool) -> tuple[np.ndarray, AnsweredImages]:
     """Whether another model gets each of these images right: bool of shape (n_images,); and all its answers."""
-    given = read_predictions(table, images.root, partial=partial)
-    check_names(given, images)
-    _, other = aligned(images, given)
+    answered = read_predictions(table, images.root, partial=partial)
+    check_names(answered, images)
+    _, other = aligned(images, answered)
     if missing := sorted({*images.paths} - {*other.paths}):
         raise SAFEError(
             f"Expected answers of both models to the same images. Received: {other.source}, without "
             f"{count(len(missing), 'image')} of {images.source}, such as {printable(missing[0])}."
         )
-    return other.right, given
+    return other.right, answered
 
 
 def _without_image(answered: AnsweredImages) -> set[str]:

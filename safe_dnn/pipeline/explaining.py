@@ -18,7 +18,6 @@ import numpy as np
 
 from safe_dnn.dnn.group_columns import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.rccs.clusters import load_clusters, run_record
@@ -55,14 +54,14 @@ from safe_dnn.training.earlier import earlier_analysis
 HOLDS_FILE = "holds.npz"  # of a run: for which tested images each weak spot holds
 
 
-def explain_failures(out: Path, *, weights: StrPath | None = None, stream: Stream | None = None) -> bool:
+def explain_failures(out: Path, *, weights: StrPath | None = None) -> bool:
     """After `generate_clusters`: error rates of the RCCs and weak spots, in comparison with what the DNN gets right.
 
     Weak spots come first, since they are found in seconds; the features of the images that are right take longer.
 
     Parameters
     ----------
-    weights, stream
+    weights
         As for `selection.select_unsafe_set`.
 
     Returns
@@ -84,17 +83,16 @@ def explain_failures(out: Path, *, weights: StrPath | None = None, stream: Strea
             return False
         record = run_record(out, run).get("parameters", {})
         how: dict[str, Any] = {"required": bool(record.get("given"))}
-        found = conditions_of(tested, groups_of(out), out, parameters=table_of(out, "parameters"), **how)
-        known, known_groups, spots, _ = found
+        conditions = conditions_of(tested, groups_of(out), out, parameters=table_of(out, "parameters"), **how)
+        known, known_groups, spots, _ = conditions
         curves = bins_of(tested, known, known_groups)
         reasons = replace(reasons_of(clusters, tested, known, spots), curves=curves)
         save_reasons(reasons, clusters, out, run)
         show_reasons(out)
         write_spot_gifs(clusters, out, reasons.images)
         comparison = compare_with_right(
-            clusters, tested, parameters=table_of(out, "set_aside"), known_groups=known_groups,
-            weights=weights, stream=stream,
-        )  # fmt: skip
+            clusters, tested, parameters=table_of(out, "set_aside"), known_groups=known_groups, weights=weights
+        )
         right_in_spots = spots_hold(spots, known, len(tested.paths))[:, comparison.rows[len(comparison.failing) :]]
         further = (note for note in known.notes if note not in record.get("notes", ()))
         notes = (*doubts_on(spots), *comparison.notes, *further)
@@ -165,11 +163,11 @@ def conditions_of(
     how: dict[str, Any] = {"parameters": parameters, "required": required}
     known = known_of(tested, groups=groups, partial=partial, **how)
     report_progress("Searching for weak spots", 0, 0)
-    found = groups_of_images(groups, tested, **how)
-    searched = _digest_of(tested, known, found)
+    image_groups = groups_of_images(groups, tested, **how)
+    searched = _digest_of(tested, known, image_groups)
     before = _found_before(out, "searched", searched)
-    spots = weak_spots_of(tested, known, found) if before is None or before.spots is None else before.spots
-    return Conditions(known, found, spots, searched)
+    spots = weak_spots_of(tested, known, image_groups) if before is None or before.spots is None else before.spots
+    return Conditions(known, image_groups, spots, searched)
 
 
 def _digest_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None) -> str:
@@ -328,8 +326,8 @@ def explain_collected(out: Path) -> FailureReasons:
         try:
             tested, _ = known_answers(NONE_GIVEN, failing)
             if tested and not tested.one_sided:
-                found = conditions_of(tested, names, out, parameters=find_parameters(failing), required=required)
-                reasons, _ = _keep(out, tested, found, reasons.notes)
+                conditions = conditions_of(tested, names, out, parameters=find_parameters(failing), required=required)
+                reasons, _ = _keep(out, tested, conditions, reasons.notes)
             break
         except SAFEError as error:
             reasons = FailureReasons(None, tuple(dict.fromkeys((*reasons.notes, str(error)))))

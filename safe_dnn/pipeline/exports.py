@@ -94,8 +94,8 @@ Row = dict[str, Any]
 
 def results_in(folder: Path) -> list[str]:
     """The results and runs that there are in an output folder, sorted: visible files but for the database."""
-    found = (path.relative_to(folder).as_posix() for which in _RESULTS for path in folder.glob(which) if path.is_file())
-    return sorted(name for name in found if not _NO_RESULTS.match(name))
+    names = (path.relative_to(folder).as_posix() for which in _RESULTS for path in folder.glob(which) if path.is_file())
+    return sorted(name for name in names if not _NO_RESULTS.match(name))
 
 
 def known_sets(folder: Path, runs: Mapping[str, Run]) -> tuple[_Sets, dict[str, Path]]:
@@ -148,12 +148,12 @@ def _images_in(root: Path) -> tuple[Path, Sequence[str]]:
 def _inputs_of(folder: Path) -> dict[str, list[str]]:
     """The paths of the inputs in each role, relative to the folder."""
     sets, files = known_sets(folder, present_runs(folder))
-    home, found = folder.resolve(), dict[str, list[str]]()
+    home, inputs = folder.resolve(), dict[str, list[str]]()
     for role, (root, paths) in (sets | {role: (file.parent, [file.name]) for role, file in files.items()}).items():
         place = Path(os.path.realpath(root))  # since `..` of a link leads to where that points
         names = [os.path.relpath(place / path, home) for path in paths]
-        found[role] = [name for name in names if may_open(home / name)]
-    return found
+        inputs[role] = [name for name in names if may_open(home / name)]
+    return inputs
 
 
 def _digests(folder: Path, names: Collection[str]) -> dict[str, str]:
@@ -232,10 +232,10 @@ def verify(folder: Path) -> list[tuple[str, str]]:
     now, present = _digests(folder, readable), {*results_in(folder)}
     with contextlib.suppress(SAFEError):  # what is damaged is listed, and has changed
         present.update(*_inputs_of(folder).values())
-    found = [(OUTSIDE, name) for name in listed.keys() - {*readable}]
-    found += [(CHANGED if name in now else MISSING, name) for name in readable if now.get(name) != listed[name]]
-    found += [(NEW, name) for name in present - listed.keys() if (folder / name).is_file()]
-    return sorted(found)
+    differences = [(OUTSIDE, name) for name in listed.keys() - {*readable}]
+    differences += [(CHANGED if name in now else MISSING, name) for name in readable if now.get(name) != listed[name]]
+    differences += [(NEW, name) for name in present - listed.keys() if (folder / name).is_file()]
+    return sorted(differences)
 
 
 def _read_sums(file: Path) -> dict[str, str]:
@@ -244,14 +244,14 @@ def _read_sums(file: Path) -> dict[str, str]:
         raise SAFEError(
             f"Expected {file}. Received an analysis without evidence: nothing says what it was. Write evidence first."
         )
-    found, characters = dict[str, str](), {escape: character for character, escape in _ESCAPES.items()}
+    digests, characters = dict[str, str](), {escape: character for character, escape in _ESCAPES.items()}
     with intact(file, "Put back a copy, or write evidence anew."):
         for line in regular(file).read_bytes().decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
             if not (parts := _LINE.fullmatch(line)):
                 raise ValueError(f"a line is invalid: {line[:80]!r}")
             escaped, digest, name = parts.groups()
-            found[re.sub(r"\\.", lambda match: characters[match[0]], name) if escaped else name] = digest
-    return found
+            digests[re.sub(r"\\.", lambda match: characters[match[0]], name) if escaped else name] = digest
+    return digests
 
 
 class Export(NamedTuple):

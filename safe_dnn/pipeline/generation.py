@@ -22,7 +22,6 @@ from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import measured_images
-from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.own import own_extractor
 from safe_dnn.features.weights import choose_extractor
@@ -104,19 +103,11 @@ class ClusteringSettings(NamedTuple):
 DEFAULTS = ClusteringSettings()
 
 
-def generate_clusters(
-    images: StrPath,
-    out: Path,
-    settings: ClusteringSettings = DEFAULTS,
-    *,
-    stream: Stream | None = None,
-) -> RootCauseClusters:
+def generate_clusters(images: StrPath, out: Path, settings: ClusteringSettings = DEFAULTS) -> RootCauseClusters:
     """Steps 1 and 2: extract features, cluster them, draw the GIFs; write everything to the folder `out`.
 
     Parameters
     ----------
-    stream : callable, optional
-        As for `FE.extract_features`.
 
     Raises
     ------
@@ -129,13 +120,13 @@ def generate_clusters(
         take_typed_labels(out)  # the table goes with the unsafe set
         _previous(out)  # entries that cannot be read are an error before the long work
         extractor, tested, groups, aside, known = _read_before(images, settings)
-        features = extract_features(images, extractor, stream=stream)
+        features = extract_features(images, extractor)
         nuisance, right = None, None
         if aside:
-            nuisance, known["set_aside"] = aside(features, stream=stream)
+            nuisance, known["set_aside"] = aside(features)
         if settings.reducer == "auto" and tested and not aside:
             with contextlib.suppress(SAFEError):  # the comparison says it, after the RCCs are there
-                right = right_images(tested, features, groups, stream=stream)
+                right = right_images(tested, features, groups)
         clusters = find_root_cause_clusters(
             features, reducer=settings.reducer, weights=settings.features or settings.weights, nuisance=nuisance,
             right=right,
@@ -190,12 +181,12 @@ def _lost_notes(previous: Review | None, review: Review) -> str:
     if previous is None:
         return ""
     there = {*review.subjects.values()}
-    left = [note for rcc, note in previous.notes.items() if previous.subjects[rcc] not in there]
-    if not left:
+    lost = [note for rcc, note in previous.notes.items() if previous.subjects[rcc] not in there]
+    if not lost:
         return ""
-    titles = some((title(note.about, {note.about: note}) for note in left), limit=3)
+    titles = some((title(note.about, {note.about: note}) for note in lost), limit=3)
     return (
-        f"Notes on {count(len(left), 'RCC')} of the previous run do not apply to the new RCCs ({titles}). They "
+        f"Notes on {count(len(lost), 'RCC')} of the previous run do not apply to the new RCCs ({titles}). They "
         "are kept with that run under Earlier runs, and are restored when the same images form an RCC again."
     )
 
@@ -285,12 +276,12 @@ def take_new_place(out: Path, old: Path, new: Path) -> list[str]:
         place = new / images.root.relative_to(old)
         step = max(1, -(-len(images.paths) // LOOKED_AT))
         lacking = [path for path in images.paths if not (place / path).is_file()]
-        others = lacking or images.differing(place, images.paths[::step])
-        if others:
+        differing = lacking or images.differing(place, images.paths[::step])
+        if differing:
             raise SAFEError(
                 f"Expected the {images.what} of {images.root} in {place}. Received "
-                f"{count(len(others), 'image')} that {'are missing' if lacking else 'show something else'}, such as "
-                f"{printable(others[0])}. Name the folder in which they lie now."
+                f"{count(len(differing), 'image')} that {'are missing' if lacking else 'show something else'}, such as "
+                f"{printable(differing[0])}. Name the folder in which they lie now."
             )
     with writing(out):
         point(out, old, new)
@@ -300,18 +291,18 @@ def take_new_place(out: Path, old: Path, new: Path) -> list[str]:
 
 
 def _image_folders(out: Path) -> list[_Images]:
-    runs, found = present_runs(out), []
+    runs, sets = present_runs(out), []
     if CLUSTERS in runs:
         clusters = load_clusters(out)
-        others = functools.partial(_looking_otherwise, clusters)
-        found.append(_Images("failing images", clusters.image_root, clusters.paths, others))
+        differing = functools.partial(_looking_otherwise, clusters)
+        sets.append(_Images("failing images", clusters.image_root, clusters.paths, differing))
     if SELECTION in runs:
         unsafe = load_unsafe_set(out)
-        found.append(_Images("improvement images", unsafe.improvement_root, unsafe.paths, lambda *_: []))
+        sets.append(_Images("improvement images", unsafe.improvement_root, unsafe.paths, lambda *_: []))
     if (out / FAILURES_FILE).is_file():
         failures = load_failures(out)
-        found.append(_Images("test images", failures.root, failures.failing, functools.partial(_not_as_copied, out)))
-    return found
+        sets.append(_Images("test images", failures.root, failures.failing, functools.partial(_not_as_copied, out)))
+    return sets
 
 
 def _looking_otherwise(clusters: RootCauseClusters, root: Path, paths: Sequence[str]) -> list[str]:
@@ -355,9 +346,8 @@ UNKNOWN = Likely()
 
 
 def select_images(
-    improvement: StrPath, out: Path, settings: SelectionSettings, *, likely: Likely = UNKNOWN,
-    stream: Stream | None = None,
-) -> UnsafeSet:  # fmt: skip
+    improvement: StrPath, out: Path, settings: SelectionSettings, *, likely: Likely = UNKNOWN
+) -> UnsafeSet:
     """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, with the engineer's edits; write it there.
 
     If the settings have neither the accuracy on the test set nor the number of images, the accuracy is that of the
@@ -367,8 +357,6 @@ def select_images(
     ----------
     likely : Likely
         If it is given, half of each RCC's images are chosen among those that the DNN is likely to get wrong.
-    stream
-        As for `selection.select_unsafe_set`.
 
     Raises
     ------
@@ -389,15 +377,13 @@ def select_images(
         if not known:
             settings = _with_accuracy(settings, prediction, out, review.original)
         settings = settings._replace(learned={*settings.learned, *learned_files(out)})
-        unsafe = select_unsafe_set(
-            improvement, review.clusters, settings, stream=stream,
-            likely_wrong=prediction.of if prediction else None,
-        )  # fmt: skip
+        likely_wrong = prediction.of if prediction else None
+        unsafe = select_unsafe_set(improvement, review.clusters, settings, likely_wrong=likely_wrong)
         notes = [*unsafe.notes, *(prediction.notes if prediction else ())]
-        more: dict[str, Writer] = {}
+        extra_files: dict[str, Writer] = {}
         try:
             if sources := _full_images(unsafe):
-                more[UNSAFE_IMAGES_FILE], n_full = full_images_text(unsafe.images, sources)
+                extra_files[UNSAFE_IMAGES_FILE], n_full = full_images_text(unsafe.images, sources)
                 notes.append(f"they are parts of {count(n_full, 'full image')} ({UNSAFE_IMAGES_FILE})")
         except SAFEError as error:
             notes.append(f"whether they are parts of full images is unknown: {error}")
@@ -406,7 +392,7 @@ def select_images(
             notes.append(f"{which} test images, by content: a network that learns them cannot be tested with them")
         chosen_by = prediction.source if prediction else None
         unsafe = dataclasses.replace(unsafe, run=fingerprint(review.original), model=chosen_by, notes=tuple(notes))
-        unsafe = save_unsafe_set(unsafe, out, extra_files=more)
+        unsafe = save_unsafe_set(unsafe, out, extra_files=extra_files)
         show_unsafe_set(out)
         return unsafe
 

@@ -19,7 +19,7 @@ from safe_dnn.training.result import RETRAINING_FILE, Retraining, read_retrainin
 
 
 def retrain_apart(
-    model: StrPath, images: ImageSets, out: StrPath, *, watch: Watch = UNWATCHED, **more: Any
+    model: StrPath, images: ImageSets, out: StrPath, *, watch: Watch = UNWATCHED, **options: Any
 ) -> Retraining:
     """Do the same as `retrain` in a worker process, which an exception raised by a report of progress ends at once.
 
@@ -39,7 +39,7 @@ def retrain_apart(
 
     with as_part(look):
         worker.run(
-            _work, model, images, out, more, present_engineer(), present_root(),
+            _work, model, images, out, options, present_engineer(), present_root(),
             receive=lambda epochs: watch.on_epoch(*epochs),
             patient=lambda report: report != LOADING and not stopping,
         )  # fmt: skip

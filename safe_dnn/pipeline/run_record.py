@@ -134,13 +134,13 @@ def known_answers(tables: GivenAnswers, image_root: Path) -> tuple[AnsweredImage
     """
     if own := specified_answers(tables):
         return without_held_out(own, image_root), {}
-    found = find_predictions(image_root)
-    if found is None or not all(may_open(path) for path in found):
+    files = find_predictions(image_root)
+    if files is None or not all(may_open(path) for path in files):
         return None, {}
     try:
-        tested = read_predictions(*found, partial=True)
+        tested = read_predictions(*files, partial=True)
     except SAFEError as error:
-        return None, {"predictions": {"source": os.fspath(found[0]), "notes": [str(error)]}}
+        return None, {"predictions": {"source": os.fspath(files[0]), "notes": [str(error)]}}
     return (without_held_out(tested, image_root) if _may_open_all(tested) else None), {}
 
 

@@ -43,6 +43,8 @@ def cluster_lines(analysis: Analysis) -> Iterator[str]:
     """What RCCs are, the largest in a line each, and how they were found."""
     clusters, rccs = analysis.clusters, rccs_of(analysis.clusters)
     yield no_steady_groups_text(clusters)
+    if analysis.profiles and rccs:
+        yield "What the images of each RCC have in common, compared with all failing images:"
     for rcc in rccs[:LISTED]:
         size, confusion = int(clusters.sizes[rcc]), clusters.confusion_of(rcc)
         loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
@@ -74,7 +76,9 @@ def rate_lines(analysis: Analysis) -> Iterator[str]:
 
 
 def spot_lines(spots: Sequence[WeakSpot]) -> Iterator[str]:
-    some = "conditions under which the network fails more often than on comparable images"
+    some = (
+        "conditions under which the network fails more often than on comparable images (same classes, no other reason)"
+    )
     none = "none; no condition on what is known about the images stands out beyond chance"
     yield f"Weak spots: {some if spots else none}"
     for rank, spot in enumerate(spots, 1):
@@ -102,7 +106,7 @@ def algorithm_summary(clusters: RootCauseClusters) -> str:
     precision = clusters.extractor.precision
     features = clusters.extractor.name + (f" in {precision}" if precision == "bfloat16" else "")
     if own := clusters.own_features:
-        features = f"features of {printable(own.name)}"
+        features = f"features of {printable(own.name)} (SHA-256 {clusters.extractor.digest}…)"
     explained = clusters.beyond_class
     reduced = "contrast with correct images" if explained and explained.is_contrast else "PCA"
     reduced += ", then UMAP" if clusters.reducer == "umap" else ", then neighbour averaging"
@@ -210,16 +214,16 @@ def retraining_details(result: Retraining, listed: Iterable[Reason]) -> list[str
 
 
 def _reason_lines(result: Retraining, listed: Iterable[Reason]) -> Iterator[str]:
-    found = [one for one in shares_by_reason(listed, result) if one[0].to_judge]
+    shares = [one for one in shares_by_reason(listed, result) if one[0].to_judge]
     alone = ", images counted as independent" if result.by_group else ""
-    intervals = dict(certainty.with_intervals([share for _, share, _ in found]))
-    for reason, share, apart in found[:MOST_OPEN]:
+    intervals = dict(certainty.with_intervals([share for _, share, _ in shares]))
+    for reason, share, final_share in shares[:MOST_OPEN]:
         low, high = intervals[share]
-        held = f"; {_wrong(apart)} that chose nothing" if apart else ""
+        held = f"; {_wrong(final_share)} that chose nothing" if final_share else ""
         interval = f"95% interval {range_text(1 - high, 1 - low)}{alone}"
         yield f"{reason.title}: {_wrong(share)} ({interval}){held}"
-    if len(found) > MOST_OPEN:
-        yield f"{count(len(found) - MOST_OPEN, 'more reason')}, see the report"
+    if len(shares) > MOST_OPEN:
+        yield f"{count(len(shares) - MOST_OPEN, 'more reason')}, see the report"
 
 
 def _wrong(share: Share) -> str:

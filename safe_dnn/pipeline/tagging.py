@@ -23,7 +23,6 @@ import numpy as np
 from safe_dnn.dnn.tested import KNOWN_COLUMNS, AnsweredImages
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import ATTRIBUTES
-from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import OWN, Extractor, comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
@@ -111,8 +110,8 @@ class Tagging(NamedTuple):
     @property
     def disputed(self) -> int:
         """Of how many images one person says that they have it, and another that they have not."""
-        said = {(tag.image, tag.person): tag.answer for _, tag in self.counted}
-        pairs = {(image, answer) for (image, _), answer in said.items() if answer != ANSWERS[UNSURE]}
+        answers = {(tag.image, tag.person): tag.answer for _, tag in self.counted}
+        pairs = {(image, answer) for (image, _), answer in answers.items() if answer != ANSWERS[UNSURE]}
         return len(pairs) - len({image for image, _ in pairs})
 
     @property
@@ -225,15 +224,15 @@ def _with_answers(tagging: Tagging) -> Tagging:
 
 
 def next_images(
-    tagging: Tagging, number: int = BATCH, *, weights: StrPath | None = None, stream: Stream | None = None,
-) -> tuple[Tagging, tuple[str, ...]]:  # fmt: skip
+    tagging: Tagging, number: int = BATCH, *, weights: StrPath | None = None
+) -> tuple[Tagging, tuple[str, ...]]:
     """The images to ask next, relative to the test folder; fewer if there are no more.
 
     Once the probe is taught, the frame is made and kept; the word is returned with it.
 
     Parameters
     ----------
-    weights, stream
+    weights
         As for `selection.select_unsafe_set`.
 
     Raises
@@ -244,7 +243,7 @@ def next_images(
     if tagging.frame is None:
         extractor = _extractor(tagging.out, weights)
         rows = np.arange(len(tagging.tested.paths))
-        features, read = features_of_tested(tagging.tested, rows, extractor, stream=stream)
+        features, read = features_of_tested(tagging.tested, rows, extractor)
         tagging = tagging._replace(tested=tagging.tested.taken(read))
         points = probe_points(comparable(features, extractor.name))
         tested, known = tagging.tested, tagging.known
@@ -252,8 +251,8 @@ def next_images(
         has_it = known[rows] == YES
         if not is_taught(has_it):
             rng = np.random.default_rng([tagging.word.seed, len(tagging.tags) // BATCH])
-            seen = np.flatnonzero(np.isin(tested.paths, tagging.word.examples))
-            asked = chosen_to_teach(points, ~tested.right, rows, has_it, seen, rng)
+            examples = np.flatnonzero(np.isin(tested.paths, tagging.word.examples))
+            rows_to_ask = chosen_to_teach(points, ~tested.right, rows, has_it, examples, rng)
         else:
             frame = make_frame(scores(points, rows, has_it), ~tested.right, known != UNTAGGED, tagging.word.seed)
             tagging = tagging._replace(frame=frame)
@@ -262,8 +261,8 @@ def next_images(
             facts = {"word": tagging.word.name, "answers": tested.digest, "seed": tagging.word.seed}
             add_run(tagging.out, DRAWING, {FRAME_FILE: text}, facts=facts)
     if tagging.frame is not None:
-        asked = next_drawn(tagging.frame, tagging.known, number)
-    images, again = [tagging.tested.paths[row] for row in asked[:number].tolist()], tagging.due_again
+        rows_to_ask = next_drawn(tagging.frame, tagging.known, number)
+    images, again = [tagging.tested.paths[row] for row in rows_to_ask[:number].tolist()], tagging.due_again
     return tagging, tuple([*images[: number - 1], again] if again and number >= BATCH else images)
 
 
@@ -275,16 +274,15 @@ def _extractor(out: Path, weights: StrPath | None) -> Extractor:
 
 
 def likely(
-    tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, features: StrPath | None = None,
-    stream: Stream | None = None,
-) -> list[tuple[str, float]]:  # fmt: skip
+    tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, features: StrPath | None = None
+) -> list[tuple[str, float]]:
     """Other images, the likeliest to have the word first, with how likely that is by the probe alone: no rate follows.
 
     Parameters
     ----------
     images : path
         Their folder, or a .txt list, such as an improvement set.
-    weights, stream
+    weights
         As for `next_images`.
     features : path, optional
         As for `selection.select_unsafe_set`, of these images.
@@ -304,14 +302,14 @@ def likely(
     of_others = extractor
     if features or extractor.name == OWN:
         of_others = load_clusters(tagging.out).extractor_of_others(weights, features)
-    others = extract_features(images, of_others, stream=stream)
+    improvement = extract_features(images, of_others)
     everything = np.arange(len(known))
-    of_tested, read = features_of_tested(tagging.tested, everything, extractor, stream=stream)
-    points = probe_points(*(comparable(each, extractor.name) for each in (of_tested, others.features)))
+    of_tested, read = features_of_tested(tagging.tested, everything, extractor)
+    points = probe_points(*(comparable(each, extractor.name) for each in (of_tested, improvement.features)))
     rows = rows[read[rows]]
-    found = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(of_tested) :]
-    chances = 1 / (1 + np.exp(-found))
-    return [(others.paths[row], float(chances[row])) for row in np.argsort(-found, kind="stable").tolist()]
+    scored = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(of_tested) :]
+    chances = 1 / (1 + np.exp(-scored))
+    return [(improvement.paths[row], float(chances[row])) for row in np.argsort(-scored, kind="stable").tolist()]
 
 
 def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = "") -> Tagging:
@@ -339,29 +337,29 @@ def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = ""
         raise SAFEError(
             f"Expected images of {tagging.tested.root}. Received {count(len(others), 'other')}: {some(others, limit=3)}"
         )
-    for image, said in answers:
-        if said not in ANSWERS:
-            raise SAFEError(f"Expected one of {', '.join(ANSWERS)} for {image}. Received: {quoted(said) or 'nothing'}")
+    for image, text in answers:
+        if text not in ANSWERS:
+            raise SAFEError(f"Expected one of {', '.join(ANSWERS)} for {image}. Received: {quoted(text) or 'nothing'}")
         content = content_hex(tagging.tested.root / image)
-        if not content and said != ANSWERS[UNSURE]:
+        if not content and text != ANSWERS[UNSURE]:
             raise SAFEError(
-                f"Expected an image that can be read, or unsure. Received: {said} for {image}, which is gone."
+                f"Expected an image that can be read, or unsure. Received: {text} for {image}, which is gone."
             )
-        if image == due or {last.get(image), last.get((image, me))} != {(said, content)}:
-            added.append(Tag(image, content, said, image == due and image in last))
-            last[image] = last[image, me] = said, content
+        if image == due or {last.get(image), last.get((image, me))} != {(text, content)}:
+            added.append(Tag(image, content, text, image == due and image in last))
+            last[image] = last[image, me] = text, content
             due = "" if image == due else due
     add_tags(tagging.out, tagging.word, added, by=by)
-    return _kept(tagging)
+    return _saved(tagging)
 
 
 def undo(tagging: Tagging, *, by: str = "") -> tuple[Tagging, Tag]:
     """Take back the last answer of a window, which is returned (errors are those of `words.tags.undo_tag`)."""
     tag = undo_tag(tagging.out, tagging.word, by=by)
-    return _kept(tagging), tag
+    return _saved(tagging), tag
 
 
-def _kept(tagging: Tagging) -> Tagging:
+def _saved(tagging: Tagging) -> Tagging:
     """With the answers as they are now, which the table shows."""
     tagging = _with_answers(tagging)
     save_files(tagging.out, {tagging.word.file: evidence_text(tagging)})
@@ -392,8 +390,8 @@ def _groups(tagging: Tagging) -> Groups | None:
 
 def rate(tagging: Tagging) -> WordRate | None:
     """How often the network fails on images that have the word; None as long as that does not follow."""
-    found = rate_of(sample, known_classes(tagging.tested)) if (sample := sample_of(tagging)) else None
-    return found and found._replace(classes=clear_rates(of_classes(tagging)))
+    estimate = rate_of(sample, known_classes(tagging.tested)) if (sample := sample_of(tagging)) else None
+    return estimate and estimate._replace(classes=clear_rates(of_classes(tagging)))
 
 
 def of_classes(tagging: Tagging) -> dict[str, Sample]:
@@ -517,7 +515,7 @@ def word_columns(out: Path, tested: AnsweredImages, image_root: Path, images: Se
     image_root, images
         As for `AnsweredImages.rows_of`.
     """
-    words, found = all_words(out, tested=tested), dict[str, np.ndarray]()
+    words, columns = all_words(out, tested=tested), dict[str, np.ndarray]()
     for name, word in words.items():
-        found[name] = np.append(word.answers, "")[word.tested.rows_of(image_root, images)]
-    return found
+        columns[name] = np.append(word.answers, "")[word.tested.rows_of(image_root, images)]
+    return columns

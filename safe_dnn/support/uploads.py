@@ -103,7 +103,7 @@ def put_in_place(files: Sequence[Path], folder: Path, limits: Limits) -> Uploade
             # Not `filename`, which lacks what is behind a NUL
             sources = [(one.orig_filename, partial(archive.open, one)) for one in archive.infolist()]
             starts = {archive.start_dir, *(one.header_offset for one in archive.infolist())}
-        accepted, left_out = _kept([name for name, _ in sources], limits)
+        accepted, left_out = _accepted([name for name, _ in sources], limits)
         if packed and len(starts) <= len(sources):  # from Python 3.13 on, `zipfile` only warns of this
             raise zipfile.BadZipFile("its members overlap")
         building = stack.enter_context(new_folder(place))
@@ -158,7 +158,7 @@ def _suffix(name: str) -> str:
     return PurePosixPath(name).suffix.lower()
 
 
-def _kept(names: Sequence[str], limits: Limits) -> tuple[set[str], int]:
+def _accepted(names: Sequence[str], limits: Limits) -> tuple[set[str], int]:
     """The names of the files that are kept, and the number of those of other kinds; those of folders end in a slash.
 
     Raises

@@ -26,7 +26,7 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
         visitor = Visitor(url, "typing")
         images = str(folder / "images")
         assert "8 failures" in visitor.fire(
-            visitor.handler("generate", "click"), [images, "", "", "", [], False, [], "auto", "pca", "auto"]
+            visitor.handler("generate", "click"), [images, "", "", "", [], False, [], "auto", "", "pca", "auto"]
         )
         assert "4 of 8" in visitor.send("select", improvement=images, set_size="4", quota="equal")
         yield visitor

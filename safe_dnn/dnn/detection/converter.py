@@ -9,11 +9,11 @@ Likewise the detections in improvement images are cut out, to select from. What 
 with a low score, so that lower scores count here than for failures.
 """
 
+import contextlib
 import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from safe_dnn.dnn.detection.detections import CLASS, FOUND, NONE, TYPES, Cases, 
 from safe_dnn.dnn.detection.files import DetectorTest, read_coco, read_yolo
 from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures, replacing_images
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.features.batches import LOADING_THREADS, load_ahead
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from safe_dnn.rccs.unsafe_set import FULL_IMAGE
@@ -102,12 +103,12 @@ def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
         image, category, box = int(boxes.image[row]), int(boxes.category[row]), boxes.box[row]
         label = test.classes[category]
         # A box that is not enough on the object has not found it.
-        seen = kind in (FOUND, CLASS) or own == NONE
-        found = test.classes[detections.category[detection]] if seen else MISSED
-        predicted = found if own != NONE else FALSE_DETECTION
+        matched = kind in (FOUND, CLASS) or own == NONE
+        answered = test.classes[detections.category[detection]] if matched else MISSED
+        predicted = answered if own != NONE else FALSE_DETECTION
         place = "_".join(f"{side:.0f}" for side in box.tolist())
         name = f"{folders[label]}/{stems[image]}_{noun}_{boxes.number[row]}_at_{place}.png"
-        confidence = float(detections.score[detection]) if seen else float("nan")
+        confidence = float(detections.score[detection]) if matched else float("nan")
         crops.append(Crop(name, image, category, box, label, predicted, confidence, kind, about, own))
     return crops
 
@@ -144,9 +145,9 @@ def files_of(root: Path, names: Sequence[str]) -> tuple[list[Path | None], list[
         path = Path(os.path.normpath(root / name.replace("\\", "/")))
         tried = [path] if path.is_relative_to(root) else []
         # A name that no file can have is an error to pathlib.
-        found = next((each for each in (*tried, root / path.name) if os.path.isfile(each)), None)  # noqa: PTH113
-        files.append(found)
-        if found is None:
+        file = next((each for each in (*tried, root / path.name) if os.path.isfile(each)), None)  # noqa: PTH113
+        files.append(file)
+        if file is None:
             missing.append(Skipped(name, f"not in {root}"))
     return files, missing
 
@@ -188,13 +189,10 @@ def cut_crops(
     def cut(image: int) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
         return _cut_image(test, of_image[image], files[image], np.flatnonzero(test.objects.image == image), folder)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        try:
-            for done, result in enumerate(pool.map(cut, of_image), start=1):
-                report_progress("Cutting out objects", done, len(of_image))
-                yield result
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # a job that is stopped does not cut the rest
+    with contextlib.closing(load_ahead([*of_image], cut, LOADING_THREADS)) as ahead:
+        for done, result in enumerate(itertools.chain.from_iterable(ahead), start=1):
+            report_progress("Cutting out objects", done, len(of_image))
+            yield result
 
 
 def _cut_image(
@@ -208,8 +206,8 @@ def _cut_image(
         return {}, [Skipped(name, reason_for(error))]
     expected = tuple(test.sizes[crops[0].image].tolist())
     if all(expected) and picture.size != expected:
-        told = " × ".join(map(str, picture.size)), " × ".join(map(str, expected))
-        return {}, [Skipped(name, f"{told[0]} pixels, but {told[1]} in the ground truth, so that boxes do not fit")]
+        sizes = " × ".join(map(str, picture.size)), " × ".join(map(str, expected))
+        return {}, [Skipped(name, f"{sizes[0]} pixels, but {sizes[1]} in the ground truth, so that boxes do not fit")]
     known = {}
     for crop in crops:
         window = window_of(crop.box, picture.size)
@@ -245,9 +243,9 @@ def _measured(
     """
     left, top, right, bottom = ends = _ends(crop.box, size)
     beyond = left <= BORDER or top <= BORDER or right >= size[0] - BORDER or bottom >= size[1] - BORDER
-    others = objects[(objects != crop.own) & (objects != crop.about)]
-    crowd = test.objects.crowd[others]
-    boxes = test.objects.box[others]
+    neighbours = objects[(objects != crop.own) & (objects != crop.about)]
+    crowd = test.objects.crowd[neighbours]
+    boxes = test.objects.box[neighbours]
     wrong = crop.type != FOUND
     return {
         "object_px": f"{np.sqrt((right - left) * (bottom - top)):.1f}",
@@ -393,20 +391,20 @@ def convert(test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path,
         if not known:
             reason = f" The first: {printable(skipped[0].path)}, {skipped[0].reason}." if skipped else ""
             raise SAFEError(f"Expected images with objects in {root}. Received none that can be used.{reason}")
-        kept = sorted((crop for crop in crops if crop.name in known), key=lambda crop: crop.name)
+        readable = sorted((crop for crop in crops if crop.name in known), key=lambda crop: crop.name)
         empty = {} if tested else dict.fromkeys(OF_TRUTH, "")
         rows = (
             [crop.name, test.images[crop.image], *(known[crop.name] | empty).values(),
              *(column[crop.image] for column in of_images.values())]
-            for crop in kept
+            for crop in readable
         )  # fmt: skip
         tables = {PARAMETERS_FILE: table_text(["image", FULL_IMAGE, *PARAMETERS, *of_images], rows)}
         if tested:
-            answers = ((crop.name, crop.label, crop.predicted, round(crop.confidence, 4)) for crop in kept)
+            answers = ((crop.name, crop.label, crop.predicted, round(crop.confidence, 4)) for crop in readable)
             tables[PREDICTIONS_FILE] = table_text(["image", "label", "predicted", "confidence"], answers)
         for name, text in tables.items():
             (folder / name).write_text(text, "utf-8", errors="surrogateescape", newline="")
-    return Converted(kept, (*test.notes, *unread), tuple(sorted(skipped)))
+    return Converted(readable, (*test.notes, *unread), tuple(sorted(skipped)))
 
 
 def parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
@@ -438,7 +436,7 @@ def _counts(test: DetectorTest, matching: Matching, cases: Cases, iou: float) ->
 
 def _not_cut(crops: Sequence[Crop], cut: Sequence[Crop]) -> Iterator[str]:
     known = {crop.name for crop in cut}
-    left = [crop for crop in crops if crop.name not in known]
-    if left:
+    uncut = [crop for crop in crops if crop.name not in known]
+    if uncut:
         why = "Without a crop, since their images cannot be used or they lie outside of them"
-        yield f"{why}: {len(left):,}, the first {printable(left[0].name)}."
+        yield f"{why}: {len(uncut):,}, the first {printable(uncut[0].name)}."

@@ -109,15 +109,15 @@ def match(test: DetectorTest, *, iou: float = 0.5) -> Matching:
     """
     objects, detections = test.objects, test.detections
     finder = np.full(len(objects.image), NONE, np.int64)
-    found = np.full(len(detections.image), NONE, np.int64)
+    detected = np.full(len(detections.image), NONE, np.int64)
     ignored = np.zeros(len(detections.image), bool)
     for each in _evaluated(test, iou):
         rows, matched = np.array(each["dtIds"], np.int64) - 1, each["dtMatches"][0].astype(np.int64) - 1
         ignored[rows] = each["dtIgnore"][0]
         right = (matched >= 0) & ~each["dtIgnore"][0]
-        found[rows[right]] = matched[right]
+        detected[rows[right]] = matched[right]
         finder[matched[right]] = rows[right]
-    return Matching(finder, found, ignored)
+    return Matching(finder, detected, ignored)
 
 
 def matcher() -> tuple[Any, Any]:

@@ -135,14 +135,14 @@ def detector_test(record: Any, listed: Any, truth: Path, results: Path, *, score
         )
     objects, notes = _boxes(annotations, image_rows, category_rows, truth, "object", scored=False)
     by_name = {**_by_name(image_rows, names), **image_rows}
-    detections, more = _boxes(listed, by_name, category_rows, results, "detection", scored=True)
+    detections, further_notes = _boxes(listed, by_name, category_rows, results, "detection", scored=True)
     if not len(objects.image) and not len(detections.image):
         raise SAFEError(f"Expected objects or detections. Received none in {truth} and {results}.")
     detections = Boxes(*(column[detections.score >= score] for column in detections))
     sizes = np.array([[_side(image.get(key)) for key in ("width", "height")] for image in images], np.int64)
     sizes = sizes.reshape(-1, 2)
     classes = _class_names(categories, truth)
-    return DetectorTest(classes, tuple(names), sizes, objects, detections, score, (*notes, *more))
+    return DetectorTest(classes, tuple(names), sizes, objects, detections, score, (*notes, *further_notes))
 
 
 def _read(path: Path, what: str) -> Any:
@@ -182,13 +182,13 @@ def _rows(ids: Sequence[Any], path: Path, what: str) -> dict[Hashable, int]:
 
 def _by_name(rows: Rows, names: Sequence[str]) -> dict[Hashable, int]:
     """The row of each image by other names: its id as a text, its path, file name and stem, if no two are the same."""
-    found: dict[Hashable, int] = {}
+    row_of: dict[Hashable, int] = {}
     paths = [PurePosixPath(name.replace("\\", "/")) for name in names]
     ways = ((path.stem, path.name, (path.parent / path.stem).as_posix(), path.as_posix()) for path in paths)
     for texts in zip(*ways, strict=True):
         often = Counter(texts)
-        found |= {text: row for row, text in enumerate(texts) if often[text] == 1}
-    return found | {str(own): row for own, row in rows.items()}
+        row_of |= {text: row for row, text in enumerate(texts) if often[text] == 1}
+    return row_of | {str(own): row for own, row in rows.items()}
 
 
 def _class_names(categories: Sequence[dict], path: Path) -> tuple[str, ...]:
@@ -243,8 +243,8 @@ def _boxes(
         )
     columns = zip(*rows, strict=True) if rows else [()] * len(Boxes._fields)
     kinds = (np.int64, np.int64, np.int64, np.float64, np.float64, bool)
-    found = Boxes(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
-    return found._replace(box=found.box.reshape(-1, 4)), notes
+    boxes = Boxes(*(np.array(column, kind) for column, kind in zip(columns, kinds, strict=True)))
+    return boxes._replace(box=boxes.box.reshape(-1, 4)), notes
 
 
 def _row(rows: Rows, entry: dict, key: str) -> int | None:
@@ -300,9 +300,9 @@ def read_yolo(labels: StrPath, results: StrPath, images: StrPath, *, score: floa
     listing = find_images(images)
     names = _names_in(folders[0])
     of_images, notes = [], list[str]()
-    found = [_all_lines(folder, listing, n, notes) for folder, n in zip(folders, (5, 6), strict=True)]
+    lines_of = [_all_lines(folder, listing, n, notes) for folder, n in zip(folders, (5, 6), strict=True)]
     boxes: tuple[list[dict[str, Any]], list[dict[str, Any]]] = ([], [])
-    for row, (path, *both) in enumerate(zip(listing.paths, *found, strict=True)):
+    for row, (path, *both) in enumerate(zip(listing.paths, *lines_of, strict=True)):
         # Unreadable images are noted when their crops are cut.
         width, height = (size_of(listing.root / path) or (1, 1)) if any(both) else (0, 0)
         of_images.append({"id": row, "file_name": path, "width": width, "height": height})

@@ -1,1 +1,1 @@
-"""The tab Root cause clusters: cards, the RCC at hand, its note, the map, weak spots, earlier runs."""
+"""The tab Root cause clusters: cards, the selected RCC, its note, the map, weak spots, earlier runs."""

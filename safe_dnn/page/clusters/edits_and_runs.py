@@ -27,7 +27,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 
 KEPT_EXPORTS = 20  # of all visitors
-OF_RCC, OF_SPOT = "safe-of-rcc", "safe-of-spot"  # what is in sight only while an RCC, or a weak spot, is at hand
+OF_RCC, OF_SPOT = "safe-of-rcc", "safe-of-spot"  # what is in sight only while an RCC, or a weak spot, is selected
 
 
 class RunsView:
@@ -77,7 +77,7 @@ class RunsView:
         }
 
     def no_export(self) -> dict:
-        """None of what is at hand now."""
+        """None of what is selected now."""
         return {self.file: gr.DownloadButton(visible=False)}
 
     def wire(self, rcc: gr.State, spot: gr.HTML, window: NoteView, outputs: list, changed: Callable) -> None:
@@ -86,7 +86,7 @@ class RunsView:
         Parameters
         ----------
         spot : gr.HTML
-            Its value is the weak spot at hand, by its conditions.
+            Its value is the selected weak spot, by its conditions.
         """
         settings, run = self._settings, window.run
 
@@ -107,7 +107,7 @@ class RunsView:
             try:
                 return self.show_edits(settings.results.state(run))
             except SAFEError:
-                return gr.skip()  # another run by now, which is told otherwise
+                return gr.skip()  # another run by now, which is reported elsewhere
 
         self._edits_pane.expand(on_edits, run, [self.edits], **LATEST)
         for step, edit in ((self.undo, undo_edit), (self.redo, redo_edit)):
@@ -119,7 +119,7 @@ class RunsView:
         restored.success(None, None, None, js="() => { location.reload(); }")
 
     def _export(self, chosen: Any, run: str, *, is_spot: bool) -> gr.DownloadButton:
-        """Export what is at hand; a button to download it, which says what it is."""
+        """Export what is selected; a button to download it, which says what it is."""
         out, results = self._settings.out, self._settings.results.state(run)  # refuses one that shows other clusters
         check_links(results.clusters)
         rank = rank_of(chosen, results) if is_spot else 0

@@ -1,4 +1,4 @@
-"""The map of all failing images and, beside it, images to look at closely and to move: those of the RCC at hand, or
+"""The map of all failing images and, beside it, images to look at closely and to move: those of the selected RCC, or
 those selected on the map."""
 
 import math
@@ -36,7 +36,6 @@ from safe_dnn.store.runs import COMPARISON, reading_file
 from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable
 
-MOST_AT_ONCE = 60  # pictures that the map asks for
 MOST_RIGHT = 24  # right images beside those that fail
 # They share their names; the last one connects them.
 MAP_SCRIPTS = [f"clusters/{name}.js" for name in ("map_colours", "map_drawing", "map_filters", "map_keys", "map")]
@@ -64,14 +63,9 @@ class ImagesView:
                 self.heading, self.curve, self.words.widget]  # fmt: skip
 
     def lay_out_map(self) -> None:
-        def map_pictures(sent: list) -> list[str]:
-            rows, run = sent if isinstance(sent, list) and len(sent) == 2 else (None, None)
-            rows = rows if isinstance(rows, list) else []
-            return [self.images.picture([row, run], 128) for row in rows[:MOST_AT_ONCE]]
-
         self.map = scripted(
             "clusters/map", [],  # the images selected, by row of the clusters
-            js_on_load=script(*MAP_SCRIPTS), serves={"map_pictures": map_pictures}, record="", filters="", named="",
+            js_on_load=script(*MAP_SCRIPTS), record="", filters="", named="",
             verdicts=[*judgements(), ""], chosen=None, shade="", found="", seen="", elem_id="map",
         )  # fmt: skip
         self.colour = gr.Dropdown(
@@ -117,7 +111,7 @@ class ImagesView:
         }
 
     def rename(self, results: Analysis) -> gr.HTML:
-        """What the map says of the RCCs; all else stays as it is."""
+        """What the map shows about the RCCs; all else stays as it is."""
         rccs = results.clusters.groups
         return gr.HTML(named=as_news(results.run, [rcc_words(rcc, results.notes) for rcc in rccs]))
 
@@ -132,7 +126,7 @@ class ImagesView:
         by : str, optional
             The parameter that the window colours the map by, "" if by RCC; this stays as it is. Without it, by RCC.
         chosen : int, optional
-            The RCC at hand. Without it the map keeps its own: it may be another by the time that the map is there.
+            The selected RCC. Without it the map keeps its own: it may be another by the time that the map is there.
         edited : bool
             After an edit, which leaves what is known of the images as it is.
         at_once : bool
@@ -164,7 +158,7 @@ class ImagesView:
         self, results: Analysis, rows: list[int], heading: str, page: int = 0, picked: list[int] | None = None
     ) -> dict:
         clusters, picked = results.clusters, picked or []
-        hidden = clusters.answers.columns if clusters.answers else {}  # they are told otherwise
+        hidden = clusters.answers.columns if clusters.answers else {}  # they are shown elsewhere
         known = {name: column for name, column in self._settings.results.latest.columns.items() if name not in hidden}
         return {
             **self.images.show(
@@ -194,12 +188,12 @@ class ImagesView:
         Parameters
         ----------
         choose : callable
-            From the results and an RCC to the page's updates where that RCC is at hand.
+            From the results and an RCC to the page's updates where that RCC is selected.
         """
         self._edited, self._choose = edited, choose
         run, images = window.run, self.images
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
-        self.words.widget.select(self._on_word, [self.words.widget, run], self.map_outputs, **LATEST)
+        self.words.widget.select(self._on_word, run, self.map_outputs, **LATEST)
         self.curve.select(self._on_range, [self.curve, run], self.outputs, **LATEST, **IN_TURN)
         self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         # Images are selected one after the other: the first one does not open its RCC.
@@ -235,25 +229,22 @@ class ImagesView:
         rows = _in_range(self._settings.results.latest.columns, sent)
         if not rows:
             none = "No failing image is in this range"
-            return {**self._list(results, [], none), self.map: gr.HTML(found=_found([], none))}
-        tells = f"{count(len(rows), 'image')} in this range: marked here, and listed below the map"
-        return {**self.show_selection(results, rows, "in this range"), self.map: gr.HTML(found=_found(rows, tells))}
+            return {**self._list(results, [], none), self.map: gr.HTML(found=_marked([], none))}
+        text = f"{count(len(rows), 'image')} in this range: marked here, and listed below the map"
+        return {**self.show_selection(results, rows, "in this range"), self.map: gr.HTML(found=_marked(rows, text))}
 
     def _on_colour(self, name: str | None, run: str) -> dict:
         self._settings.results.state(run)  # refuses a window that shows other clusters
         column = self._settings.results.latest.columns.get(name or "")
         return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name or "", column)))}
 
-    def _on_word(self, word: object, run: str) -> dict:
-        """Let the map know what was answered about words, and colour it by one of them if there is one."""
-        if not run:  # a window that was just opened asks as well, perhaps before it shows anything
+    def _on_word(self, run: str) -> dict:
+        """Let the map know what was answered about words."""
+        if not run:  # a window that shows nothing yet
             return gr.skip()
         self._settings.results.state(run)  # refuses a window that shows other clusters
-        columns, by = self._settings.results.latest.columns, word if isinstance(word, str) else ""
-        props: dict[str, Any] = {"filters": as_text(map_filters(columns))}
-        if by in columns:
-            props["shade"] = as_text(map_shades(by, columns[by]))
-        return {self.map: gr.HTML(**props), self.colour: _colours(columns, **({"value": by} if by in columns else {}))}
+        columns = self._settings.results.latest.columns
+        return {self.map: gr.HTML(filters=as_text(map_filters(columns))), self.colour: _colours(columns)}
 
     def _on_pick(self, sent: object, run: str) -> dict:
         return self._with_picked(len(self._listed(sent, run)[1]))
@@ -267,7 +258,7 @@ class ImagesView:
         similar = most_similar(clusters, rows[0], PER_PAGE)
         others = count(len(similar) - 1, "failing image")
         heading = f"{printable(clusters.paths[rows[0]])}, then the {others} most like it"
-        return {**self._list(results, similar, heading, picked=rows), self.map: gr.HTML(found=_found(similar))}
+        return {**self._list(results, similar, heading, picked=rows), self.map: gr.HTML(found=_marked(similar))}
 
     def _on_turn(self, rows: list[int], page: int, sent: object, heading: str, run: str, *, by: int) -> dict:
         results, picked = self._listed(sent, run)
@@ -293,7 +284,7 @@ class ImagesView:
 
     def show_selection(self, results: Analysis, rows: list[int], how: str) -> dict:
         """Updates that show these images in the grid and mark them on the map."""
-        return {**self._selected(results, rows, how), self.map: gr.HTML(found=_found(rows))}
+        return {**self._selected(results, rows, how), self.map: gr.HTML(found=_marked(rows))}
 
     def show_right(self, results: Analysis, spot: int) -> dict:
         """Some images that the network gets right under the condition of a weak spot, given as an index, −1 of none."""
@@ -337,33 +328,28 @@ def _in_range(columns: Mapping[str, np.ndarray], sent: object) -> list[int]:
         return []
 
 
-def _tile(clusters: RootCauseClusters, row: int, known: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """The tile of an image in the grid (see grid.js), with its parameters."""
+def _tile(clusters: RootCauseClusters, row: int, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The tile of an image in the grid (see `GridView.show`), with what is known of it."""
+    known = {name: _value_text(column[row].item()) for name, column in sorted(columns.items())}
     near = near_rcc(clusters, row)
     return {
-        "name": printable(clusters.paths[row]), "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
+        "name": clusters.paths[row], "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
         "caption": clusters.answer_text(row), "near": "" if near is None else f"near {title(near)}",
-        "between": place_text(clusters, row), "known": _known_text(known, row),
+        "between": place_text(clusters, row), "known": {name: text for name, text in known.items() if text},
     }  # fmt: skip
-
-
-def _known_text(columns: Mapping[str, np.ndarray], row: int) -> str:
-    """What is known of an image, by name, as JSON; what is unknown is left out."""
-    texts = {printable(name): _value_text(column[row].item()) for name, column in sorted(columns.items())}
-    return as_text({name: text for name, text in texts.items() if text})
 
 
 def _value_text(value: str | float) -> str:
     if isinstance(value, str):
-        return printable(value)
+        return value
     if math.isnan(value):
         return ""
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"
 
 
-def _found(rows: list[int], tells: str = "") -> str:
-    """Images for the map to mark, and what it says of them; the same ones found again are marked again."""
-    return as_text({"rows": rows, "tells": printable(tells), "at": time.monotonic()})
+def _marked(rows: list[int], text: str = "") -> str:
+    """Images for the map to mark, and a sentence on them; the same ones found again are marked again."""
+    return as_text({"rows": rows, "tells": printable(text), "at": time.monotonic()})
 
 
 def _rows(sent: object, n: int) -> list[int]:

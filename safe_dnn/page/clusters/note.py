@@ -1,4 +1,4 @@
-"""The engineer's note on the reason at hand: its name, a note and a verdict, kept when a field is left."""
+"""The engineer's note on the selected reason: its name, a note and a verdict, kept when a field is left."""
 
 import json
 import time
@@ -35,7 +35,7 @@ class About(NamedTuple):
     Attributes
     ----------
     key : int or str
-        Of the reason, as of `reason_list.entry_key`.
+        Of the reason, as in `reason_list.entry_key`.
     run : str
         As of `Analysis`.
     last_entry : int

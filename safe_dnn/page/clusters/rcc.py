@@ -1,4 +1,4 @@
-"""The RCC at hand: its GIF, what its images have in common, five of them; merging."""
+"""The selected RCC: its GIF, what its images have in common, five of them; merging."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -43,7 +43,7 @@ class RccView:
             self.looks = LooksView(settings, "rcc-look")
             self.probes = ProbeView(settings, "probe-rcc")
             self.heading = gr.HTML(elem_id="rcc-heading")
-            self.asked = self.looks, self.probes
+            self.queries = self.looks, self.probes
             with gr.Row(equal_height=True, elem_classes="safe-form"):
                 self.into = gr.Dropdown(
                     label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
@@ -107,7 +107,7 @@ class RccView:
             What an edit may change: the whole tab.
         changed : callable
             From the RCC to go on with, the window's `window.parts`, an edit, which takes a
-            `rccs.review.journal.Maker`, and the weak spot at hand to the page's updates.
+            `rccs.review.journal.Maker`, and the selected weak spot to the page's updates.
         """
         settings = self._settings
 

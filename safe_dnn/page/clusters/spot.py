@@ -1,4 +1,4 @@
-"""The weak spot at hand: its images as a GIF, its rate, and the RCCs that it overlaps with."""
+"""The selected weak spot: its images as a GIF, its rate, and the RCCs that it overlaps with."""
 
 import gradio as gr
 from markupsafe import Markup
@@ -26,7 +26,7 @@ class SpotView:
                 self.looks = LooksView(settings, "spot-look")
                 self.probes = ProbeView(settings, "probe-spot")
                 self.heading = gr.HTML(elem_id="spot-heading")
-            self.asked = self.looks, self.probes
+            self.queries = self.looks, self.probes
         self.outputs = [self.player, *self.looks.outputs, self.heading, *self.probes.outputs]
 
     def show(self, state: Analysis, conditions: object) -> dict:

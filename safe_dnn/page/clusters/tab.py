@@ -47,7 +47,7 @@ CURVE = 620  # width of the curve, in pixels, at most
 
 
 class ClustersTab:
-    """Lay out the tab: the form, the state, the RCC at hand, all RCCs (the paper's Figure 4), and all images.
+    """Lay out the tab: the form, the state, the selected RCC, all RCCs (the paper's Figure 4), and all images.
 
     `wire` connects its widgets.
     """
@@ -69,22 +69,22 @@ class ClustersTab:
                 self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
         self._rcc = gr.State(0)
         self._mending = threading.Lock()
-        self._drawn = gr.State("")  # the run of which the map is shown
+        self._drawn = gr.State("")  # the run whose map is shown
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
         self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs, self._runs_view.file]
         self.job_view = JobView(
             settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.latest.there else self._nothing, result=self._pane,
-            other_buttons=[view.button for view in (*self._rcc_view.asked, *self._spot_view.asked)],
+            other_buttons=[view.button for view in (*self._rcc_view.queries, *self._spot_view.queries)],
         )  # fmt: skip
         self.outputs = [*self.job_view.outputs, *self.fold.outputs, self._pane, *self._note.outputs,
                          *self._one_rcc, self._reasons.widget, *self._spot_view.outputs, self._compared, self._drawn,
                          *self._runs_view.outputs, self._how, self._skipped_pane, self._skipped]  # fmt: skip
 
     def _lay_out_screen(self) -> None:
-        """One screen: the reasons to choose from, the map, and the reason at hand; below it, its images."""
+        """One screen: the reasons to choose from, the map, and the selected reason; below it, its images."""
         settings = self._settings
-        self._reasons, self.images_view = ReasonList(settings), ImagesView(settings)
+        self._reasons, self.images_view = ReasonList(), ImagesView(settings)
         with gr.Row(elem_id="screen"):
             with gr.Column(elem_id="reasons"):
                 self._reasons.lay_out()
@@ -116,8 +116,8 @@ class ClustersTab:
         left = [note.name.blur, note.name.submit, note.note.blur, note.verdict.input]
         gr.on(left, self._on_note, note.parts, outputs, **EACH, **EDITS)
         for view, reason in ((rcc_view, rcc_view.owner), (self._spot_view, reasons)):
-            for asked in view.asked:
-                self._wire_query(asked, reason, outputs)
+            for query in view.queries:
+                self._wire_query(query, reason, outputs)
         rcc_view.wire(reasons, note, outputs, self._edited)
         images_view.wire(rcc, note, outputs, self._edited, self._choose)
         self._runs_view.wire(rcc, reasons, note, outputs, self._edited)
@@ -149,9 +149,9 @@ class ClustersTab:
         Parameters
         ----------
         chosen : int, optional
-            The RCC at hand, if the clusters have it; otherwise the first reason is.
+            The selected RCC, if the clusters have it; otherwise the first reason is.
         spot : str, optional
-            The conditions of the weak spot at hand, if it is found again; they come from a browser.
+            The conditions of the selected weak spot, if it is found again; they come from a browser.
         problem : str
             Why something that was typed was not kept.
         """
@@ -229,7 +229,7 @@ class ClustersTab:
     ) -> dict:
         """Keep what is typed, make an edit and show what it has changed.
 
-        The reason at hand stays or, if an RCC has no images any more, is the first one.
+        The selected reason stays or, if an RCC has no images any more, is the first one.
         """
         settings, (maker, _) = self._settings, self._note.keep(*parts)
         before = settings.results.state(maker.run)
@@ -279,7 +279,7 @@ class ClustersTab:
         return {**self.form.sent("", fields), **started}
 
     def _draw(self, drawn: str) -> dict:
-        """The map of clusters of which the window does not show it yet: to compute one takes seconds."""
+        """The map of clusters that the window does not show yet: to compute one takes seconds."""
         results = self._settings.results
         with contextlib.suppress(SAFEError):  # the status says what is damaged
             if results.latest.there and (state := results.state()).run != drawn:
@@ -287,7 +287,7 @@ class ClustersTab:
         return gr.skip()
 
     def _on_select(self, chosen: object, *parts: object) -> dict:
-        """Keep what is typed of the reason at hand, and show what is said of another one."""
+        """Save what is typed about the selected reason, and show the note on another one."""
         try:
             maker, kept = self._note.keep(*parts)
         except SAFEError as error:
@@ -305,7 +305,7 @@ class ClustersTab:
         return {**updates, self._rcc: chosen, **self._rcc_view.show_words(results, int(str(chosen)))}
 
     def _on_pictures(self, about: object) -> dict:
-        """The images of the reason at hand; they take longer than words."""
+        """The images of the selected reason; they take longer than words."""
         key, run, *_ = about_of(about)
         results = self._settings.results.state(run)
         if rank := rank_of(key, results):
@@ -345,7 +345,7 @@ class ClustersTab:
         return {**found, **updates}
 
     def _show_said(self, results: Analysis) -> dict:
-        """The notes on all reasons; the one at hand stays."""
+        """The notes on all reasons; the selected one stays."""
         renamed = {self.images_view.map: self.images_view.rename(results)}
         return {self._reasons.widget: self._reasons.rename(results), **renamed}
 

@@ -13,7 +13,7 @@ from safe_dnn.pipeline.reporting.rate_curves import nice
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 
 STEPS, PER_BAR = 200, 5  # places of the slider up to the largest error, at least half as many; places that a bar spans
-MOST_DRAWN = 4  # targets, of which true and predicted values are drawn
+MOST_DRAWN = 4  # targets whose true and predicted values are drawn
 CELLS, SIDE = 56, 280  # cells of a drawing in each direction, and its pixels
 SHADES = 5  # of a cell, by the logarithm of its images
 
@@ -28,10 +28,12 @@ def error_histogram(answered: AnsweredImages) -> dict[str, Any]:
     places = step * np.arange(1 + math.ceil(largest / step))
     above = len(errors) - np.searchsorted(errors, places + 1e-9 * step, side="right")
     bars = np.histogram(errors, step * np.arange(0, len(places) + PER_BAR, PER_BAR))[0]
-    return {
-        "above": above.tolist(), "bars": bars.tolist(), "step": step, "per": PER_BAR, "of": len(answered.paths),
-        "threshold": answered.threshold, "failing": len(answered.failing),
-    }  # fmt: skip
+    threshold, last = answered.threshold, len(places) - 1
+    place = 0 if threshold is None else min(round(threshold / step), last)
+    found = {"step": step, "threshold": threshold, "place": place}
+    drawn = filled("page/failures/error_bars.html", bars=bars.tolist(), most=max(1, bars.max()), last=last, **found)
+    counts = {"above": above.tolist(), "per": PER_BAR, "of": len(answered.paths), "failing": len(answered.failing)}
+    return {**found, **counts, "drawn": drawn}
 
 
 def fit_table(answered: AnsweredImages) -> Markup:
@@ -55,7 +57,7 @@ def predicted_plots(answered: AnsweredImages) -> Markup:
 
 
 def _by_target(answered: AnsweredImages) -> list[tuple[str, np.ndarray, np.ndarray]]:
-    """The name, outputs and true values of each target; empty as of `_numbers`."""
+    """The name, outputs and true values of each target; empty as in `_numbers`."""
     numbers = _numbers(answered)
     return [*zip(answered.known_classes, *(values.T for values in numbers), strict=True)] if numbers else []
 

@@ -38,7 +38,7 @@ class Ungrouped(NamedTuple):
 
 
 def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
-    """The reasons that were found in an output folder, with what is said of them; None if there are none."""
+    """The reasons that were found in an output folder, with their notes; None if there are none."""
     found, under = failure_reasons(out), images_under(out)
     if found is None:
         return None

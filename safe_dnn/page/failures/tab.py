@@ -298,7 +298,7 @@ class FailuresTab(FormTab):
         form["targets"].change(self.on_targets, form["targets"], form["target"], **LATEST)
         # An error was about what the other kind needs.
         status = self.status
-        form["kind"].input(lambda: self.job_view.look(self._shown)[status], None, status, **VIEW)
+        form["kind"].input(lambda: self.job_view.look(self._view)[status], None, status, **VIEW)
         if self._settings.example:
             case = self._settings.example.folder
             form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})
@@ -307,12 +307,12 @@ class FailuresTab(FormTab):
         self.job_view.timer.tick(self._on_lack, None, outputs, **VIEW)
 
 
-def rescale_field(**more: Any) -> gr.Dropdown:
+def rescale_field(**options: Any) -> gr.Dropdown:
     """The choice of the pixel values that a model expects."""
-    return gr.Dropdown(RESCALE, value="", label=FORM_LABELS["rescale"], info="As it was trained", **more)
+    return gr.Dropdown(RESCALE, value="", label=FORM_LABELS["rescale"], info="As it was trained", **options)
 
 
-def trust_field(visible: bool, **more: Any) -> gr.Checkbox:
+def trust_field(visible: bool, **options: Any) -> gr.Checkbox:
     """No part of a form: trust in a model is given anew each time."""
     what = "Lambda layers: only for a file that you trust"
-    return gr.Checkbox(label=FORM_LABELS["trust_model"], info=what, visible=visible, **more)
+    return gr.Checkbox(label=FORM_LABELS["trust_model"], info=what, visible=visible, **options)

@@ -53,7 +53,7 @@ class LabelsTab:
             self.train = self.form.path("train", "classes-folder", "Training folder", classes, "train")
             self.table = gr.Textbox(
                 label=FORM_LABELS["labels"], info="CSV with the columns image and label; or click below",
-                placeholder="/path/to/labels.csv", scale=3, min_width=220, elem_id="labels-table",
+                placeholder="/path/to/labels.csv", max_lines=1, scale=3, min_width=220, elem_id="labels-table",
             )  # fmt: skip
             self.example = example_button(settings, "classes")
             self.take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")
@@ -84,11 +84,11 @@ class LabelsTab:
             remember(settings.out, LABELS_TAB, {"train": train})
         return {
             self.pane: reveal(),
-            self.status: problem or self._told(unsafe.clusters, classes),
+            self.status: problem or self._summary(unsafe.clusters, classes),
             self.view.widget: self.view.show(list(classes), printable(train or "")),
         }
 
-    def _told(self, clusters: str, classes: tuple[str, ...]) -> str:
+    def _summary(self, clusters: str, classes: tuple[str, ...]) -> str:
         """What should be known of the set before it is labelled; empty if nothing. It is counted where it changes."""
         latest = self._settings.results.latest
         changed = latest.there and fingerprint(latest.clusters) != clusters
@@ -171,10 +171,10 @@ class LabelsTab:
 
     def show_after(self, filled_in: gr.events.Dependency) -> None:
         """Show the images to label after an event that may have filled in the training folder."""
-        filled_in.then(*self._shown, **VIEW, **ONE_BY_ONE)
+        filled_in.then(*self._view, **VIEW, **ONE_BY_ONE)
 
     @property
-    def _shown(self) -> tuple:
+    def _view(self) -> tuple:
         return self.on_train_folder, [self.train, self.form.filled], [*self.outputs, self.form.filled]
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
@@ -182,7 +182,7 @@ class LabelsTab:
         form = self.form
         if self._settings.example:
             self.show_after(form.fill_from(self.example, {"train": self._settings.example.folder / "train"}))
-        gr.on([self.train.blur, self.train.submit], *self._shown, **LATEST, **ONE_BY_ONE)
+        gr.on([self.train.blur, self.train.submit], *self._view, **LATEST, **ONE_BY_ONE)
         gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
         filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **VIEW)
         self.show_after(filled)  # the tab may have been in sight before the field was filled in
@@ -203,7 +203,7 @@ def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: Pa
     folders : iterable of Path
         With a folder for each class: those of training and test images.
     classes : sequence of str
-        A class of which no folder has images gets those of the unsafe set that are labelled as it, if there are any.
+        A class without images in any folder gets those of the unsafe set that are labelled as it, if there are any.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""On the tab Report: the register, a table to fill in, and what is said of the analysis as a whole."""
+"""On the tab Report: the register, a table to fill in, and the note on the analysis as a whole."""
 
 import tempfile
 from pathlib import Path
@@ -24,7 +24,7 @@ class RegisterView:
     def __init__(self, settings: PageSettings):
         self._settings = settings
         self._window = gr.Textbox("", label="Window", visible="hidden")
-        self._seen, self._shown = gr.State(0), gr.State([])  # the number of the newest entry, and the table
+        self._newest_number, self._rows = gr.State(0), gr.State([])  # the number of the newest entry, and the table
         with gr.Column(elem_classes="safe-product"):
             gr.HTML("<h3>The analysis as a whole</h3><p>What it is about, for the safety case.</p>")
             with gr.Accordion("Scope and operating domain", open=False, elem_id="scope"), gr.Row():
@@ -37,8 +37,8 @@ class RegisterView:
                 ]  # fmt: skip
         with gr.Column(elem_classes="safe-product"):
             gr.HTML(
-                "<h3>Register</h3><p>What is said of each reason for the safety case, and what a safety case would "
-                "ask for. Each cell is kept when it is left; copy and paste with a spreadsheet.</p>"
+                "<h3>Register</h3><p>What a safety case asks about each reason, and what is still missing. SAFE saves "
+                "a cell when you leave it; you can copy from and paste into a spreadsheet.</p>"
             )
             self._download = gr.DownloadButton("Download register.csv", elem_id="download-register")
             self.table = gr.Dataframe(
@@ -46,28 +46,28 @@ class RegisterView:
                 static_columns=list(range(len(FIXED))), max_height=500, elem_id="register",
                 column_widths=["90px", "140px", "90px", "120px", "260px", *["150px"] * len(REGISTER)],
             )  # fmt: skip
-        self.outputs = [self._seen, self._shown, self.table, *self.scope]
+        self.outputs = [self._newest_number, self._rows, self.table, *self.scope]
 
     def show(self) -> dict:
         """What is said by now."""
         number = newest(self._settings.out)
         rows = [_row(entry) for entry in self._settings.results.latest.register]
         said = dict(zip(self.scope, map(printable, self._settings.results.latest.scope[0]), strict=True))
-        return {self._seen: number, self._shown: rows, self.table: rows, **said}
+        return {self._newest_number: number, self._rows: rows, self.table: rows, **said}
 
     def wire(self, loaded: gr.events.Dependency) -> None:
         """Connect the widgets."""
         loaded.then(None, None, self._window, js=NAME_OF_WINDOW)
-        looked = [self._window, self._seen]
+        looked = [self._window, self._newest_number]
         typed = [event for field in self.scope for event in (field.input, field.blur)]
-        gr.on(typed, self._on_scope, [*looked, *self.scope], self._seen, **LATEST, **EDITS)
+        gr.on(typed, self._on_scope, [*looked, *self.scope], self._newest_number, **LATEST, **EDITS)
         self.table.input(
-            self._on_register, [*looked, self._shown, self.table], [self._seen, self._shown], **EACH, **EDITS
+            self._on_register, [*looked, self._rows, self.table], [self._newest_number, self._rows], **EACH, **EDITS
         )
         self._download.click(self._on_download, None, self._download, **VIEW)
 
     def _on_scope(self, window: object, last_entry: int, *texts: str) -> int:
-        """Keep what is said of the analysis as a whole; it stays in the fields if it cannot be kept."""
+        """Keep the note on the analysis as a whole; it stays in the fields if it cannot be kept."""
         out, scope = self._settings.out, Scope(*map(str, texts))
         if scope != self._settings.results.latest.scope[0]:
             run = self._settings.results.state().review.run
@@ -89,7 +89,7 @@ class RegisterView:
         for change in changes:
             row = next(row for row in rows if row[0] == printable(change.entry.reason))
             row[len(FIXED) + list(REGISTER).index(change.field)] = change.now
-        return {self._seen: self._newest(last_entry), self._shown: rows}
+        return {self._newest_number: self._newest(last_entry), self._rows: rows}
 
     def _newest(self, last_entry: int) -> int:
         """The number of the newest entry, after a change that was not refused."""

@@ -45,7 +45,7 @@ class Outside(NamedTuple):
         Raises
         ------
         SAFEError
-            The address is none.
+            The address is invalid.
         """
         try:
             parts = urlsplit(self.address)
@@ -94,7 +94,7 @@ def answer(app: Any, host: str, port: int, outside: Outside, where: str, user_he
         proxy_headers=False,
         ws="none",
         limit_concurrency=MOST_CONNECTIONS,
-        # What fails in a request is in SAFE's own log. A line for each request that is none would fill the terminal.
+        # What fails in a request is in SAFE's own log. A line for each invalid request would fill the terminal.
         log_level="critical",
         ssl_certfile=outside.certificate,
         ssl_keyfile=outside.key,

@@ -32,8 +32,8 @@ MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 Mi
 UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
 FILES = {REPORT_FILE, EXPORT_ZIP, SUMS_FILE, "analysis.zip"}
 ROUTES = FILES | {
-    "", "assets", "begin", "config", "favicon.ico", "gradio_api", "leave", "manifest.json", "new",
-    "static", "svelte", "theme.css", "w",
+    "", "assets", "begin", "config", "favicon.ico", "gradio_api", "image", "leave", "manifest.json", "new",
+    "static", "svelte", "theme.css", "unsafe", "w",
 }  # fmt: skip
 API_ROUTES = {
     "app_id", "cancel", "component_server", "info", "queue", "reset", "startup-events", "theme.css", "upload",
@@ -144,9 +144,9 @@ class Guard:
         return settings or notice(gone, 404, back=f"{root}/")
 
 
-def notice(sentence: str, status: int = 200, **more: str) -> Response:
-    """A page with a sentence; `more` is as in the template."""
-    page = filled("page/serving/notice.html", sentence=sentence, **more)
+def notice(sentence: str, status: int = 200, **parts: str) -> Response:
+    """A page with a sentence; `parts` as in the template."""
+    page = filled("page/serving/notice.html", sentence=sentence, **parts)
     return HTMLResponse(page, status, headers={"Cache-Control": "no-store"})
 
 

@@ -233,7 +233,7 @@ def _curve(drawing: _Drawing) -> Markup:
         bins=zip(at, wide, heights, begins, ends, map(drawing.tooltip, bins), strict=True),
         height=bottom + STRIP + BELOW + NOTE * len(notes), notes=notes, note=NOTE, y=y,
         gaps=[(x(low), x(high), f"no images from {low:.4g} to {high:.4g}") for low, high in gaps],
-        letter=LETTER, hatched=drawing.pattern, lines=lines, labels=_apart(labels, bottom), dashed=y(drawing.base),
+        letter=LETTER, hatched=drawing.pattern, lines=lines, labels=_spread(labels, bottom), dashed=y(drawing.base),
         numbers=[(x(number), f"{number:.12g}") for number in _numbers(begin, end)],
         shaded=[(x(low), x(high)) for low, high in _ranges(drawing.literals) if low < end and high > begin],
     )  # fmt: skip
@@ -303,7 +303,7 @@ def _width(text: str) -> int:
     return len(_short(text)) * LETTER
 
 
-def _apart(labels: Sequence[tuple[float, str, str]], bottom: float) -> list[tuple[float, str, str]]:
+def _spread(labels: Sequence[tuple[float, str, str]], bottom: float) -> list[tuple[float, str, str]]:
     """Labels from the top, moved so that none is over another one or below the axis."""
     ordered = sorted(labels)
     places = [place for place, _, _ in ordered]

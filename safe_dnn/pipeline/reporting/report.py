@@ -348,8 +348,10 @@ def heatmaps_section(known: Material) -> Markup:
     """The report's section: the reasons whose heatmaps are kept."""
     subjects = ((subject, one.name) for one in known.listed for subject in (one.subject, one.twin) if subject)
     title_of = {subject: f"{name[0].upper()}{name[1:]}" for subject, name in subjects}
-    kept = heatmaps_of(known.folder, known.review.run, title_of)
-    return filled("heatmaps.html", named=[(title_of[name], heatmap_html(heatmap)) for name, heatmap in kept.items()])
+    heatmaps = heatmaps_of(known.folder, known.review.run, title_of)
+    return filled(
+        "heatmaps.html", named=[(title_of[name], heatmap_html(heatmap)) for name, heatmap in heatmaps.items()]
+    )
 
 
 # --- What retraining changed -----------------------------------------------------------------------------------------
@@ -403,8 +405,8 @@ def confused_before_and_now(result: Retraining) -> list[tuple[str, str, int, int
         Counter((row.label, taken) for row in result.answers if row.label != (taken := getattr(row, when)))
         for when in ("before", "after")
     )
-    found = [(*pair, before[pair], now[pair]) for pair in before.keys() | now.keys()]
-    return sorted(found, key=lambda one: (-one[2] - one[3], *one))
+    confusions = [(*pair, before[pair], now[pair]) for pair in before.keys() | now.keys()]
+    return sorted(confusions, key=lambda one: (-one[2] - one[3], *one))
 
 
 def confusions_html(result: Retraining) -> Markup:

@@ -216,7 +216,7 @@ def tune(
     3. The min_samples with the largest √silhouette · worth is chosen, where the silhouette is the mean over RCCs of
        their mean silhouettes, so that a small RCC counts as much as a large one. If no min_samples yields two RCCs,
        DBSCAN runs at the knee with min_samples 5, which is right for one group of images and some outliers.
-       See docs/decisions/007-choice-of-min-samples.md.
+       See docs/decisions/005-branches-instead-of-one-eps.md.
 
     After UMAP, the `points` are UMAP's, and the second factor is 1 + 24 · share⁴ · separation³, where `separation` (see
     `Branches.separation`) and the silhouette refer to the `averaged` images, since UMAP separates even parts of one
