@@ -38,8 +38,8 @@ class RegisterView:
                 ]  # fmt: skip
         with gr.Column(elem_classes="safe-product"):
             gr.HTML(
-                "<h3>Register</h3><p>What a safety case asks about each reason, and what is still missing. SAFE saves a "
-                "cell when you leave it; you can copy from and paste into a spreadsheet.</p>"
+                "<h3>Register</h3><p>What a safety case asks about each reason, and what is still missing. SAFE saves "
+                "a cell when you leave it; you can copy from and paste into a spreadsheet.</p>"
             )
             self._download = gr.DownloadButton("Download register.csv", elem_id="download-register")
             self.table = gr.Dataframe(
