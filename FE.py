@@ -31,7 +31,7 @@ from safe_dnn.features import batches
 from safe_dnn.features.attributes import attribute_cache, decoded
 from safe_dnn.features.extractor import OWN, Extractor
 from safe_dnn.features.network import load_network
-from safe_dnn.features.own import own_batches
+from safe_dnn.features.own import own_loader
 from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import MOST_MEMORY, ImageListing, Skipped, find_images
@@ -65,13 +65,8 @@ class ImageFeatures:
     skipped: tuple[Skipped, ...]
 
 
-def extract_features(source: StrPath, extractor: Extractor, *, stream: batches.Stream | None = None) -> ImageFeatures:
+def extract_features(source: StrPath, extractor: Extractor) -> ImageFeatures:
     """Extract the features of all images in a folder (or in a `.txt` list of images).
-
-    Parameters
-    ----------
-    stream : callable, optional
-        Extracts them batch by batch. By default `stream_features`, which uses this machine.
 
     Raises
     ------
@@ -89,7 +84,7 @@ def extract_features(source: StrPath, extractor: Extractor, *, stream: batches.S
     features = np.empty((len(listing.paths), extractor.dimension), np.float32)  # filled in place: no second copy
     paths: list[str] = []
     skipped = list(listing.skipped)
-    for batch in (stream or stream_features)(listing, extractor):
+    for batch in stream_features(listing, extractor):
         features[len(paths) : len(paths) + len(batch.paths)] = batch.features
         paths += batch.paths
         skipped += batch.skipped
@@ -108,29 +103,32 @@ def stream_features(listing: ImageListing, extractor: Extractor) -> Iterator[bat
     is computed, and so is what its images show (`safe_dnn.features.attributes`), for which they would have to be
     decoded again.
 
+    All that is done in another way (see `batches.streaming`), for example on a cluster.
+
     Raises
     ------
     SAFEError
         As for `extract_features`.
     """
+    if (elsewhere := batches.present_stream()) and extractor.name != OWN:
+        yield from elsewhere(listing, extractor)
+        return
     total, done, network = len(listing.paths), 0, None
     report_progress(batches.EXTRACTING, 0, total)
-    for batch in own_batches(listing, extractor, source_folder_of(listing.root)) if extractor.name == OWN else ():
-        done += len(batch.paths) + len(batch.skipped)
-        report_progress(batches.EXTRACTING, done, total)
-        yield batch
-    if extractor.name == OWN:
-        return
     with contextlib.ExitStack() as opened:
-        cache = opened.enter_context(contextlib.closing(batches.FeatureCache(extractor.identity, extractor.dimension)))
-        measured = opened.enter_context(contextlib.closing(attribute_cache()))
-        load = functools.partial(batches.load_image, root=listing.root, cache=cache, decode=decoded)
+        cache = measured = opened.enter_context(contextlib.closing(attribute_cache()))
+        if extractor.name == OWN:
+            load = own_loader(listing, extractor, source_folder_of(listing.root), measured)
+        else:
+            cache = batches.FeatureCache(extractor.identity, extractor.dimension)
+            opened.callback(cache.close)
+            load = functools.partial(batches.load_image, root=listing.root, cache=cache, decode=decoded)
         for loaded in opened.enter_context(contextlib.closing(batches.load_ahead(listing.paths, load))):
+            # First, since an image whose features are cached is not decoded again.
+            measured.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
             new = {item.key: item.pixels for item in loaded if item.pixels is not None}  # equal images only once
             computed: dict[bytes, np.ndarray] = {}
             if new:
-                # First, since an image whose features are cached is not decoded again.
-                measured.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
                 network = network or load_network(extractor)
                 computed = dict(zip(new, batches.compute_rows(network, list(new.values()), extractor), strict=True))
                 cache.put(computed.items())

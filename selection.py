@@ -19,7 +19,7 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from safe_dnn.FE import stream_features
-from safe_dnn.features.batches import FeatureBatch, Stream
+from safe_dnn.features.batches import FeatureBatch
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -165,7 +165,7 @@ class SelectionSettings(NamedTuple):
 
 
 def select_unsafe_set(
-    improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *, stream: Stream | None = None,
+    improvement: StrPath, clusters: RootCauseClusters, settings: SelectionSettings, *,
     likely_wrong: LikelyWrong | None = None,
 ) -> UnsafeSet:  # fmt: skip
     """Select the unsafe set from a folder of improvement images (steps 3 and 4).
@@ -176,8 +176,6 @@ def select_unsafe_set(
     Parameters
     ----------
     settings : SelectionSettings
-    stream : callable, optional
-        As for `FE.extract_features`.
     likely_wrong : callable, optional
         Such as `safe_dnn.dnn.failure_prediction.FailurePrediction.of`; half of each RCC's images are then chosen by it
         (see `choose_half`).
@@ -197,7 +195,7 @@ def select_unsafe_set(
     extractor = clusters.extractor_of_others(settings.weights, settings.features)
 
     nearest = _Nearest(clusters, keep=contested(wanted).stop if likely_wrong else wanted)
-    batches = (stream or stream_features)(listing, extractor)
+    batches = stream_features(listing, extractor)
     parameters = find_parameters(listing.root)
     aside = Aside(clusters.set_aside, listing, parameters) if clusters.set_aside else None
     n_improvement, skipped = 0, list(listing.skipped)

@@ -203,17 +203,14 @@ class Explained(NamedTuple):
 
 
 def cluster(
-    images: StrPath, out: StrPath = ".", *, stream: Any = None,
-    then: Callable[[Any], object] = lambda clusters: None, **options: Any,
-) -> StepResult:  # fmt: skip
+    images: StrPath, out: StrPath = ".", *, then: Callable[[Any], object] = lambda clusters: None, **options: Any
+) -> StepResult:
     """Steps 1 and 2: group failing images into RCCs, and compare them with what the network gets right, if it is known.
 
     Parameters
     ----------
     images : path
         As for `pipeline.generation.generate_clusters`.
-    stream : callable, optional
-        As for `FE.extract_features`.
     then : callable, optional
         Called with the RCCs before they are compared, which takes longer.
     options
@@ -238,9 +235,9 @@ def cluster(
     from safe_dnn.rccs.spots.figures import row_of
 
     folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
-    clusters = generate_clusters(images, folder, settings, stream=stream)
+    clusters = generate_clusters(images, folder, settings)
     then(clusters)
-    compared = explain_failures(folder, weights=settings.weights, stream=stream)
+    compared = explain_failures(folder, weights=settings.weights)
     reasons = listed_reasons(folder)
     texts: dict[int | None, str] = {profile.rcc: profile.text for profile in load_profiles(folder)}
     rows = (
@@ -264,15 +261,13 @@ def listed_reasons(folder: Path) -> list[Any]:
     return [entry.about for entry in register_of(folder, review, present_reasons(folder, review), {})]
 
 
-def select(improvement: StrPath, out: StrPath = ".", *, stream: Any = None, **options: Any) -> StepResult:
+def select(improvement: StrPath, out: StrPath = ".", **options: Any) -> StepResult:
     """Steps 3 and 4: select the improvement images to label, the unsafe set.
 
     Parameters
     ----------
     improvement : path
         As for `selection.select_unsafe_set`.
-    stream
-        As for `cluster`.
     options
         `selection.SelectionSettings`, `pipeline.generation.Likely`, with `dnn.model.DnnOptions`.
 
@@ -292,7 +287,7 @@ def select(improvement: StrPath, out: StrPath = ".", *, stream: Any = None, **op
     from safe_dnn.selection import SelectionSettings
 
     folder, (settings, likely) = path_of(out, "an output folder"), _settings(options, SelectionSettings, Likely)
-    unsafe = select_images(improvement, folder, settings, likely=likely, stream=stream)
+    unsafe = select_images(improvement, folder, settings, likely=likely)
     rows = tuple(image[:-1] for image in unsafe.images)  # without the digest
     return StepResult(unsafe, selection_summary(unsafe), UnsafeImage._fields[:-1], rows)
 

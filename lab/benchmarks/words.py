@@ -113,7 +113,7 @@ def load_words_case(name: str, folder: Path, work: Path) -> WordsCase:
     if not points.is_file():
         extractor = choose_extractor("vgg16-conv", precision="auto")
         rows = np.arange(len(tested.paths))
-        features, read = features_of_tested(tested, rows, extractor, stream=None)
+        features, read = features_of_tested(tested, rows, extractor)
         others = extract_features(beside, extractor).features if listed else features[:0]
         if not read.all() or len(others) != len(listed):
             raise SAFEError(f"Expected images that can all be read in {root} and {beside}. Received others.")

@@ -55,7 +55,7 @@ def screens(url: str, archive: Path) -> list[Image.Image]:
         expect(page.locator("#images :is(textarea, input)")).to_be_enabled()
         look()
         with page.expect_file_chooser() as chooser:
-            page.locator("#images .of-upload").click()
+            page.locator("#images .safe-upload").click()
         chooser.value.set_files(archive)
         expect(page.locator("#images [role=status]")).to_contain_text("Received")
         look()

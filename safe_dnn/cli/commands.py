@@ -5,6 +5,7 @@ them.
 """
 
 import argparse
+import contextlib
 import math
 import os
 from collections.abc import Iterable
@@ -25,15 +26,16 @@ OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit")  # opti
 LISTED = 10  # RCCs in a line each
 
 
-def _stream(options: argparse.Namespace) -> Any:
-    """The function that extracts features; None to extract them on this machine."""
+def _on_cluster(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """Where features are extracted on a Dask cluster; on this machine if none is given."""
     if not options.dask:
         if options.dask_images:
             raise SAFEError(f"--dask-images requires --dask. Received without it: {options.dask_images}")
-        return None
+        return contextlib.nullcontext()
+    from safe_dnn.features.batches import streaming
     from safe_dnn.features.on_cluster import on_cluster
 
-    return on_cluster(options.dask, images=options.dask_images)
+    return streaming(on_cluster(options.dask, images=options.dask_images))
 
 
 def _arguments(options: argparse.Namespace) -> dict[str, Any]:
@@ -46,7 +48,8 @@ def run_cluster(out: Path, options: argparse.Namespace) -> None:
     """Group failing images into root cause clusters (RCCs)."""
     _take_typed_labels(out)
     show = partial(_print_clusters, out)
-    clustered = api.cluster(**_arguments(options), stream=_stream(options), then=show).value
+    with _on_cluster(options):
+        clustered = api.cluster(**_arguments(options), then=show).value
     if clustered.compared:
         _print_reasons(out)
     elif options.group:
@@ -139,7 +142,8 @@ def run_select(out: Path, options: argparse.Namespace) -> None:
     from safe_dnn.selection import chosen_by_model
 
     _take_typed_labels(out)
-    result = api.select(**_arguments(options), stream=_stream(options))
+    with _on_cluster(options):
+        result = api.select(**_arguments(options))
     unsafe = result.value
     _print_skipped(unsafe.skipped)
     say(result.headline, unsafe.formula, chosen_by_model(unsafe), unsafe.labels)

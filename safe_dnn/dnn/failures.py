@@ -225,15 +225,8 @@ def read_answers(
         ).about("targets")
     if options.targets:
         return _of_regression(table, test, options)
-    return _of_classifier(table, test, train, options.partial)
-
-
-# --- Classifiers ------------------------------------------------------------------------------------------------
-
-
-def _of_classifier(table: StrPath, test: StrPath, train: StrPath | None, partial: bool) -> AnsweredImages:
     learned = class_folders(existing_folder(train, "the training folder")) if train else []
-    tested = read_predictions(table, test, partial=partial, classes=learned)
+    tested = read_predictions(table, test, partial=options.partial, classes=learned)
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
     for names, expected in ((labels, "in class folders or in the column label"), (predicted, f"in {PREDICTED}")):
         if missing := [path for path, name in zip(tested.paths, names, strict=True) if not name]:
@@ -395,7 +388,7 @@ def collect_failures(
 def keep_failures(
     answered: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, group: tuple[str, ...] = ()
 ) -> AnsweredImages:
-    """Write the failures among answers, and the answers themselves."""
+    """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together."""
     answered = dataclasses.replace(
         answered, notes=answered.doubts + answered.notes, skipped=tuple(sorted(answered.skipped)),
         threshold=options.threshold if answered.task == "regression" else None, targets=str(options.targets or ""),
@@ -406,7 +399,18 @@ def keep_failures(
             f"Expected failing images among the {len(answered.paths):,} that are not held out. Received none. Hold out "
             "a smaller share, or nothing."
         )
-    save_failures(answered, out)
+    wrong = answered.taken(~answered.right)
+    label, predicted, score, kind, target = wrong.answers
+    columns = (wrong.paths, label.tolist(), predicted.tolist(), map(rounded, score.tolist()))
+    rows = ((f"{FAILURES}/{path}", path, *cells) for path, *cells in zip(*columns, strict=True))
+    table = table_text(["image", "source", target, "predicted", kind], rows)
+    accuracy = json.dumps(_record_of(answered, out), indent=2, ensure_ascii=False) + "\n"
+    files = {PREDICTIONS_FILE: predictions_text(answered), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
+    # All that takes room comes before the images are exchanged.
+    with replacing_images(out / FAILURES, lambda: save_files(out, files)) as new:
+        for path in wrong.paths:
+            (new / path).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(answered.root / path, new / path)
     return answered
 
 
@@ -468,22 +472,6 @@ def checked(options: DnnOptions) -> DnnOptions:
 # --- The files --------------------------------------------------------------------------------------------------
 
 
-def save_failures(answered: AnsweredImages, folder: Path) -> None:
-    """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together."""
-    wrong = answered.taken(~answered.right)
-    label, predicted, score, kind, target = wrong.answers
-    columns = (wrong.paths, label.tolist(), predicted.tolist(), map(rounded, score.tolist()))
-    rows = ((f"{FAILURES}/{path}", path, *cells) for path, *cells in zip(*columns, strict=True))
-    table = table_text(["image", "source", target, "predicted", kind], rows)
-    accuracy = json.dumps(_record_of(answered, folder), indent=2, ensure_ascii=False) + "\n"
-    files = {PREDICTIONS_FILE: predictions_text(answered), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
-    # All that takes room comes before the images are exchanged.
-    with replacing_images(folder / FAILURES, lambda: save_files(folder, files)) as new:
-        for path in wrong.paths:
-            (new / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(answered.root / path, new / path)
-
-
 def _record_of(answered: AnsweredImages, folder: Path) -> dict[str, Any]:
     """The contents of `accuracy.json`."""
     held_out = {"images": len(answered.held_out), "group": answered.group}
@@ -500,7 +488,7 @@ def _record_of(answered: AnsweredImages, folder: Path) -> dict[str, Any]:
 
 
 def load_failures(folder: Path) -> AnsweredImages:
-    """Read what `save_failures` has written, whether or not the test images are still there.
+    """Read what `keep_failures` has written, whether or not the test images are still there.
 
     Raises
     ------

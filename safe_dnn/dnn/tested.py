@@ -32,7 +32,7 @@ from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
-from safe_dnn.support.run_folder import FAILURES_MARK, PREDICTIONS_FILE
+from safe_dnn.support.run_folder import FAILURES_MARK, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
@@ -468,8 +468,8 @@ def read_predictions(
     if PREDICTED not in cells.header:  # any column may have the probabilities of a class
         names |= {*cells.header}
     agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
-    # Of the units of an image, SAFE has put the same image into a folder of its own.
-    copies = copies_in(root, images) if folder and not (root / FAILURES_MARK).is_file() else {}
+    has_units = root.name == OBJECTS and (root / FAILURES_MARK).is_file()  # images that SAFE has copied for each unit
+    copies = copies_in(root, images) if folder and not has_units else {}
     rows, paths, held_out, notes, without_row = match_images(
         cells, root, images, agreeing, partial=partial, copies=copies
     )

@@ -16,8 +16,9 @@ import threading
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import ContextVar
 from pathlib import Path
-from typing import NamedTuple, Protocol, TypeVar
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from PIL import Image
@@ -139,10 +140,24 @@ class FeatureBatch(NamedTuple):
     skipped: tuple[Skipped, ...]
 
 
-class Stream(Protocol):
-    """Extracts features as `FE.stream_features` does: in the order of the listing, each batch cached at once."""
+Stream = Callable[[ImageListing, Extractor], Iterator[FeatureBatch]]
+"""Extracts features as `FE.stream_features` does: in the order of the listing, each batch cached at once."""
+_stream: ContextVar[Stream | None] = ContextVar("stream", default=None)
 
-    def __call__(self, listing: ImageListing, extractor: Extractor) -> Iterator[FeatureBatch]: ...
+
+@contextlib.contextmanager
+def streaming(stream: Stream | None) -> Iterator[None]:
+    """Have features extracted in another way in the block, in this thread; None: by this machine."""
+    before = _stream.set(stream)
+    try:
+        yield
+    finally:
+        _stream.reset(before)
+
+
+def present_stream() -> Stream | None:
+    """As of `streaming`."""
+    return _stream.get()
 
 
 class Loaded(NamedTuple):

@@ -67,6 +67,11 @@ class Extractor:
         return int(self.identity.split("-")[1]) if self.name == OWN else DIMENSIONS[self.name]
 
     @property
+    def digest(self) -> str:
+        """Of OWN, the first 16 digits of the SHA-256 of the file."""
+        return self.identity.split("-")[2]
+
+    @property
     def precision(self) -> str:
         """Number format of the network's computations: "float32" or "bfloat16"."""
         return self.identity.rsplit("-", 1)[-1]

@@ -24,7 +24,7 @@ from typing import Any
 
 from safe_dnn.features import batches
 from safe_dnn.features.attributes import attribute_cache, decoded
-from safe_dnn.features.extractor import OWN, Extractor
+from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import Network, load_network
 from safe_dnn.features.weights import recall_extractor
 from safe_dnn.support.contents import content_key
@@ -40,7 +40,7 @@ PER_THREAD = 3  # batches in progress for each thread of the cluster, so that no
 
 
 def on_cluster(address: str, *, images: str = "") -> batches.Stream:
-    """Make a `Stream` for `FE.extract_features` that uses a Dask cluster.
+    """Make a `Stream` for `batches.streaming` that uses a Dask cluster.
 
     Parameters
     ----------
@@ -69,12 +69,9 @@ def stream_on_cluster(
     Raises
     ------
     SAFEError
-        The features are in a file; there is no cluster, or no worker any more; workers have no weights, or cannot read
-        the images, or see different ones; or several workers in turn were lost on the same batch.
+        There is no cluster, or no worker any more; workers have no weights, or cannot read the images, or see
+        different ones; or several workers in turn were lost on the same batch.
     """
-    if extractor.name == OWN:
-        text = f"Expected no Dask cluster for features in a file. Received: {extractor.weights} and {address}."
-        raise SAFEError(text).about("features", "dask")
     outside = next((path for path in listing.paths if images and Path(path).is_absolute()), None)
     if outside:
         raise SAFEError(f"Workers with a folder of their own need all images in {listing.root}. Received: {outside}")

@@ -4,22 +4,20 @@ The file is a `.npz` with the arrays `paths` and `features`, or a Parquet file w
 numeric column for each feature. The features are compared as they are: whoever made them has scaled them.
 """
 
-import contextlib
 import filecmp
-import functools
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from safe_dnn.features import batches
-from safe_dnn.features.attributes import attribute_cache, measured
+from safe_dnn.features.attributes import measured
 from safe_dnn.features.extractor import OWN, Extractor
 from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import DAMAGED, read_arrays
-from safe_dnn.support.images import ImageListing, Skipped
+from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import in_slashes, rows_by_image
 from safe_dnn.support.text import count, printable, some
 
@@ -63,10 +61,8 @@ def read_features(path: Path) -> OwnFeatures:
         if len(odd := np.flatnonzero(~np.isfinite(rows).all(axis=1))):
             raise ValueError(f"with NaN or infinity for {count(len(odd), 'image')}, the first {names[odd[0]]}")
     except DAMAGED as error:
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise SAFEError(f"Expected {EXPECTED}. Received: {printable(f'{path}, {reason}')}.").about(
-            "features"
-        ) from error
+        reason = printable(getattr(error, "strerror", None) or str(error) or type(error).__name__)
+        raise SAFEError(f"Expected {EXPECTED}. Received: {path}, {reason}.").about("features") from error
     return OwnFeatures(names, rows)
 
 
@@ -95,10 +91,10 @@ def _in_columns(path: Path) -> tuple[list[str], np.ndarray]:
     return table[keys[0]].astype(str).tolist(), columns.to_numpy()
 
 
-def own_batches(
-    listing: ImageListing, extractor: Extractor, source_folder: Path | None
-) -> Iterator[batches.FeatureBatch]:
-    """The features of images in batches, in the order of the listing; what images show is measured and cached.
+def own_loader(
+    listing: ImageListing, extractor: Extractor, source_folder: Path | None, attributes: batches.FeatureCache
+) -> Callable[[str], batches.Loaded]:
+    """What loads an image with its row of the file; what it shows is measured, unless that is cached.
 
     Parameters
     ----------
@@ -108,50 +104,43 @@ def own_batches(
     Raises
     ------
     SAFEError
-        The file has changed since the extractor was made, has no row for an image that can be read, or several that
-        differ.
+        The file has changed since the extractor was made, or has several rows for an image, which differ; of the
+        loader: it has none for an image that can be read.
     """
     source = extractor.weights or Path()
     names, rows = read_features(source)
-    if digest_of(source)[:16] != extractor.identity.split("-")[2]:
+    if digest_of(source)[:16] != extractor.digest:
         raise SAFEError(
             f"Expected the features that the clusters were found with. Received: {source}, which has changed since. "
             "Restore the file, or generate the clusters again."
         ).about("features")
     roots = [root for root in (listing.root, source_folder) if root]
     found = max((rows_by_image(names, source.parent, root, listing.paths) for root in roots), key=len)
-    row_of = _checked(found, names, rows, listing.root, extractor)
-    with contextlib.ExitStack() as opened:
-        cache = opened.enter_context(contextlib.closing(attribute_cache()))
-        load = functools.partial(batches.load_image, root=listing.root, cache=cache, decode=measured)
-        for loaded in opened.enter_context(contextlib.closing(batches.load_ahead(listing.paths, load))):
-            cache.put({item.key: item.attributes for item in loaded if item.attributes is not None}.items())
-            if any(item.path not in row_of and not item.reason for item in loaded):
-                missing = [printable(path) for path in listing.paths if path not in row_of]
-                raise SAFEError(
-                    f"Expected features of all images in {listing.root}. Received none for "
-                    f"{len(missing):,} of {count(len(listing.paths), 'image')} ({some(missing, limit=3)}) in {source}. "
-                    "Give a file that has them."
-                ).about("features")
-            paths = tuple(item.path for item in loaded if not item.reason)
-            skipped = tuple(Skipped(item.path, item.reason) for item in loaded if item.reason)
-            yield batches.FeatureBatch(paths, rows[np.array([row_of[path] for path in paths], int)], skipped)
-
-
-def _checked(
-    found: Mapping[str, list[int]], names: list[str], rows: np.ndarray, root: Path, extractor: Extractor
-) -> dict[str, int]:
-    """The row of each image that has one."""
-    source, row_of = extractor.weights or Path(), {}
     for image, (first, *repeated) in found.items():
-        if _is_of(source.parent / in_slashes(names[first]), root / image, in_place=extractor.in_place):
-            row_of[image] = first
         if any((rows[row] != rows[first]).any() for row in repeated):
             raise SAFEError(
                 f"Expected features of {printable(image)} once. Received {1 + len(repeated)} rows in {source}, which "
                 "differ. If they are of several images, name each relative to the file's folder."
             ).about("features")
-    return row_of
+    row_of = {
+        image: first
+        for image, (first, *_) in found.items()
+        if _is_of(source.parent / in_slashes(names[first]), listing.root / image, in_place=extractor.in_place)
+    }
+
+    def load(path: str) -> batches.Loaded:
+        loaded = batches.load_image(path, root=listing.root, cache=attributes, decode=measured)
+        if path in row_of or loaded.reason:
+            return loaded if loaded.reason else loaded._replace(row=rows[row_of[path]])
+        missing = [printable(image) for image in listing.paths if image not in row_of]
+        named = ", by paths that are absolute or relative to that file" if extractor.in_place else ""
+        raise SAFEError(
+            f"Expected features of all images in {listing.root}. Received none for {len(missing):,} of "
+            f"{count(len(listing.paths), 'image')} ({some(missing, limit=3)}) in {source}{named}. "
+            "Give a file that has them."
+        ).about("features")
+
+    return load
 
 
 def _is_of(place: Path, image: Path, *, in_place: bool) -> bool:

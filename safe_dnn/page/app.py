@@ -27,7 +27,7 @@ from safe_dnn.page.failures.tab import FailuresTab
 from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.missing_folder import MovedView
-from safe_dnn.page.picker import lay_out_picker
+from safe_dnn.page.paths import lay_out_paths
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
 from safe_dnn.page.results import Results, check_places
@@ -59,7 +59,7 @@ def build_app(settings: PageSettings) -> gr.Blocks:
     with Page(title="SAFE", analytics_enabled=False, fill_width=True, delete_cache=(600, 3600)) as app:
         lay_out_header(settings)
         if not settings.hosted:
-            lay_out_picker(settings)
+            lay_out_paths(settings)
         if settings.uploads:
             lay_out_upload(settings, settings.uploads)
         moved = MovedView(settings)

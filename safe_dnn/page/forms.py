@@ -126,7 +126,9 @@ class FormView:
 
     def text(self, name: str, elem_id: str, label: str, info: str, example: str = "", **options: Any) -> gr.Textbox:
         """Lay out a field that is typed into, with an example as long as it is empty."""
-        return self.add(name, gr.Textbox(label=label, info=info, placeholder=example, elem_id=elem_id, **options))
+        return self.add(
+            name, gr.Textbox(label=label, info=info, placeholder=example, max_lines=1, elem_id=elem_id, **options)
+        )
 
     def path(self, name: str, elem_id: str, label: str, info: str, example: str, **options: Any) -> gr.Textbox:
         """The same of the first row of a form, for a path."""

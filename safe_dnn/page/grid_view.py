@@ -3,10 +3,11 @@
 Counts of images open them in such a grid.
 """
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import gradio as gr
 
@@ -15,11 +16,11 @@ from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.messages import warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.reporting.markup import escaped
+from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.text import printable
 
 PER_PAGE = 60
+_SURE = re.compile(r" \(\d+%\)$")  # how sure the network was
 
 
 class GridView:
@@ -44,7 +45,7 @@ class GridView:
         self._file_of, self._settings, self._looks = file_of, settings, looks
         self.title = gr.HTML(elem_id=f"{name}-title")
         self.grid = scripted(
-            "widgets/grid", [], serves={"grid_picture": self.picture}, tiles=[], seen="", looks=looks,
+            "widgets/grid", [], serves={"grid_picture": self.picture}, tiles="", seen="", looks=looks,
             elem_id=f"{name}-grid" if looks else name, elem_classes="safe-looked-at" if looks else None,
         )  # fmt: skip
         with gr.Row(elem_classes="safe-pager"):
@@ -65,7 +66,7 @@ class GridView:
             return ""
 
     def show(
-        self, heading: str, rows: Sequence[int], page: int, caption: Callable[[int], Mapping[str, str]],
+        self, heading: str, rows: Sequence[int], page: int, caption: Callable[[int], Mapping[str, Any]],
         file: Callable[[int], Path], key: str, picked: Sequence[int] = (),
     ) -> dict:  # fmt: skip
         """A page of images.
@@ -77,7 +78,8 @@ class GridView:
         page : int
             The nearest page that there is is shown.
         caption : callable
-            Of an index: `name` and `caption` of the image, and other properties of its tile (see grid.js).
+            Of an index: what its tile says: `name` and `caption`; `hint`, `between` and `mark`, in the tooltip; `near`,
+            below the caption; `is` ("wrong" or "right", where both are shown); `known`, by name, where it is enlarged.
         file : callable
             Of an index: the image.
         key : str
@@ -91,12 +93,15 @@ class GridView:
             {"index": row, "picture": data_uri(file(row), 128), **caption(row)}
             for row in rows[page * PER_PAGE : (page + 1) * PER_PAGE]
         ]
+        for tile in tiles:
+            tile["short"] = _SURE.sub("", tile["caption"])
+        drawn = filled("page/widgets/tiles.html", tiles=tiles, looks=self._looks)
         where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
         pager = pages > 1 or not self._looks  # what is below a grid to select from stays in its place
         return {
             self.title: f"<h3 class='safe-title'><span>{escaped(heading)}</span> {where}</h3>",
             # `looks` again: the browser loses it where an update arrives before the tab is first opened
-            self.grid: gr.HTML([*picked], tiles=tiles, seen=key, looks=self._looks),
+            self.grid: gr.HTML([*picked], tiles=drawn, seen=key, looks=self._looks),
             self.back: gr.Button(interactive=page > 0, visible=pager),
             self.forth: gr.Button(interactive=page < pages - 1, visible=pager),
             self.page: page,
@@ -167,8 +172,8 @@ class ListedView:
         """A page of images, the nearest that there is; `images_of` gives the same ones for the key and the choice."""
 
         def caption(place: int) -> dict[str, str]:
-            hint = printable(listed.hints[place]) if listed.hints else ""
-            known = {"name": printable(listed.paths[place]), "caption": printable(listed.caption(place)), "hint": hint}
+            hint = listed.hints[place] if listed.hints else ""
+            known = {"name": listed.paths[place], "caption": listed.caption(place), "hint": hint}
             return {**known, "is": "wrong" if listed.wrong[place] else "right"} if listed.wrong else known
 
         def file(place: int) -> Path:

@@ -17,15 +17,19 @@ SHORT = 160  # characters: a line
 
 
 def done(summary: str, notice: str = "", below: str = "") -> str:
-    """The summary of a result, what stands `below` it, and what else should be known: its first sentence, and the rest
-    where it is opened."""
+    """The summary of a result, what stands `below` it, and what else should be known (see `noticed`)."""
     of, below = ("safe-status safe-story", f"<span>{escaped(below)}</span>") if below else ("safe-status", "")
     state = f"<div class='{of}' role='status'><strong>{escaped(summary)}</strong>{below}</div>"
+    return state + noticed(notice)
+
+
+def noticed(notice: str) -> str:
+    """What else should be known: its first sentence, and the rest where it is opened."""
     first, more, rest = printable(notice).partition(". ")
     if not rest or len(notice) <= SHORT:
-        return state + (f"<p class='safe-notice'>{escaped(notice)}</p>" if notice else "")
+        return f"<p class='safe-notice'>{escaped(notice)}</p>" if notice else ""
     rest = f"<span>{escaped(rest)}</span>"
-    return f"{state}<details class='safe-notice'><summary>{escaped(first + more)}</summary>{rest}</details>"
+    return f"<details class='safe-notice'><summary>{escaped(first + more)}</summary>{rest}</details>"
 
 
 def doubted(doubts: str) -> str:

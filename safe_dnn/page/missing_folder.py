@@ -20,7 +20,7 @@ class MovedView:
         with pane("moved") as self._pane, gr.Row(elem_classes="safe-form"):
             self._place = gr.Textbox(
                 label="Images were moved", info="Where do they lie now? They are compared with what they were.",
-                placeholder="/path/to/images", scale=3, elem_id="moved-to",
+                placeholder="/path/to/images", max_lines=1, scale=3, elem_id="moved-to",
             )  # fmt: skip
             self._confirm = gr.Button("They are there", variant="primary", scale=0, min_width=150, elem_id="take-place")
 

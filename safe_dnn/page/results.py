@@ -20,7 +20,7 @@ from safe_dnn.rccs.review.journal import KINDS
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import CHANGED, Review, folder_tested, load_review, notes_of_run
 from safe_dnn.rccs.spots.rates import by_excess
-from safe_dnn.rccs.unsafe_set import LABEL, load_unsafe_set
+from safe_dnn.rccs.unsafe_set import LABEL, UnsafeSet, load_unsafe_set, set_key
 from safe_dnn.reasons.comparison import Reasons, load_reasons
 from safe_dnn.reasons.listed import Reason, reasons_of, with_notes
 from safe_dnn.reasons.probes import Probe, load_probes
@@ -266,6 +266,13 @@ class Results:
     def holds_unsafe_set(self) -> bool:
         """Whether there is an unsafe set for the present clusters."""
         return self._number_of(SELECTION) > 0
+
+    def unsafe_set(self, key: object) -> UnsafeSet:
+        """The unsafe set that a window shows; a SAFEError if the folder holds another one by now."""
+        unsafe = load_unsafe_set(self._out)
+        if key != set_key(unsafe) or not self.holds_unsafe_set():
+            raise SAFEError("Another unsafe set was selected in the meantime.")
+        return unsafe
 
     def holds_retraining(self) -> bool:
         """Whether there is a retraining in the folder that belongs to the clusters there."""

@@ -14,7 +14,7 @@ import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.picker import FIELDS
+from safe_dnn.page.paths import FIELDS
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text, worded
 from safe_dnn.support.errors import SAFEError

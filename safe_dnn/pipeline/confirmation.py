@@ -101,10 +101,8 @@ def confirm(
         parameters = find_parameters(fresh.root)
         groups = groups_of_images(names, fresh, parameters=parameters, required=bool(tables.group))
         known = known_of(fresh, groups=names)
-        points, read = points_of_tested(
-            review.clusters, fresh, np.arange(len(fresh.paths)), parameters=parameters,
-            extractor=review.clusters.extractor_of_others(weights, features),
-        )  # fmt: skip
+        extractor, every = review.clusters.extractor_of_others(weights, features), np.arange(len(fresh.paths))
+        points, read = points_of_tested(review.clusters, fresh, every, extractor, parameters)
         nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
         nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
         numbers = known_classes(first, fresh)

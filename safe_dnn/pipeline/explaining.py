@@ -18,7 +18,6 @@ import numpy as np
 
 from safe_dnn.dnn.group_columns import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.features.batches import Stream
 from safe_dnn.pipeline.descriptions import show_reasons
 from safe_dnn.pipeline.run_record import NONE_GIVEN, GivenAnswers, answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.rccs.clusters import load_clusters, run_record
@@ -55,14 +54,14 @@ from safe_dnn.training.earlier import earlier_analysis
 HOLDS_FILE = "holds.npz"  # of a run: for which tested images each weak spot holds
 
 
-def explain_failures(out: Path, *, weights: StrPath | None = None, stream: Stream | None = None) -> bool:
+def explain_failures(out: Path, *, weights: StrPath | None = None) -> bool:
     """After `generate_clusters`: error rates of the RCCs and weak spots, in comparison with what the DNN gets right.
 
     Weak spots come first, since they are found in seconds; the features of the images that are right take longer.
 
     Parameters
     ----------
-    weights, stream
+    weights
         As for `selection.select_unsafe_set`.
 
     Returns
@@ -92,9 +91,8 @@ def explain_failures(out: Path, *, weights: StrPath | None = None, stream: Strea
         show_reasons(out)
         write_spot_gifs(clusters, out, reasons.images)
         comparison = compare_with_right(
-            clusters, tested, parameters=table_of(out, "set_aside"), known_groups=known_groups,
-            weights=weights, stream=stream,
-        )  # fmt: skip
+            clusters, tested, parameters=table_of(out, "set_aside"), known_groups=known_groups, weights=weights
+        )
         right_in_spots = spots_hold(spots, known, len(tested.paths))[:, comparison.rows[len(comparison.failing) :]]
         further = (note for note in known.notes if note not in record.get("notes", ()))
         notes = (*doubts_on(spots), *comparison.notes, *further)

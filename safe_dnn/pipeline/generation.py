@@ -22,7 +22,6 @@ from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import measured_images
-from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.own import own_extractor
 from safe_dnn.features.weights import choose_extractor
@@ -104,19 +103,11 @@ class ClusteringSettings(NamedTuple):
 DEFAULTS = ClusteringSettings()
 
 
-def generate_clusters(
-    images: StrPath,
-    out: Path,
-    settings: ClusteringSettings = DEFAULTS,
-    *,
-    stream: Stream | None = None,
-) -> RootCauseClusters:
+def generate_clusters(images: StrPath, out: Path, settings: ClusteringSettings = DEFAULTS) -> RootCauseClusters:
     """Steps 1 and 2: extract features, cluster them, draw the GIFs; write everything to the folder `out`.
 
     Parameters
     ----------
-    stream : callable, optional
-        As for `FE.extract_features`.
 
     Raises
     ------
@@ -129,13 +120,13 @@ def generate_clusters(
         take_typed_labels(out)  # the table goes with the unsafe set
         _previous(out)  # entries that cannot be read are an error before the long work
         extractor, tested, groups, aside, known = _read_before(images, settings)
-        features = extract_features(images, extractor, stream=stream)
+        features = extract_features(images, extractor)
         nuisance, right = None, None
         if aside:
-            nuisance, known["set_aside"] = aside(features, stream=stream)
+            nuisance, known["set_aside"] = aside(features)
         if settings.reducer == "auto" and tested and not aside:
             with contextlib.suppress(SAFEError):  # the comparison says it, after the RCCs are there
-                right = right_images(tested, features, groups, stream=stream)
+                right = right_images(tested, features, groups)
         clusters = find_root_cause_clusters(
             features, reducer=settings.reducer, weights=settings.features or settings.weights, nuisance=nuisance,
             right=right,
@@ -355,9 +346,8 @@ UNKNOWN = Likely()
 
 
 def select_images(
-    improvement: StrPath, out: Path, settings: SelectionSettings, *, likely: Likely = UNKNOWN,
-    stream: Stream | None = None,
-) -> UnsafeSet:  # fmt: skip
+    improvement: StrPath, out: Path, settings: SelectionSettings, *, likely: Likely = UNKNOWN
+) -> UnsafeSet:
     """Steps 3 and 4: select the unsafe set for the RCCs in the folder `out`, with the engineer's edits; write it there.
 
     If the settings have neither the accuracy on the test set nor the number of images, the accuracy is that of the
@@ -367,8 +357,6 @@ def select_images(
     ----------
     likely : Likely
         If it is given, half of each RCC's images are chosen among those that the DNN is likely to get wrong.
-    stream
-        As for `selection.select_unsafe_set`.
 
     Raises
     ------
@@ -389,10 +377,8 @@ def select_images(
         if not known:
             settings = _with_accuracy(settings, prediction, out, review.original)
         settings = settings._replace(learned={*settings.learned, *learned_files(out)})
-        unsafe = select_unsafe_set(
-            improvement, review.clusters, settings, stream=stream,
-            likely_wrong=prediction.of if prediction else None,
-        )  # fmt: skip
+        likely_wrong = prediction.of if prediction else None
+        unsafe = select_unsafe_set(improvement, review.clusters, settings, likely_wrong=likely_wrong)
         notes = [*unsafe.notes, *(prediction.notes if prediction else ())]
         extra_files: dict[str, Writer] = {}
         try:

@@ -42,7 +42,7 @@ def algorithm_summary(clusters: RootCauseClusters) -> str:
     precision = clusters.extractor.precision
     features = clusters.extractor.name + (f" in {precision}" if precision == "bfloat16" else "")
     if own := clusters.own_features:
-        features = f"features of {printable(own.name)}"
+        features = f"features of {printable(own.name)} (SHA-256 {clusters.extractor.digest}…)"
     explained = clusters.beyond_class
     reduced = "contrast with correct images" if explained and explained.is_contrast else "PCA"
     reduced += ", then UMAP" if clusters.reducer == "umap" else ", then neighbour averaging"

@@ -23,7 +23,6 @@ import numpy as np
 from safe_dnn.dnn.tested import KNOWN_COLUMNS, AnsweredImages
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import ATTRIBUTES
-from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import OWN, Extractor, comparable
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
@@ -225,15 +224,15 @@ def _with_answers(tagging: Tagging) -> Tagging:
 
 
 def next_images(
-    tagging: Tagging, number: int = BATCH, *, weights: StrPath | None = None, stream: Stream | None = None,
-) -> tuple[Tagging, tuple[str, ...]]:  # fmt: skip
+    tagging: Tagging, number: int = BATCH, *, weights: StrPath | None = None
+) -> tuple[Tagging, tuple[str, ...]]:
     """The images to ask next, relative to the test folder; fewer if there are no more.
 
     Once the probe is taught, the frame is made and kept; the word is returned with it.
 
     Parameters
     ----------
-    weights, stream
+    weights
         As for `selection.select_unsafe_set`.
 
     Raises
@@ -244,7 +243,7 @@ def next_images(
     if tagging.frame is None:
         extractor = _extractor(tagging.out, weights)
         rows = np.arange(len(tagging.tested.paths))
-        features, read = features_of_tested(tagging.tested, rows, extractor, stream=stream)
+        features, read = features_of_tested(tagging.tested, rows, extractor)
         tagging = tagging._replace(tested=tagging.tested.taken(read))
         points = probe_points(comparable(features, extractor.name))
         tested, known = tagging.tested, tagging.known
@@ -275,16 +274,15 @@ def _extractor(out: Path, weights: StrPath | None) -> Extractor:
 
 
 def likely(
-    tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, features: StrPath | None = None,
-    stream: Stream | None = None,
-) -> list[tuple[str, float]]:  # fmt: skip
+    tagging: Tagging, images: StrPath, *, weights: StrPath | None = None, features: StrPath | None = None
+) -> list[tuple[str, float]]:
     """Other images, the likeliest to have the word first, with how likely that is by the probe alone: no rate follows.
 
     Parameters
     ----------
     images : path
         Their folder, or a .txt list, such as an improvement set.
-    weights, stream
+    weights
         As for `next_images`.
     features : path, optional
         As for `selection.select_unsafe_set`, of these images.
@@ -304,9 +302,9 @@ def likely(
     of_others = extractor
     if features or extractor.name == OWN:
         of_others = load_clusters(tagging.out).extractor_of_others(weights, features)
-    improvement = extract_features(images, of_others, stream=stream)
+    improvement = extract_features(images, of_others)
     everything = np.arange(len(known))
-    of_tested, read = features_of_tested(tagging.tested, everything, extractor, stream=stream)
+    of_tested, read = features_of_tested(tagging.tested, everything, extractor)
     points = probe_points(*(comparable(each, extractor.name) for each in (of_tested, improvement.features)))
     rows = rows[read[rows]]
     scored = scores(points, (np.cumsum(read) - 1)[rows], known[rows] == YES)[len(of_tested) :]

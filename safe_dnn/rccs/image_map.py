@@ -40,6 +40,7 @@ STEPS = 65535  # two bytes; still finer than a pixel where the map is magnified 
 FEW = 5  # percent of the images, at each end, that may lie outside the bulk
 GAP = 0.2  # of the extent of all others: beyond so wide a gap they lie outside
 COLOURS = 7  # as many as people who are blind to red and green can distinguish, see page/clusters/map_colours.js
+SHADES = 32  # of a number, as in map_colours.js
 BINS = 16  # of a number, in a histogram
 MOST_CATEGORIES = 60  # the others, which are rarer, share a bar
 MOST_FILTERS = 40  # 20,000 images with as many are 1 MB
@@ -165,14 +166,16 @@ def map_record(
         noise), `packed` as uint16, uint16 and int32; `name` (the file name as plain text, shortened in the middle), a
         list with an entry per image in the order of `paths`; `told`, the DNN's answer to each image, if that is
         known; `between`, a clause on each image that is near another RCC than its own, by the index as text; `bulk`,
-        the left, lower, right and upper end of what the map shows at first; `rccs`, a list, the largest RCC first, of
-        `rcc`, `size`, `at`, the index of the image in the middle of the RCC on the map, `colour` (see `_colours`)
-        and what `rcc_words` gives.
+        the left, lower, right and upper end of what the map shows at first, and `whole`, those of all images; `rccs`, a
+        list, the largest RCC first, of `rcc`, `size`, `at`, the index of the image in the middle of the RCC on the map,
+        `reach` (see `_reach`), `colour` (see `_colours`) and what `rcc_words` gives.
     """
     grid = np.rint(xy * STEPS).astype("<u2")
     groups = clusters.groups
     middles = [_middle(xy, np.flatnonzero(clusters.labels == rcc)) for rcc in groups]
-    colour_of = _colours(clusters, original, xy)
+    ends, colour_of = bulk(grid), _colours(clusters, original, xy)
+    beside = (ends[2] - ends[0]) / 24
+    reaches = [_reach(grid[clusters.labels == rcc], grid[at], beside) for rcc, at in zip(groups, middles, strict=True)]
     return {
         "steps": STEPS,
         "x": packed(grid[:, 0]),
@@ -181,10 +184,12 @@ def map_record(
         "name": [display_name(path) for path in clusters.paths],
         **({"told": [clusters.answer_text(row) for row in range(len(clusters.paths))]} if clusters.answers else {}),
         "between": {str(row): text for row in range(len(clusters.paths)) if (text := place_text(clusters, row))},
-        "bulk": bulk(grid),
+        "bulk": ends,
+        "whole": [*grid.min(axis=0, initial=STEPS).tolist(), *grid.max(axis=0, initial=0).tolist()],
         "rccs": [
-            {"size": len(clusters.members(rcc)), "at": at, "colour": colour_of[rcc], **rcc_words(rcc, notes)}
-            for rcc, at in zip(groups, middles, strict=True)
+            {"size": len(clusters.members(rcc)), "at": at, "reach": reach, "colour": colour_of[rcc]}
+            | rcc_words(rcc, notes)
+            for rcc, at, reach in zip(groups, middles, reaches, strict=True)
         ],
     }
 
@@ -264,6 +269,13 @@ def _colours(clusters: RootCauseClusters, original: RootCauseClusters, xy: np.nd
     return dict(zip([rcc for rcc, _ in placed], colours.tolist(), strict=True))
 
 
+def _reach(grid: np.ndarray, middle: np.ndarray, beside: float) -> list[int]:
+    """How far an RCC reaches up and down at its middle, where its label is, but for a few of its images."""
+    ys = np.sort(grid[np.abs(grid[:, 0].astype(int) - int(middle[0])) <= beside, 1]).tolist()
+    cut = len(ys) // 12
+    return [ys[len(ys) - 1 - cut], ys[cut]]
+
+
 def map_shades(name: str, column: np.ndarray) -> dict:
     """A parameter as colours of the map, for JSON.
 
@@ -275,16 +287,17 @@ def map_shades(name: str, column: np.ndarray) -> dict:
     Returns
     -------
     dict
-        `name`; `kind` ("number", "angle" or "category"); `value`, an entry per image, None if unknown: for a number,
-        from 0 to 1 between the 2nd and 98th percentiles; for an angle, from 0 to 1 around the circle; for a category,
-        its index in `names`, the most common first; `told`, the values as text; `low` and `high`, the ends of a
-        number's scale.
+        `name`; `kind` ("number", "angle" or "category"); `bins`, the colour of each image, `packed` as uint8, `UNKNOWN`
+        if there is none: for a number, one of `SHADES` from the 2nd to the 98th percentile; for an angle, of as many
+        around the circle; for a category, its index in `names`, the most common first, or `COLOURS` for all that are
+        rarer; `told`, the values as text; `low` and `high`, the ends of a number's scale.
     """
     if column.dtype.kind == "U":
         names, texts = commonest_first(column), column.tolist()
-        place = {text: i for i, text in enumerate(names)}
+        place = {text: min(i, COLOURS) for i, text in enumerate(names)}
         return {
-            "name": printable(name), "kind": "category", "value": [place.get(text) for text in texts],
+            "name": printable(name), "kind": "category",
+            "bins": packed(np.array([place.get(text, UNKNOWN) for text in texts], np.uint8)),
             "told": [*map(printable, texts)], "names": [*map(printable, names)],
         }  # fmt: skip
     angle = name.endswith(ANGLE_SUFFIX)
@@ -292,7 +305,7 @@ def map_shades(name: str, column: np.ndarray) -> dict:
     share = (column % 360) / 360 if angle else ((column - low) / ((high - low) or 1.0)).clip(0, 1)
     return {
         "name": printable(name), "kind": "angle" if angle else "number", "low": f"{low:.3g}", "high": f"{high:.3g}",
-        "value": [None if np.isnan(value) else round(value, 3) for value in share.tolist()],
+        "bins": packed(np.nan_to_num(np.rint(share * (SHADES - 1)), nan=UNKNOWN).astype(np.uint8)),
         "told": ["" if np.isnan(value) else f"{value:.3g}" for value in column.tolist()],
     }  # fmt: skip
 

@@ -24,7 +24,6 @@ import numpy as np
 from safe_dnn.dnn.tested import LABEL, PREDICTED, AnsweredImages
 from safe_dnn.FE import ImageFeatures, stream_features
 from safe_dnn.features.attributes import ATTRIBUTES, measured_images
-from safe_dnn.features.batches import Stream
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.answers import CONFIDENCE, known_in
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
@@ -156,7 +155,7 @@ class Known(NamedTuple):
 
 def compare_with_right(
     clusters: RootCauseClusters, tested: AnsweredImages, *, parameters: StrPath | None = None,
-    known_groups: KnownGroups | None = None, weights: StrPath | None = None, stream: Stream | None = None,
+    known_groups: KnownGroups | None = None, weights: StrPath | None = None,
 ) -> Comparison:  # fmt: skip
     """Extract the features of the images that are right, and find the nearest failing image of each tested image.
 
@@ -166,7 +165,7 @@ def compare_with_right(
         The table of the tested images' parameters, if a nuisance was set aside.
     known_groups : KnownGroups, optional
         Of all tested images.
-    weights, stream
+    weights
         As for `selection.select_unsafe_set`.
 
     Raises
@@ -176,8 +175,7 @@ def compare_with_right(
     """
     compared = compared_images(tested, clusters.image_root, clusters.paths)
     right = compared.rows[len(compared.failing) :]
-    extractor = clusters.recalled_extractor(weights)
-    points, read = points_of_tested(clusters, tested, right, parameters=parameters, extractor=extractor, stream=stream)
+    points, read = points_of_tested(clusters, tested, right, clusters.recalled_extractor(weights), parameters)
     report_progress("Comparing with images that are right", 0, 0)
     of_failing, of_right = nearest_failing(clusters.points, points)
     notes = (*compared.notes, *notes_of(known_groups))
@@ -228,19 +226,19 @@ def compared_images(tested: AnsweredImages, image_root: Path, paths: Sequence[st
 
 
 def points_of_tested(
-    clusters: RootCauseClusters, tested: AnsweredImages, rows: np.ndarray, *, parameters: StrPath | None,
-    extractor: Extractor, stream: Stream | None = None,
+    clusters: RootCauseClusters, tested: AnsweredImages, rows: np.ndarray, extractor: Extractor,
+    parameters: StrPath | None,
 ) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
     """Tested images as points of the clusters, in the order of `rows`, without unreadable ones; and which are readable.
 
     Parameters
     ----------
-    parameters, stream
+    parameters
         As for `compare_with_right`.
     extractor : Extractor
         That of the clusters, for these images.
     """
-    features, read = features_of_tested(tested, rows, extractor, stream=stream)
+    features, read = features_of_tested(tested, rows, extractor)
     names, nuisance = [tested.paths[row] for row in rows[read].tolist()], None
     if clusters.set_aside:
         nuisance = Aside(clusters.set_aside, ImageListing(tested.root, tested.paths, ()), parameters).of(names)
@@ -248,9 +246,7 @@ def points_of_tested(
     return clusters.projection.apply(features, nuisance=nuisance, classes=classes, names=names), read
 
 
-def right_images(
-    tested: AnsweredImages, images: ImageFeatures, known_groups: KnownGroups | None, *, stream: Stream | None,
-) -> RightImages | None:  # fmt: skip
+def right_images(tested: AnsweredImages, images: ImageFeatures, known_groups: KnownGroups | None) -> RightImages | None:
     """The images that the DNN gets right, to compare failing ones with; None if there are none, or only these.
 
     Parameters
@@ -267,7 +263,7 @@ def right_images(
         return None
     compared = compared_images(tested, images.root, images.paths)
     rows = compared.rows[len(compared.failing) :]
-    features, read = features_of_tested(tested, rows, images.extractor, stream=stream)
+    features, read = features_of_tested(tested, rows, images.extractor)
     row_of = np.concatenate([tested.rows_of(images.root, images.paths), rows[read]])
     known = row_of >= 0  # a failing image may be none of the test set
     names = [tested.paths[row] for row in row_of]
@@ -279,15 +275,13 @@ def right_images(
     return RightImages(features, classes, tuple(names), np.unique(units, return_inverse=True)[1])
 
 
-def features_of_tested(
-    tested: AnsweredImages, rows: np.ndarray, extractor: Extractor, *, stream: Stream | None
-) -> tuple[np.ndarray, np.ndarray]:
+def features_of_tested(tested: AnsweredImages, rows: np.ndarray, extractor: Extractor) -> tuple[np.ndarray, np.ndarray]:
     """Features of tested images, in the order of `rows`, without the unreadable ones; and which are readable."""
     place = {tested.paths[row]: i for i, row in enumerate(rows.tolist())}
     listing = ImageListing(tested.root, tuple(sorted(place)), ())
     features = np.empty((len(rows), extractor.dimension), np.float32)
     read = np.zeros(len(rows), bool)
-    for batch in (stream or stream_features)(listing, extractor):
+    for batch in stream_features(listing, extractor):
         at = [place[path] for path in batch.paths]
         features[at], read[at] = batch.features, True
     return features[read], read

@@ -16,7 +16,6 @@ import numpy as np
 
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import ImageFeatures
-from safe_dnn.features.batches import Stream
 from safe_dnn.rccs.dbscan.projection import Nuisance, check_column, combined, fit_set_aside
 from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.reasons.comparison import compared_images, features_of_tested
@@ -25,7 +24,7 @@ from safe_dnn.support.images import ImageListing
 from safe_dnn.support.progress import report_progress
 from safe_dnn.support.text import count, printable, some
 
-Fit: TypeAlias = Callable[..., tuple[Nuisance, dict[str, Any]]]  # given the failing images and a stream
+Fit: TypeAlias = Callable[..., tuple[Nuisance, dict[str, Any]]]  # given the failing images
 ALONE = (
     "What is set aside is estimated from the failing images alone, since it is not known which images the network gets "
     "right. A reason for failing that goes along with it is set aside as well."
@@ -34,7 +33,7 @@ ALONE = (
 
 def _fit(
     names: tuple[str, ...], column: np.ndarray, paths: Sequence[str], tested: AnsweredImages | None, rows: np.ndarray,
-    source: StrPath | None, images: ImageFeatures, *, stream: Stream | None,
+    source: StrPath | None, images: ImageFeatures,
 ) -> tuple[Nuisance, dict[str, Any]]:  # fmt: skip
     """Estimate what is subtracted from features, those of the images that the DNN gets right included.
 
@@ -54,8 +53,6 @@ def _fit(
         The table of the tested images' parameters.
     images : ImageFeatures
         The failing images.
-    stream : callable, optional
-        As for `FE.extract_features`.
 
     Returns
     -------
@@ -71,7 +68,7 @@ def _fit(
     used, features, notes = np.array([place[path] for path in images.paths], np.int64), images.features, [ALONE]
     of_failing = column[used]
     if tested is not None:
-        of_right, read = features_of_tested(tested, rows, images.extractor, stream=stream)
+        of_right, read = features_of_tested(tested, rows, images.extractor)
         features, notes = np.concatenate([features, of_right]), []
         used = np.concatenate([used, len(place) + np.flatnonzero(read)])
     report_progress("Setting aside", 0, 0)

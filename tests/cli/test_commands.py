@@ -13,7 +13,7 @@ from safe_dnn import SAFE_Tool
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.support.contents import digest_of
-from tests.helpers.answered import SCENES, draw_case
+from tests.helpers.answered import SCENES, draw_case, redraw
 from tests.helpers.places import names_in
 
 NAMES = [scene for scene, *_ in SCENES]
@@ -143,7 +143,7 @@ def test_features_of_another_network_go_through_all_steps(case, tmp_path, capsys
     assert safe(*cluster, "--extractor", "vgg16-conv") == 2
     assert "Received both" in capsys.readouterr().err
     assert safe(*cluster) == 0
-    assert "features of test.npz · " in capsys.readouterr().out
+    assert f"features of test.npz (SHA-256 {digest_of(features)[:16]}…) · " in capsys.readouterr().out
     recorded = run_record(case.out)["extractor"]
     assert (recorded["name"], recorded["weights"]) == ("own", "../test.npz")
     assert digest_of(features)[:16] in recorded["identity"]
@@ -162,6 +162,20 @@ def test_features_of_another_network_go_through_all_steps(case, tmp_path, capsys
     assert f"{digest_of(features)}  ../test.npz" in sums
     assert f"{digest_of(tmp_path / 'new.npz')}  ../new.npz" in sums
     assert safe("word", "dark", "--next", 3, "--out", case.out) == 0
+    (tmp_path / "tags.csv").write_text("image,answer\nnight/night_00.png,yes\nwood/wood_00.png,no\n")
+    likely = ("word", "dark", "--tags", tmp_path / "tags.csv", "--likely", case.improvement, "--out", case.out)
+    capsys.readouterr()
+    assert safe(*likely) == 2
+    assert "Received none for 24 of 24 images" in capsys.readouterr().err
+    assert safe(*likely, "--features", tmp_path / "new.npz") == 0
+    assert "night_" in capsys.readouterr().out.splitlines()[1]
+
+    fresh = draw_case(tmp_path / "fresh")
+    redraw(fresh)
+    confirm = ("confirm", "--predictions", fresh.table, "--tested", fresh.test, "--out", case.out)
+    assert safe(*confirm) == 2
+    assert safe(*confirm, "--features", own_features(tmp_path / "fresh.npz", fresh.test)) == 0
+    assert "RCC 0" in capsys.readouterr().out
     own_features(features, case.test, case.improvement)
     assert safe(*select) == 2
     assert "test.npz, which has changed since" in capsys.readouterr().err

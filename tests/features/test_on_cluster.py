@@ -12,6 +12,7 @@ from safe_dnn import FE
 from safe_dnn.FE import extract_features, stream_features
 from safe_dnn.features import attributes
 from safe_dnn.features import on_cluster as extraction
+from safe_dnn.features.batches import streaming
 from safe_dnn.features.on_cluster import on_cluster
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.support.errors import SAFEError
@@ -79,8 +80,11 @@ def test_a_cluster_gives_the_bytes_of_this_machine_and_fills_its_cache(
 
 def test_workers_that_do_not_find_the_images_say_how_to_name_the_place(address, fake_network, draw_folder, tmp_path):
     folder = draw_folder(tmp_path / "in", {"snow": 3})
-    with pytest.raises(SAFEError, match=r"cannot read snow_00\.png in /nowhere .*as the workers see it") as caught:
-        extract_features(folder, fake_network.extractor, stream=on_cluster(address, images="/nowhere"))
+    with (
+        pytest.raises(SAFEError, match=r"cannot read snow_00\.png in /nowhere .*as the workers see it") as caught,
+        streaming(on_cluster(address, images="/nowhere")),
+    ):
+        extract_features(folder, fake_network.extractor)
     assert caught.value.fields == ("dask_images",)
 
 
@@ -90,8 +94,9 @@ def test_a_cluster_without_workers_is_an_error(fake_network, draw_folder, tmp_pa
     with (
         distributed.LocalCluster(n_workers=0, processes=False, dashboard_address=":0", silence_logs=50) as empty,
         pytest.raises(SAFEError, match=r"Received no worker within 0\.1 s"),
+        streaming(on_cluster(empty.scheduler_address)),
     ):
-        extract_features(folder, fake_network.extractor, stream=on_cluster(empty.scheduler_address))
+        extract_features(folder, fake_network.extractor)
 
 
 def test_once_all_workers_are_lost_the_run_ends_and_a_later_one_goes_on(
@@ -166,5 +171,8 @@ def test_a_worker_that_knows_nothing_of_safe_is_sent_what_it_runs(draw_folder, t
 def test_workers_that_see_other_images_are_an_error(address, fake_network, draw_folder, tmp_path):
     folder = draw_folder(tmp_path / "in", {"snow": 3})
     other = draw_folder(tmp_path / "other", {"snow": 3}, seed=1)
-    with pytest.raises(SAFEError, match=r"Received a different snow_00\.png"):
-        extract_features(folder, fake_network.extractor, stream=on_cluster(address, images=str(other)))
+    with (
+        pytest.raises(SAFEError, match=r"Received a different snow_00\.png"),
+        streaming(on_cluster(address, images=str(other))),
+    ):
+        extract_features(folder, fake_network.extractor)

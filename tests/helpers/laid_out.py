@@ -1,7 +1,9 @@
 """Parts of the page without a browser."""
 
 import asyncio
+import re
 from collections.abc import Callable
+from html import unescape
 from pathlib import Path
 from typing import TypeVar
 
@@ -35,3 +37,11 @@ def laid_out(lay_out: Callable[[], Part]) -> Part:
     except RuntimeError:
         return asyncio.run(running())
     return inside()
+
+
+def shown_in(html: str, element: str, attribute: str = "") -> list[str]:
+    """Of each element of a kind in HTML, an attribute or, without one, the text in it."""
+    elements = re.findall(rf"<{element}\b([^>]*)>(.*?)</{element}>", html, re.DOTALL)
+    if not attribute:
+        return [re.sub("<[^>]*>", "", unescape(inner)) for _, inner in elements]
+    return [unescape(found[1]) for own, _ in elements if (found := re.search(rf"\b{attribute}='([^']*)'", own))]

@@ -86,7 +86,7 @@ def test_the_map_selects_by_lasso_shows_the_image_of_a_point_and_a_click_chooses
     page.mouse.down()
     page.mouse.up()
     expect(page.locator("#rcc-heading h2")).to_have_text(title)
-    expect(page.locator("#reason-list .safe-card.selected")).to_contain_text(title)
+    expect(page.locator("#reason-list .safe-card[aria-pressed=true]")).to_contain_text(title)
     expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(1)
 
 

@@ -210,7 +210,7 @@ def test_keys_pressed_before_the_next_rcc_is_there_judge_it_and_none_is_lost(ser
     let_go = holding_back(page, "**/queue/join*")
     for key in "jujs":
         page.keyboard.press(key)
-    expect(page.locator("#reason-list .safe-card.selected")).to_have_attribute("data-rcc", "1")
+    expect(page.locator("#reason-list .safe-card[aria-pressed=true]")).to_have_attribute("data-rcc", "1")
     expect(page.locator("#note")).to_have_attribute("inert", "")  # it is still of RCC 0
     let_go()
     expect(page.locator("#reason-list output")).to_contain_text("2 of")  # what is sent meanwhile passes the holder, too
@@ -258,8 +258,7 @@ def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browse
         expect(page.locator("#clusters-status .safe-status")).to_contain_text(" · 1 of 3 is loose")
         loose = page.locator("#reason-list [data-rcc='1']")
         expect(loose).to_contain_text(re.compile("RCC 1.*loose$"))
-        expect(loose).to_have_class(re.compile("loose"))
-        expect(page.locator("#reason-list .loose")).to_have_count(1)
+        expect(page.locator("#reason-list [data-loose='true']")).to_have_count(1)
         line = page.locator("#rcc-heading .safe-steady")
         expect(line).to_have_text(confidence_text(clusters, 0))
         for width, height in ((1440, 900), (1366, 768)):

@@ -2,14 +2,19 @@
 
 import json
 from collections.abc import Iterator
+from types import SimpleNamespace
+from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset, script
 from safe_dnn.page.clusters.reason_list import note_fields
+from safe_dnn.page.failures.view import matrix_table
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.review.notes import SAFE, UNSAFE, Note
+from safe_dnn.rccs.unsafe_set import UnsafeImage
 from tests.helpers.browsing import new_window
 from tests.helpers.scripts import run_alone
 
@@ -78,11 +83,10 @@ def test_keys_undo_and_redo_as_in_other_programs_and_not_while_something_is_type
 
 
 def test_arrow_keys_go_over_empty_cells_of_the_matrix_and_a_second_click_leaves_the_cell(page):
-    put(page, matrix=asset("widgets/matrix.html"))
-    cells = [[[1200, 0], [0, 0], [3, 3]], [[0, 0], [9, 0], [0, 0]], [[2, 2], [1, 1], [0, 0]]]
-    names = ["cat", "dog", "none"]
-    props = {"value": "", "rows": names, "columns": names, "cells": cells}
-    run_alone(page, "#matrix", ["widgets/matrix.js"], props)
+    put(page, matrix=asset("widgets/choices.html"))
+    names, counts = ["cat", "dog", "none"], np.array([[1200, 0, 3], [0, 9, 0], [2, 1, 0]])
+    matrix: Any = SimpleNamespace(names=names, counts=counts, wrong=counts * (1 - np.eye(3, dtype=int)))
+    run_alone(page, "#matrix", ["widgets/choices.js"], {"value": "", "parts": matrix_table(matrix)})
     buttons = page.locator("#matrix button")
     assert [one.get_attribute("aria-label") for one in buttons.all()] == [
         "cat: 1,200 right", "cat taken for none: 3", "dog: 9 right", "none taken for cat: 2", "none taken for dog: 1",
@@ -108,34 +112,50 @@ def test_arrow_keys_go_over_empty_cells_of_the_matrix_and_a_second_click_leaves_
     assert events(page) == [["select", "1,1"], ["select", ""]]
 
 
-# --- Cards ------------------------------------------------------------------------------------------------------
+def test_a_card_opens_its_images_and_its_curve_and_a_second_click_closes_them(page):
+    put(page, reasons=asset("widgets/choices.html"))
+    run_alone(page, "#reasons", ["widgets/choices.js"], {"value": "", "parts": ""})
+    page.wait_for_function("alone.events.length")
+    assert events(page) == [["opened", ""]], "what was sent before may be lost"
+    cards = "".join(f"<button data-opens='{at}'>{at}</button><p data-of='{at}' hidden>curve {at}</p>" for at in (0, 1))
+    change(page, parts=cards)
+    expect(page.get_by_text("curve 0")).to_be_visible()
+    for value, curve in (("1", 1), ("", 0)):
+        page.get_by_role("button", name="1").click()
+        assert events(page)[-1] == ["select", value]
+        expect(page.locator("p:visible")).to_have_text(f"curve {curve}")
 
-NO_PICTURES = "{ card_pictures: async () => ({}) }"
+
+# --- Cards ------------------------------------------------------------------------------------------------------
 
 
 def card(rcc: int, images: int, **more: object) -> dict:
-    """A card as the server sends it."""
+    """What a card says."""
     number = f"RCC {rcc}" if rcc >= 0 else "No cluster"
-    unknown = dict.fromkeys(("rate", "low", "high", "other"))
     return {
-        "key": rcc, "rcc": rcc, "number": number, "images": images, "share": images / 200, "size": f"{images} images",
-        "facts": "", "title": number, "words": "", "confusion": "", "kind": "listed", "fold": "", "more": False,
-        **unknown, "loose": False, "picture": "x.png", "otherwise": "", **note_fields(Note(rcc)), **more,
+        "key": rcc, "rcc": rcc, "titled": number, "number": number, "images": images, "share": images / 200,
+        "title": number, "kind": "listed", "more": False, "of": None, "loose": False, **note_fields(Note(rcc)), **more,
     }  # fmt: skip
 
 
-def as_sent(*cards: dict, run: str = "a", at: float = 1) -> str:
-    return json.dumps({"run": run, "at": at, "entries": [{**one, "place": place} for place, one in enumerate(cards)]})
+def as_sent(*cards: dict) -> str:
+    return filled("page/clusters/cards.html", cards=cards)
+
+
+def of_rate(rate: float, low: float, high: float, like: float = float("nan")) -> SimpleNamespace:
+    return SimpleNamespace(rate=rate, low=low, high=high, like=like)
+
+
+MANY = {rcc: card(rcc, 20 + rcc, of=of_rate(0.5, 0.4, 0.6)) for rcc in range(12)}
+MANY[3] |= {"name": "tunnel 10", "words": "dark"}
+MANY[7] |= {"name": "Tunnel 9", "loose": True}
 
 
 @pytest.fixture
 def cards(page: Page) -> Page:
     put(page, reason_list=filled("page/clusters/reason_list.html", unsafe=UNSAFE))
-    many = [card(rcc, 20 + rcc, rate=0.5, low=0.4, high=0.6) for rcc in range(12)]
-    many[3] |= {"name": "tunnel 10", "words": "dark"}
-    many[7] |= {"name": "Tunnel 9", "loose": True}
-    props = {"value": 0, "cards": as_sent(*many, card(-1, 99)), "named": ""}
-    run_alone(page, "#reason-list", ["clusters/reason_list.js"], props, NO_PICTURES)
+    props = {"value": 0, "cards": as_sent(*MANY.values(), card(-1, 99))}
+    run_alone(page, "#reason-list", ["clusters/reason_list.js"], props)
     return page
 
 
@@ -162,14 +182,15 @@ def test_cards_that_do_not_match_are_hidden_and_the_one_at_hand_stays(cards):
     assert listed(cards) == [0, 3]
     expect(cards.locator("output")).to_have_text("1 of 12 · 0 of 12 judged")
     cards.locator("[data-choice='search']").fill("")
-    choose(cards, "show", "open")
+    choose(cards, "show", "not judged")
     cards.locator("[data-rcc='7']").click()
-    entries = [{"key": 7, **note_fields(Note(7, "", verdict=UNSAFE))}]
-    change(cards, named=json.dumps({"run": "a", "at": 2, "entries": entries}))
+    judged = {**MANY, 7: MANY[7] | note_fields(Note(7, "", verdict=UNSAFE))}
+    change(cards, cards=as_sent(*judged.values(), card(-1, 99)))
+    expect(cards.locator("[data-rcc='7']")).to_be_focused()
     assert 7 in listed(cards)
     expect(cards.locator("output")).to_have_text("11 of 12 · 1 of 12 judged")
     cards.locator("[data-rcc='8']").click()
-    choose(cards, "show", "open")
+    choose(cards, "show", "not judged")
     cards.locator("[data-choice='search']").fill("rcc")
     assert 7 not in listed(cards)
     assert events(cards) == [["select", 7], ["select", 8]]
@@ -177,20 +198,23 @@ def test_cards_that_do_not_match_are_hidden_and_the_one_at_hand_stays(cards):
 
 def test_what_is_no_reason_is_folded_but_for_what_was_judged_and_does_not_count(page):
     put(page, reason_list=filled("page/clusters/reason_list.html", unsafe=UNSAFE))
-    rest = [card(rcc, 5, kind="undecided", fold="3 not known to fail more often", rate=0.2) for rcc in (1, 2, 3)]
+    rest = [
+        card(rcc, 5, kind="undecided", fold="3 not known to fail more often", of=of_rate(0.2, 0.1, 0.3))
+        for rcc in (1, 2, 3)
+    ]
     rest[1] |= note_fields(Note(2, verdict=UNSAFE))
-    spot = card(0, 9, key='[["light", "<", 0.4]]', rate=0.9, low=0.8, high=0.95, other=0.2, title="light < 0.4")
-    props = {"value": spot["key"], "cards": as_sent(spot, *rest), "named": ""}
-    run_alone(page, "#reason-list", ["clusters/reason_list.js"], props, NO_PICTURES)
+    spot = card(0, 9, key='[["light", "<", 0.4]]', of=of_rate(0.9, 0.8, 0.95, 0.2), title="light < 0.4")
+    props = {"value": spot["key"], "cards": as_sent(spot, *rest)}
+    run_alone(page, "#reason-list", ["clusters/reason_list.js"], props)
     assert listed(page) == [0, 2]
     expect(page.locator("output")).to_have_text("1 of 2 judged")
     fold = page.locator("[data-fold]")
     for shown in ([0, 1, 2, 3], [0, 2]):
         fold.click()
         assert listed(page) == shown
-    choose(page, "show", "open")  # whoever asks for some gets all of these
+    choose(page, "show", "not judged")  # whoever asks for some gets all of these
     assert listed(page) == [0, 1, 3]
-    expect(fold).to_have_count(0)
+    expect(fold).to_be_hidden()
     # An RCC that is a weak spot as well is found by its number.
     change(page, value=0)
     expect(page.locator("[aria-pressed='true']")).to_have_attribute("data-is", "spot")
@@ -229,8 +253,8 @@ NOTE = """<div id='note-name'><input></div><div id='note-text'><textarea></texta
 def test_keys_go_through_the_reasons_and_judge_the_one_at_hand_and_what_is_typed_is_stored_until_it_is_kept(page):
     listing = filled("page/clusters/reason_list.html", unsafe=UNSAFE)
     put(page, reason_list=listing, screen=filled("page/clusters/screen.html"), clusters_pane="", note=NOTE)
-    props = {"value": 0, "cards": as_sent(card(0, 3), card(1, 2), card(2, 1)), "named": ""}
-    run_alone(page, "#reason-list", ["clusters/reason_list.js"], props, NO_PICTURES)
+    props = {"value": 0, "cards": as_sent(card(0, 3), card(1, 2), card(2, 1))}
+    run_alone(page, "#reason-list", ["clusters/reason_list.js"], props)
     run_alone(page, "#screen", ["clusters/screen.js"], {"keys": {"u": UNSAFE, "s": SAFE}})
     run_alone(page, "#about", ["clusters/note.js"], {"value": "", "problem": ""})
     judged = page.locator("#note-verdict :checked")
@@ -264,38 +288,38 @@ def test_keys_go_through_the_reasons_and_judge_the_one_at_hand_and_what_is_typed
 
 # --- Labelling --------------------------------------------------------------------------------------------------
 
-LABELLING = """(() => {
-  const image = (label, index) => ({ index, name: `${index}.png`, label, picture: "", filed: false });
-  const images = ["", "cat", ""].map(image);
-  const state = () => ({ images, classes: ["cat", "dog"], set: 1, rcc: 0, undo: true, problem: "",
-    rccs: [{ rcc: 0, title: "RCC 0", labelled: images.filter(({ label }) => label).length, total: 3 }] });
-  return {
-    label_state: async () => state(), label_picture: async () => "", class_pictures: async () => ({}),
-    give_label: async ([, index, label]) => {
-      alone.asked.push([index, label]);
-      for (const image of images) if (index === null || image.index === index) image.label = label;
-      return state();
-    },
-  };
-})()"""
+IMAGES = [UnsafeImage(f"{index}.png", 0, 0.5, True, label) for index, label in enumerate(("", "cat", ""))]
 
 
-def test_keys_label_and_labels_of_others_are_replaced_only_if_asked_twice(page):
+def test_keys_go_from_image_to_image_and_label_and_a_question_is_answered_by_the_same_label_again(page):
     put(page, label=asset("labels/label.html"))
-    run_alone(page, "#label", ["labels/label.js"], {"version": 1, "classes": ["cat", "dog"], "train": ""}, LABELLING)
-    news, at = page.locator(".safe-label-news"), page.locator("figcaption")
+    parts = {
+        "state": filled("page/labels/state.html", rccs=[(0, "RCC 0", 1, 3)], at_hand=0, images=IMAGES, done=1, undo=1),
+        "classes": filled("page/labels/classes.html", classes=[("cat", "1"), ("dog", "A")]),
+        "tiles": filled("page/labels/tiles.html", tiles=[(i, one, one.image) for i, one in enumerate(IMAGES)], at=0),
+    }
+    server = """{ class_pictures: async () => ({}), label: async ({ what, label = "", index, all, asked }) => {
+      alone.asked.push([what, label, index, all, asked]);
+      const answer = { news: label && `${label}?`, asked: label || null, kept: label === asked };
+      return { ...answer, view: { rcc: 0 }, parts: %s };
+    } }"""
+    props = {"version": 1, "classes": ["cat", "dog"], "train": ""}
+    run_alone(page, "#label", ["labels/label.js"], props, server % json.dumps(parts))
+    at = page.locator("figcaption")
     expect(at).to_have_text("0.png · no label yet · 1 of 3")
-    page.keyboard.press("2")
-    expect(at).to_have_text("1.png · cat · 2 of 3")
-    page.keyboard.press("3")  # there are two classes
     page.keyboard.press("ArrowRight")
-    expect(at).to_have_text("2.png · no label yet · 3 of 3")
+    expect(at).to_have_text("1.png · cat · 2 of 3")
+    expect(page.locator("[data-label='cat']")).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("a")  # the key of a class is with Shift, and there are two classes
+    page.keyboard.press("2")
+    page.keyboard.press("Shift+A")
+    expect(page.locator(".safe-label-news")).to_have_text("dog?")
     page.get_by_text("All of this RCC are").click()
-    page.keyboard.press("1")
-    expect(news).to_have_text("1 of this RCC has another label. Give “cat” again to replace it.")
-    page.keyboard.press("2")
-    expect(news).to_have_text("1 of this RCC has another label. Give “dog” again to replace it.")
-    assert asked(page) == [[0, "dog"]]
-    page.keyboard.press("2")
-    expect(page.locator("output").first).to_have_text("3 / 3 labelled")
-    assert asked(page)[1:] == [[None, "dog"]]
+    page.keyboard.press("Shift+A")
+    expect(page.get_by_label("This image is")).to_be_checked()  # it was kept
+    page.keyboard.press("z")
+    page.wait_for_function("alone.asked.length === 4")
+    assert asked(page) == [
+        ["show", "", None, False, None], ["give", "dog", 1, False, None], ["give", "dog", 0, True, "dog"],
+        ["undo", "", 0, False, "dog"],
+    ]  # fmt: skip

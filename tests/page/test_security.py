@@ -19,8 +19,7 @@ import pytest
 from safe_dnn.page.analyses import make, names_in
 from safe_dnn.page.app import serve
 from safe_dnn.page.clusters.edits_and_runs import refreshed
-from safe_dnn.page.clusters.failing_images import MOST_AT_ONCE
-from safe_dnn.page.picker import FIELDS
+from safe_dnn.page.paths import FIELDS
 from safe_dnn.page.pictures import picture
 from safe_dnn.page.results import Results, check_places
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES
@@ -69,7 +68,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
         visitor = Visitor(url, "first")
         told = visitor.fire(
             visitor.handler("generate", "click"),
-            [str(root / "failing"), "", "", "", [], False, [], "auto", "pca", "auto"],
+            [str(root / "failing"), "", "", "", [], False, [], "auto", "", "pca", "auto"],
         )
         assert "12 failures" in told
         told = visitor.send("select", improvement=str(root / "failing"), accuracy="0.5", set_size="6", quota="equal")
@@ -122,6 +121,7 @@ def test_no_way_to_say_a_path_outside_the_root_is_accepted(attacked):
 PATH_FIELDS = (
     ("images", "generate", {}), ("predictions", "generate", {"images": "IN", "tested": "IN"}),
     ("tested", "generate", {"images": "IN", "predictions": "IN"}), ("parameters", "generate", {"images": "IN"}),
+    ("features", "generate", {"images": "IN"}),
     ("improvement", "select", {"accuracy": "0.5"}),
     ("select-model", "select", {"improvement": "IN", "accuracy": "0.5", "select_test": "IN"}),
     ("select-test", "select", {"improvement": "IN", "accuracy": "0.5", "select_model": "IN"}),
@@ -323,7 +323,7 @@ def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(at
 
 def test_requests_of_other_origins_are_refused(attacked, visitor):
     sent = {
-        "data": ["x", "", "", "", [], False, [], "auto", "pca", "auto"],
+        "data": ["x", "", "", "", [], False, [], "auto", "", "pca", "auto"],
         "fn_index": visitor.handler("generate", "click")["id"], "session_hash": "evil",
     }  # fmt: skip
     paths = ("/gradio_api/queue/join", "/gradio_api/component_server", "/new", "/begin")
@@ -365,8 +365,8 @@ FORGED = [None, True, -1, 10**30, 1e308, float("nan"), float("inf"), "", "x", "\
 
 def test_server_functions_answer_forged_arguments_with_nothing(attacked, visitor):
     for widget, functions in (
-        ("map", ["map_pictures"]), ("grid", ["grid_picture"]), ("picker", ["listed_folder"]),
-        ("labelling", ["label_state", "label_picture", "give_label", "undo_label", "class_pictures"]),
+        ("grid", ["grid_picture"]), ("paths", ["paths_beside"]),
+        ("labelling", ["label", "class_pictures"]),
     ):  # fmt: skip
         for function in functions:
             for data in FORGED:
@@ -413,17 +413,22 @@ def test_a_visitor_cannot_let_a_model_run_code_on_a_page_with_a_root(attacked, v
 
 
 def test_a_label_that_would_make_the_table_unreadable_is_not_kept(attacked, visitor):
-    state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
-    table = attacked.folder / "out" / "unsafe_set.csv"
+    view, table = labelling(visitor, what="show")["view"], attacked.folder / "out" / "unsafe_set.csv"
     before = table.read_bytes()
+    everything = {"view": view, "all": True, "index": None, "only": False, "asked": None, "by": ""}
     for label in ("x" * 200_000, "x" * 256, "a\nb", "a\0b", "\x1b[2J", "\ud800"):
-        visitor.serve("labelling", "give_label", [state["rcc"], None, label, [label], state["set"]])
+        labelling(visitor, what="give", label=label, classes=[label], **everything)
         assert table.read_bytes() == before
-    given = visitor.serve("labelling", "give_label", [state["rcc"], None, "=a", ["=a"], state["set"]]).json()
-    assert {image["label"] for image in given["images"]} == {"=a"}
+    given = labelling(visitor, what="give", label="=a", classes=["=a"], **everything)
+    assert {*given["view"]["labels"].values()} == {"=a"}
     assert b",'=a\n" in table.read_bytes()
-    visitor.serve("labelling", "undo_label", [state["rcc"], ["=a"], state["set"], given["undo"]])
+    labelling(visitor, what="undo", view=given["view"])
     assert table.read_bytes() == before
+
+
+def labelling(visitor: Visitor, **sent: object) -> dict:
+    """What the script of the labelling is answered."""
+    return visitor.serve("labelling", "label", sent).json()
 
 
 def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, visitor):
@@ -434,25 +439,24 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     visitor.fire(visitor.loads()[1], [])
     run = visitor.open()
     run = re.search(r'"([0-9a-f]{16})"', run)[1]
-    state = visitor.serve("labelling", "label_state", [None, ["a"]]).json()
-    assert visitor.serve("labelling", "label_picture", [0, state["set"]]).json().startswith("data:image")
+    view = labelling(visitor, what="show")["view"]
+    for place in (f"/unsafe/{view['set']}/0", f"/unsafe/{view['set']}/0/large"):
+        assert visitor.client.get(place).headers["content-type"] == "image/webp"
     assert visitor.serve("grid", "grid_picture", [0, run]).json().startswith("data:image")
-    pictures = visitor.serve("map", "map_pictures", [[0, -1, "x", 10**30, *[1] * 1000], run]).json()
-    assert [picture[:10] for picture in pictures[:5]] == ["data:image", "data:image", "", "", "data:image"]
-    assert len(pictures) == MOST_AT_ONCE
+    rows = (f"{run}/0", f"{run}/-1", f"{run}/x", f"{run}/{10**30}", f"{run}/12", "x/0", f"../{run}/0", f"{run}/0/0")
+    assert [visitor.client.get(f"/image/{row}").status_code for row in rows] == [200] + 7 * [404]
     failing, size = str(attacked.root / "failing"), {"accuracy": "0.5", "set_size": "6", "quota": "equal"}
     try:
         assert "15 failures" in other.fire(
-            other.handler("generate", "click"), [str(folder), "", "", "", [], False, [], "auto", "pca", "auto"]
+            other.handler("generate", "click"), [str(folder), "", "", "", [], False, [], "auto", "", "pca", "auto"]
         )
         assert "6 of 15" in other.send("select", improvement=str(folder), **size)
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
-        for widget, function, sent in (
-            ("grid", "grid_picture", [0, run]), ("map", "map_pictures", [[0], run]),
-            ("labelling", "label_picture", [0, state["set"]]),
-        ):  # fmt: skip
-            assert visitor.serve(widget, function, sent).json() in ("", [""]), function
-        visitor.serve("labelling", "give_label", [0, 0, "a", ["a"], state["set"]])
+        assert visitor.serve("grid", "grid_picture", [0, run]).json() == ""
+        assert visitor.client.get(f"/unsafe/{view['set']}/0").status_code == 404
+        assert visitor.client.get(f"/image/{run}/0").status_code == 404
+        sent = {"label": "a", "classes": ["a"], "index": 0, "all": False, "only": False, "asked": None, "by": ""}
+        assert "Another unsafe set" in labelling(visitor, what="give", view=view, **sent)["news"]
         assert (attacked.folder / "out" / "unsafe_set.csv").read_bytes() == table
         note = ["visitor", json.dumps({"key": 0, "run": run, "last_entry": 1, "saved": ["", "", ""]}), "", "", ""]
         for widget, event, data in (
@@ -465,7 +469,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
             assert "data:image" not in told
             assert "/pictures/" not in told
     finally:
-        other.fire(other.handler("generate", "click"), [failing, "", "", "", [], False, [], "auto", "pca", "auto"])
+        other.fire(other.handler("generate", "click"), [failing, "", "", "", [], False, [], "auto", "", "pca", "auto"])
         other.send("select", improvement=failing, **size)
 
 

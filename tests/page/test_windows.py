@@ -73,7 +73,7 @@ def test_a_change_from_a_window_that_shows_an_older_state_is_refused_and_what_wa
     write(b, "note-text", "hazard H3")
     expect(state_of(b)).to_have_text("Not kept: Changed elsewhere: reload the page.")
     b.locator("#reason-list [data-rcc='1']").click()  # which would lose it
-    expect(b.locator("#reason-list .safe-card.selected")).to_have_attribute("data-rcc", "0")
+    expect(b.locator("#reason-list .safe-card[aria-pressed=true]")).to_have_attribute("data-rcc", "0")
     expect(field(b, "note-text")).to_have_value("hazard H3")
     b.locator("#undo").click()
     expect(b.get_by_text("Changed elsewhere: reload the page.").first).to_be_visible()

@@ -12,6 +12,7 @@ from safe_dnn.rccs.image_map import (
     BINS,
     MAP_FILE,
     MOST_FILTERS,
+    SHADES,
     STEPS,
     UNKNOWN,
     load_map,
@@ -113,6 +114,8 @@ def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_i
     ]  # fmt: skip
     assert [rcc["colour"] for rcc in record["rccs"]] == [0, 1, 2, 3]
     assert all(clusters.labels[rcc["at"]] == rcc["rcc"] for rcc in record["rccs"])
+    places, middle = unpacked(record["y"], "<u2"), record["rccs"][0]["at"]
+    assert record["rccs"][0]["reach"] == [places[middle + 1], places[middle - 1]], "which lie beside it"
     json.dumps(record, allow_nan=False)
 
 
@@ -122,10 +125,8 @@ def test_the_record_says_of_every_image_where_it_lies_and_of_every_rcc_what_it_i
 def test_a_number_is_shaded_between_its_percentiles_and_an_outlier_does_not_flatten_the_rest():
     shades = map_shades("light", np.array([*np.linspace(0, 1, 98), 1e6, np.nan]))
     assert (shades["kind"], shades["name"]) == ("number", "light")
-    assert shades["value"][0] == 0
-    assert shades["value"][48] == pytest.approx(0.5, abs=0.02)
-    assert shades["value"][98] == 1
-    assert shades["value"][99] is None
+    bins = unpacked(shades["bins"], "u1")
+    assert [bins[row] for row in (0, 48, 98, 99)] == [0, SHADES // 2 - 1, SHADES - 1, UNKNOWN]
     assert (shades["told"][98], shades["told"][99]) == ("1e+06", "")
     assert float(shades["low"]) == pytest.approx(0.02, abs=0.01)
     assert float(shades["high"]) == pytest.approx(1, abs=0.02)

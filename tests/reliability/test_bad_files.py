@@ -24,7 +24,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.dnn.failures import load_failures, save_failures
+from safe_dnn.dnn.failures import keep_failures, load_failures
 from safe_dnn.dnn.model import load_dnn
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.results import Results
@@ -93,7 +93,7 @@ def written(tmp_path_factory, clustered_once) -> Path:
     given = AnsweredImages(
         Path("m.keras"), tmp_path, ("red/=1.png",), answers, np.zeros(1, bool), known_classes=("blue", "red")
     )
-    save_failures(given, folder)
+    keep_failures(given, folder)
     return folder
 
 

@@ -24,7 +24,7 @@ from lab.benchmarks.reasons.measures import (
 from lab.benchmarks.reasons.rivals import slice_conditions, tree_conditions
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.features.batches import FeatureBatch
+from safe_dnn.features.batches import FeatureBatch, streaming
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.spots.rates import Rate
@@ -210,7 +210,8 @@ def _clusters_by_chance(case: ReasonsCase, seed: int) -> dict[str, Any]:
     wrong = _shuffled(case, seed)
     tested = _answered(case.tested, ~wrong, np.arange(len(wrong)))
     clusters = find_root_cause_clusters(failing_images(case._replace(tested=tested)))
-    compared = compare_with_right(clusters, tested, stream=_stream_of(case))
+    with streaming(_stream_of(case)):
+        compared = compare_with_right(clusters, tested)
     found = {}
     for method, each in (("RCCs", clusters), ("K-means", _kmeans(clusters))):
         rates = compared.rates(each)

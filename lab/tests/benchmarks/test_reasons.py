@@ -20,6 +20,7 @@ from lab.benchmarks.reasons.measuring import measure_case
 from lab.benchmarks.reasons.report import reasons_section
 from lab.benchmarks.reasons.rivals import slice_conditions, tree_conditions
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.features.batches import present_stream, streaming
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.reasons.comparison import Known
@@ -190,8 +191,9 @@ def measured(tmp_path_factory):
     case = looks_and_reasons(root)
     original = measuring.compare_with_right
 
-    def from_memory(clusters, tested, stream=None):  # the features are not in the cache
-        return original(clusters, tested, stream=stream or measuring._stream_of(case))
+    def from_memory(clusters, tested):  # the features are not in the cache
+        with streaming(present_stream() or measuring._stream_of(case)):
+            return original(clusters, tested)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(measuring, "compare_with_right", from_memory)

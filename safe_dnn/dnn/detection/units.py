@@ -5,6 +5,7 @@ the column `unit` names it. `objects/` gets the image once more for each row, wi
 `parameters.csv`, by which images that show the same are of one group. After that, a unit is an image to every step.
 """
 
+import itertools
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -15,9 +16,11 @@ from safe_dnn.dnn.detection.converter import parameters_of_images, plain_name
 from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures, replacing_images
 from safe_dnn.dnn.group_columns import HoldOut
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
+from safe_dnn.dnn.predictions import counted_once
 from safe_dnn.dnn.tested import LABEL, PREDICTED, UNIT, AnsweredImages, read_answer_table
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.rccs.unsafe_set import FULL_IMAGE
+from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import StrPath, existing_folder, path_of
 from safe_dnn.support.images import Skipped, find_images
 from safe_dnn.support.matching import check_matched, rows_by_image
@@ -63,9 +66,12 @@ def _split(cells: Table, root: Path, out: Path, *, partial: bool) -> tuple[tuple
     without_row = check_matched(
         cells.source, root, listing.paths, found, partial=partial, rows=len(units), without_image=absent
     )
+    told = cells.rows.drop(columns=IMAGE).agg("\t".join, axis=1).tolist()
+    known = ["; ".join(sorted(told[row] for row in rows)) for rows in found.values()]
+    counts, notes = counted_once([*found], copies_in(root, listing.paths), known)
     number = {unit: i for i, unit in enumerate(sorted({*units}))}
     images, names, of = list[str](), list[str](), list[int]()
-    for image, rows in found.items():
+    for image, rows in itertools.compress(found.items(), counts):
         for row in sorted(rows, key=units.__getitem__):
             if of and images[-1] == image and units[of[-1]] == units[row]:
                 raise cells.fault(row, f"a unit once for {image}", f"{units[row]}, as in line {cells.lines[of[-1]]}")
@@ -73,11 +79,13 @@ def _split(cells: Table, root: Path, out: Path, *, partial: bool) -> tuple[tuple
             names.append(f"{path.with_suffix('')}_{number[units[row]]}_{plain_name(units[row])}{path.suffix}")
             images.append(image)
             of.append(row)
-    parameters, notes = parameters_of_images(root, images)
+    recorded, unread = parameters_of_images(root, [*found])
+    place = {image: i for i, image in enumerate(found)}
+    parameters = {name: [column[place[image]] for image in images] for name, column in recorded.items()}
     columns = {name: cells.taken(of).texts(name) for name in cells.header if name not in (IMAGE, UNIT)}
     for name in columns.keys() - {LABEL, PREDICTED} if cells.decimal_comma else ():
         columns[name] = [*map(with_point, columns[name])]
-    known = {FULL_IMAGE: images, UNIT: [units[row] for row in of], **parameters}
+    parameters = {FULL_IMAGE: images, UNIT: [units[row] for row in of], **parameters}
     with replacing_images(out / OBJECTS) as folder:
         for image, name in zip(images, names, strict=True):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -85,11 +93,12 @@ def _split(cells: Table, root: Path, out: Path, *, partial: bool) -> tuple[tuple
                 (folder / name).hardlink_to(root / image)
             except OSError:  # on another disk, or of somebody else
                 shutil.copyfile(root / image, folder / name)
-        for file, each in ((PREDICTIONS_FILE, columns), (PARAMETERS_FILE, known)):
+        for file, each in ((PREDICTIONS_FILE, columns), (PARAMETERS_FILE, parameters)):
             text = table_text([IMAGE, *each], zip(names, *each.values(), strict=True))
             (folder / file).write_text(text, "utf-8", errors="surrogateescape", newline="")
-    left = f"Left out, since their images are not in {root}: {count(len(absent), 'row')}, the first {{}}."
-    notes += [left.format(printable(absent[0]))] if absent else []
-    of_images = f"{count(len(names), 'unit')} of {count(len(found), 'image')}"
+    if absent:
+        n = count(len(absent), "row")
+        notes += (f"Left out, since their images are not in {root}: {n}, the first {printable(absent[0])}.",)
+    of_images = f"{count(len(names), 'unit')} of {count(len({*images}), 'image')}"
     sentence = f"The test images are {of_images}, by {cells.source.name}; those of one image are a group."
-    return (sentence, *notes), tuple(Skipped(image, f"no row in {cells.source.name}") for image in without_row)
+    return (sentence, *notes, *unread), tuple(Skipped(image, f"no row in {cells.source.name}") for image in without_row)

@@ -36,7 +36,6 @@ from safe_dnn.store.runs import COMPARISON, reading_file
 from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable
 
-MOST_AT_ONCE = 60  # pictures that the map asks for
 MOST_RIGHT = 24  # right images beside those that fail
 # They share their names; the last one connects them.
 MAP_SCRIPTS = [f"clusters/{name}.js" for name in ("map_colours", "map_drawing", "map_filters", "map_keys", "map")]
@@ -64,14 +63,9 @@ class ImagesView:
                 self.heading, self.curve, self.words.widget]  # fmt: skip
 
     def lay_out_map(self) -> None:
-        def map_pictures(sent: list) -> list[str]:
-            rows, run = sent if isinstance(sent, list) and len(sent) == 2 else (None, None)
-            rows = rows if isinstance(rows, list) else []
-            return [self.images.picture([row, run], 128) for row in rows[:MOST_AT_ONCE]]
-
         self.map = scripted(
             "clusters/map", [],  # the images selected, by row of the clusters
-            js_on_load=script(*MAP_SCRIPTS), serves={"map_pictures": map_pictures}, record="", filters="", named="",
+            js_on_load=script(*MAP_SCRIPTS), record="", filters="", named="",
             verdicts=[*judgements(), ""], chosen=None, shade="", found="", seen="", elem_id="map",
         )  # fmt: skip
         self.colour = gr.Dropdown(
@@ -199,7 +193,7 @@ class ImagesView:
         self._edited, self._choose = edited, choose
         run, images = window.run, self.images
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
-        self.words.widget.select(self._on_word, [self.words.widget, run], self.map_outputs, **LATEST)
+        self.words.widget.select(self._on_word, run, self.map_outputs, **LATEST)
         self.curve.select(self._on_range, [self.curve, run], self.outputs, **LATEST, **IN_TURN)
         self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         # Images are selected one after the other: the first one does not open its RCC.
@@ -244,16 +238,13 @@ class ImagesView:
         column = self._settings.results.columns().get(name or "")
         return {self.map: gr.HTML(shade="" if column is None else as_text(map_shades(name or "", column)))}
 
-    def _on_word(self, word: object, run: str) -> dict:
-        """Let the map know what was answered about words, and colour it by one of them if there is one."""
-        if not run:  # a window that was just opened asks as well, perhaps before it shows anything
+    def _on_word(self, run: str) -> dict:
+        """Let the map know what was answered about words."""
+        if not run:  # a window that shows nothing yet
             return gr.skip()
         self._settings.results.state(run)  # refuses a window that shows other clusters
-        columns, by = self._settings.results.columns(), word if isinstance(word, str) else ""
-        props: dict[str, Any] = {"filters": as_text(map_filters(columns))}
-        if by in columns:
-            props["shade"] = as_text(map_shades(by, columns[by]))
-        return {self.map: gr.HTML(**props), self.colour: _colours(columns, **({"value": by} if by in columns else {}))}
+        columns = self._settings.results.columns()
+        return {self.map: gr.HTML(filters=as_text(map_filters(columns))), self.colour: _colours(columns)}
 
     def _on_pick(self, sent: object, run: str) -> dict:
         return self._with_picked(len(self._listed(sent, run)[1]))
@@ -337,25 +328,20 @@ def _in_range(columns: Mapping[str, np.ndarray], sent: object) -> list[int]:
         return []
 
 
-def _tile(clusters: RootCauseClusters, row: int, known: Mapping[str, np.ndarray]) -> dict[str, str]:
-    """The tile of an image in the grid (see grid.js), with its parameters."""
+def _tile(clusters: RootCauseClusters, row: int, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """The tile of an image in the grid (see `GridView.show`), with what is known of it."""
+    known = {name: _value_text(column[row].item()) for name, column in sorted(columns.items())}
     near = near_rcc(clusters, row)
     return {
-        "name": printable(clusters.paths[row]), "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
+        "name": clusters.paths[row], "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
         "caption": clusters.answer_text(row), "near": "" if near is None else f"near {title(near)}",
-        "between": place_text(clusters, row), "known": _known_text(known, row),
+        "between": place_text(clusters, row), "known": {name: text for name, text in known.items() if text},
     }  # fmt: skip
-
-
-def _known_text(columns: Mapping[str, np.ndarray], row: int) -> str:
-    """What is known of an image, by name, as JSON; what is unknown is left out."""
-    texts = {printable(name): _value_text(column[row].item()) for name, column in sorted(columns.items())}
-    return as_text({name: text for name, text in texts.items() if text})
 
 
 def _value_text(value: str | float) -> str:
     if isinstance(value, str):
-        return printable(value)
+        return value
     if math.isnan(value):
         return ""
     return f"{value:.4g}" if abs(value) < 1e4 else f"{value:,.0f}"

@@ -6,36 +6,21 @@
 // texts (JSON).
 // Events: select (images to be shown, or the RCC of a single one), input (images marked one after the other).
 const NEAR = 9, FAR = 5, MOST_ZOOM = 400, STEP = 40, MOST_PICTURES = 600;
-const BESIDE_FROM = 470;  // pixels; the filters are below a map that is narrower
 const given = (name) => JSON.parse(props[name] || "null");
 let map = null, view = { x: 0, y: 0, zoom: 1 }, inked = null, hovered = -1, walking = false;
-let lasso = null, dragged = null, byLasso = false, picked = new Set(), marked = new Uint8Array();
-let pictures = new Map(), asking = new Set(), resting = 0, waiting = 0, asked = false, hinting = 0;
+let drag = null, picked = new Set(), marked = new Uint8Array();  // drag: what moves the map or, with a path, is a lasso
+let pictures = new Map(), asked = false, hinting = 0;
 
 function load() {
-  const r = given("record"), before = map;
+  const sent = given("record"), before = map;
   map = null;
-  hovered = -1;
-  walking = false;
-  tell(-1);
-  if (!r) { redraw(); return; }
-  const x = unpacked(r.x, Uint16Array), y = unpacked(r.y, Uint16Array), least = (of) => of.reduce((a, b) => Math.min(a, b));
-  const most = (of) => of.reduce((a, b) => Math.max(a, b));
-  map = { ...r, x, y, n: x.length, rcc: unpacked(r.rcc, Int32Array), whole: [least(x), least(y), most(x), most(y)] };
-  map.known = new Map(map.rccs.map((entry) => [entry.rcc, { ...entry, ys: [] }]));
-  map.rccs = [...map.known.values()];
-  const beside = (map.bulk[2] - map.bulk[0]) / 24;
-  for (let i = 0; i < map.n; i++) {
-    const entry = map.known.get(map.rcc[i]);
-    if (Math.abs(x[i] - x[entry.at]) <= beside) entry.ys.push(y[i]);
-  }
-  for (const entry of map.rccs) {  // how far it reaches up and down at its middle, where its label is, but for a few of its images
-    const ys = entry.ys.sort((a, b) => a - b), cut = Math.floor(ys.length / 12);
-    entry.reach = [ys[ys.length - 1 - cut], ys[cut]];
-    delete entry.ys;
-  }
-  map.seen = props.seen;
+  over(-1);
+  if (!sent) return;
+  map = { ...sent, x: unpacked(sent.x, Uint16Array), y: unpacked(sent.y, Uint16Array), rcc: unpacked(sent.rcc, Int32Array), seen: props.seen };
+  map.n = map.x.length;
+  map.known = new Map(map.rccs.map((entry) => [entry.rcc, entry]));
   inked = null;
+  pictures.clear();
   mark([]);
   const edited = before?.n === map.n && before.seen === map.seen;  // which leaves the view and the filters as they are
   if (!edited) { view = fitted(); filters = []; }
@@ -76,44 +61,12 @@ function nearest(x, y, near = NEAR) {
   return best;
 }
 
-function inside(polygon, x, y) {
-  let within = false;
-  for (let i = 0, j = polygon.length - 1; i < polygon.length; j = i++) {
-    const [xi, yi] = polygon[i], [xj, yj] = polygon[j];
-    if (yi > y !== yj > y && x < (xj - xi) * (y - yi) / (yj - yi) + xi) within = !within;
-  }
-  return within;
-}
+const pictureAt = (i) => `image/${map.seen}/${i}`;
 
-// --- Pictures: asked for in one batch, once the map is at rest --------------------------------------------------
-
-function wanted(rows) {
-  const missing = rows.filter((i) => !pictures.has(`${props.seen}/${i}`) && !asking.has(i));
-  if (!missing.length || resting) return;
-  resting = setTimeout(async () => {
-    resting = 0;
-    const seen = props.seen, now = inView.filter((i) => !pictures.has(`${seen}/${i}`) && !asking.has(i));
-    if (!now.length || inView.length > THUMBNAILS) return;
-    for (const i of now) asking.add(i);
-    try {
-      keep(seen, now, await server.map_pictures([now, seen]));
-    } finally {
-      for (const i of now) asking.delete(i);
-    }
-  }, 120);
-}
-
-function keep(seen, rows, sources) {
-  rows.forEach((i, k) => {
-    const image = new Image();
-    image.onload = redraw;
-    if (sources[k]) image.src = sources[k];
-    pictures.set(`${seen}/${i}`, image);
-  });
-  for (const key of pictures.keys()) {  // the oldest first
-    if (pictures.size <= MOST_PICTURES) break;
-    pictures.delete(key);
-  }
+function pictureOf(i) {
+  if (pictures.size > MOST_PICTURES) pictures.clear();
+  if (!pictures.has(i)) pictures.set(i, Object.assign(new Image(), { onload: redraw, src: pictureAt(i) }));
+  return pictures.get(i);
 }
 
 function wordsOn(i) {
@@ -122,28 +75,16 @@ function wordsOn(i) {
   return [map.known.get(rcc)?.title ?? "No cluster", more.filter(Boolean).join(" · ")];
 }
 
-async function tell(i, x, y) {
-  const tip = $(".safe-map-tip"), turn = ++waiting;
-  if (i < 0) { tip.hidden = true; return; }
-  const f = frame(), [title, words] = wordsOn(i), image = tip.querySelector("img"), key = `${props.seen}/${i}`;
-  tip.querySelector("b").textContent = title;
-  tip.querySelector("span").textContent = words;
-  tip.hidden = false;
-  const tall = tip.offsetHeight, wide = tip.offsetWidth, away = Number($("canvas").dataset.pictures) ? 46 : 14;
+function tell(i, x, y) {
+  const tip = $(".safe-map-tip"), f = frame();
+  tip.hidden = i < 0;
+  if (tip.hidden) return;
+  const [title, words] = wordsOn(i);
+  tip.replaceChildren(made("img", { src: pictureAt(i), alt: "" }), made("b", "", title), made("span", "", words));
+  const { offsetHeight: tall, offsetWidth: wide } = tip, away = Number(canvas.dataset.pictures) ? 46 : 14;
   tip.style.left = `${Math.max(2, x + away + 2 + wide > f.width ? x - away - wide : x + away)}px`;
   tip.style.top = `${Math.max(2, y + 16 + tall > f.height ? Math.min(y - 14, f.height - 2) - tall : y + 14)}px`;
-  image.style.visibility = pictures.get(key)?.src ? "" : "hidden";
-  if (!pictures.has(key)) {
-    const seen = props.seen;
-    await new Promise((resume) => setTimeout(resume, 40));
-    if (turn !== waiting) return;
-    keep(seen, [i], await server.map_pictures([[i], seen]));
-  }
-  const source = pictures.get(key)?.src;
-  if (turn === waiting && source) { image.src = source; image.style.visibility = ""; }
 }
-
-// --- View -------------------------------------------------------------------------------------------------------
 
 function zoom(factor, x, y) {
   const f = frame(), least = whole().zoom, before = view.zoom;
@@ -160,8 +101,16 @@ function go(to) {
 }
 
 function moved() {
-  hovered = walking ? hovered : -1;
-  if (walking) follow(); else tell(-1);
+  if (walking) follow(); else over(-1);
+  redraw();
+}
+
+// An image that is pointed at, with its tooltip; -1: none.
+function over(i, x, y) {
+  hovered = i;
+  walking = false;
+  canvas.toggleAttribute("data-over", i >= 0);
+  tell(i, x, y);
   redraw();
 }
 
@@ -173,8 +122,6 @@ function hint(words = "", seconds = 2.5) {
   if (words && seconds) hinting = setTimeout(hint, 1000 * seconds);
 }
 
-// --- Selection --------------------------------------------------------------------------------------------------
-
 function pick(rows, how = "select") {
   mark(rows);
   props.value = [...picked];
@@ -184,112 +131,76 @@ function pick(rows, how = "select") {
 const toggled = (i) => picked.has(i) ? [...picked].filter((other) => other !== i) : [...picked, i];
 const shownRows = () => [...Array(map.n).keys()].filter((i) => !hides[i]);
 
-function point(event) {
-  const box = $("canvas").getBoundingClientRect();
-  return [event.clientX - box.left, event.clientY - box.top];
-}
-
-const onArrow = (x, y) => arrows.some(([ax, ay]) => Math.hypot(ax - x, ay - y) < ARROW + 5);
+const byLasso = () => $("[data-do=lasso]").ariaPressed === "true", adds = (event) => event.ctrlKey || event.metaKey;
 
 function click(event, [x, y]) {
-  const i = nearest(x, y), more = event.shiftKey || event.ctrlKey || event.metaKey;
-  if (onArrow(x, y)) go(whole());
-  else if (i >= 0) pick(more ? toggled(i) : [i], more ? "input" : "select");
+  const i = nearest(x, y), more = event.shiftKey || adds(event);
+  if (i >= 0) pick(more ? toggled(i) : [i], more ? "input" : "select");
   else if (picked.size && !more) pick([]);
 }
 
-const onMap = (event) => map && event.target.tagName === "CANVAS";
-
-element.addEventListener("pointerdown", (event) => {
-  if (!onMap(event) || event.button) return;
-  event.target.setPointerCapture(event.pointerId);
-  const at = point(event);
-  walking = false;
+canvas.addEventListener("pointerdown", ({ button, pointerId, offsetX: x, offsetY: y, shiftKey }) => {
+  if (!map || button) return;
+  canvas.setPointerCapture(pointerId);
+  over(-1);
   hint();
-  if (byLasso || event.shiftKey) lasso = [at];
-  else dragged = { at, from: { ...view }, far: false };
+  drag = { at: [x, y], from: { ...view }, far: false, path: byLasso() || shiftKey ? new Path2D() : null };
+  drag.path?.moveTo(x, y);
 });
-element.addEventListener("pointermove", (event) => {
-  if (!onMap(event)) return;
-  const at = point(event);
-  if (dragged) {
-    const [right, down] = [at[0] - dragged.at[0], at[1] - dragged.at[1]];
-    if (!dragged.far && Math.hypot(right, down) <= FAR) return;
-    dragged.far = true;
-    const { scale } = frame();
-    event.target.style.cursor = "grabbing";
-    go({ ...view, x: dragged.from.x - right / scale, y: dragged.from.y + down / scale });
-  } else if (lasso) {
-    lasso.push(at);
-    redraw();
-  } else if (!walking) {
-    const i = nearest(...at), arrow = onArrow(...at);
-    event.target.style.cursor = byLasso ? "crosshair" : i >= 0 || arrow ? "pointer" : "";
-    if (i === hovered) return;
-    hovered = i;
-    tell(i, ...at);
-    redraw();
-  }
+canvas.addEventListener("pointermove", ({ offsetX: x, offsetY: y }) => {
+  if (!map) return;
+  if (drag) {
+    const { at, from, path } = drag, { scale } = frame();
+    drag.far ||= Math.hypot(x - at[0], y - at[1]) > FAR;
+    path?.lineTo(x, y);
+    if (path) redraw();
+    else if (drag.far) go({ ...view, x: from.x - (x - at[0]) / scale, y: from.y + (y - at[1]) / scale });
+  } else if (!walking && nearest(x, y) !== hovered) over(nearest(x, y), x, y);
 });
-element.addEventListener("pointerup", (event) => {
-  if (!onMap(event)) return;
-  const drag = dragged, polygon = lasso;
-  dragged = lasso = null;
-  event.target.style.cursor = byLasso ? "crosshair" : "";
-  if (drag && !drag.far) click(event, drag.at);
-  if (!polygon) return;
-  const far = polygon.some(([x, y]) => Math.hypot(x - polygon[0][0], y - polygon[0][1]) > FAR);
-  if (!far) { click(event, polygon[0]); redraw(); return; }
-  const f = frame(), found = shownRows().filter((i) => inside(polygon, ...place(f, i)));
-  pick(event.ctrlKey || event.metaKey || (byLasso && event.shiftKey) ? [...picked, ...found] : found);
-});
-element.addEventListener("pointercancel", () => { dragged = lasso = null; redraw(); });
-element.addEventListener("pointerleave", (event) => {
-  if (!onMap(event) || walking || dragged || lasso) return;
-  hovered = -1;
-  tell(-1);
+canvas.addEventListener("pointerup", (event) => {
+  if (!drag) return;
+  const { at, far, path } = drag, f = frame(), pen = canvas.getContext("2d");
+  drag = null;
   redraw();
-}, true);
-element.addEventListener("dblclick", (event) => { if (onMap(event)) zoom(2, ...point(event)); });
-element.addEventListener("wheel", (event) => {
-  if (!onMap(event)) return;
-  if (!event.ctrlKey && !event.metaKey && document.activeElement !== event.target) {
+  if (!far) click(event, at);
+  if (!far || !path) return;
+  const found = shownRows().filter((i) => pen.isPointInPath(path, ...place(f, i).map((side) => side * f.ratio), "evenodd"));
+  pick(adds(event) || (byLasso() && event.shiftKey) ? [...picked, ...found] : found);
+});
+canvas.addEventListener("pointercancel", () => { drag = null; redraw(); });
+canvas.addEventListener("pointerleave", () => { if (!walking && !drag) over(-1); });
+canvas.addEventListener("blur", () => over(-1));
+canvas.addEventListener("dblclick", ({ offsetX, offsetY }) => zoom(2, offsetX, offsetY));
+canvas.addEventListener("wheel", (event) => {
+  if (!adds(event) && document.activeElement !== canvas) {
     hint("Click the map first, or hold Ctrl, to zoom with the wheel");  // and the page scrolls
     return;
   }
   event.preventDefault();
   const turned = (event.deltaY || event.deltaX) * (event.deltaMode === 1 ? 33 : 1) * (event.ctrlKey ? 2 : 1);
-  zoom(Math.exp(-turned / 400), ...point(event));
+  zoom(Math.exp(-turned / 400), event.offsetX, event.offsetY);
 }, { passive: false });
 
-element.addEventListener("click", (event) => {
-  const button = event.target.closest("[data-do]"), action = button?.dataset.do;
-  if (!map || !action) return;
-  const f = frame();
-  if (action === "lasso") {
-    byLasso = !byLasso;
-    button.setAttribute("aria-pressed", byLasso);
-    $("canvas").style.cursor = byLasso ? "crosshair" : "";
-  } else if (action === "in") zoom(1.5, f.x, f.y);
-  else if (action === "out") zoom(1 / 1.5, f.x, f.y);
-  else if (action === "fit") go(fitted());
-  else if (action === "whole") go(whole());
-  else if (action === "select-shown") pick(shownRows());
-  else if (action === "clear-filters") clearFilters();
-  else if (action === "filters") {
+const ACTIONS = {
+  in: () => zoomBy(1.5),
+  out: () => zoomBy(1 / 1.5),
+  fit: () => go(fitted()),
+  whole: () => go(whole()),
+  "select-shown": () => pick(shownRows()),
+  "clear-filters": () => clearFilters(),
+  "clear-filter": (button) => clearFilters([filterOf(button)]),
+  lasso: (button) => { button.ariaPressed = !byLasso(); },
+  filters(button) {
     const pane = $(".safe-map-filters");
     pane.hidden = !pane.hidden;
-    if (unmade) makeFilters();
     button.setAttribute("aria-expanded", !pane.hidden);
-    showCounts();
-  }
+    renewFilters();
+  },
+};
+element.addEventListener("click", ({ target }) => {
+  const button = target.closest("[data-do]");
+  if (map && button) ACTIONS[button.dataset.do](button);
 });
-
-element.addEventListener("keydown", onKey);
-element.addEventListener("focusin", (event) => { if (onMap(event) && event.target.matches(":focus-visible")) hint(MOVE, 6); });
-element.addEventListener("focusout", (event) => { if (onMap(event)) leave(); });
-
-// --- What comes from the server ---------------------------------------------------------------------------------
 
 function rename(entries) {
   const said = JSON.stringify(map?.rccs);
@@ -317,16 +228,18 @@ watch("found", () => {
   hint(tells, 0);  // until something else is done: what is found is listed further down
   $(".safe-map-live").textContent = tells;
 });
-watch("shade", () => { shaded = given("shade"); hovered = -1; tell(-1); inked = null; legend(); redraw(); });
-new ResizeObserver(() => {
-  const area = $(".safe-map-area");
-  area.classList.toggle("narrow", area.clientWidth < BESIDE_FROM);
-  redraw();
-}).observe($(".safe-map-area"));
+function shade() {
+  shaded = given("shade");
+  if (shaded) shaded.bins = unpacked(shaded.bins, Uint8Array);
+  repaint();
+}
+function repaint() {
+  inked = null;
+  legend();
+  over(-1);
+}
+watch("shade", shade);
 new ResizeObserver(redraw).observe($(".safe-map"));
-new MutationObserver(() => { inked = null; legend(); redraw(); })
-  .observe(document.body, { attributes: true, attributeFilter: ["class"] });
-listenToFilters();
-shaded = given("shade");
+new MutationObserver(repaint).observe(document.body, { attributes: true, attributeFilter: ["class"] });
+shade();
 load();
-legend();

@@ -13,50 +13,38 @@ const SCALE = {
   light: [[20, 44, 110], [110, 112, 122], [226, 178, 20]],
   dark: [[62, 104, 196], [142, 145, 150], [255, 222, 80]],
 };
+const UNKNOWN = 255;
 let shaded = null;  // what colours the images, if not their RCCs
-const dark = () => document.body.classList.contains("dark");
-const theme = () => dark() ? "dark" : "light";
+const theme = () => (document.body.classList.contains("dark") ? "dark" : "light"), dark = () => theme() === "dark";
 
-function scaleOf(share) {
-  const stops = SCALE[theme()], i = share < 0.5 ? 0 : 1, part = 2 * share - i;
-  return `rgb(${stops[i].map((from, k) => Math.round(from + part * (stops[i + 1][k] - from))).join(" ")})`;
+// The colours of a scale, or around the circle.
+function scaleOf(kind, steps) {
+  const mixed = (share) => {
+    const half = Number(share >= 0.5), [from, to] = SCALE[theme()].slice(half);
+    return `rgb(${from.map((part, k) => Math.round(part + (2 * share - half) * (to[k] - part))).join(" ")})`;
+  };
+  const around = (share) => `hsl(${share * 360} 65% ${dark() ? 62 : 45}%)`;
+  return Array.from({ length: steps }, (_, i) => (kind === "angle" ? around : mixed)(i / (steps - 1)));
 }
 
-const aroundOf = (share) => `hsl(${share * 360} 65% ${dark() ? 62 : 45}%)`;
-
-// The colours in use, the last one for what is unknown, which of them each image has, which images are rings since their
-// RCC has the colour of a larger one.
+// The colours in use, which of them each image has, and which images are rings since their RCC has the colour of a larger one.
 function inks() {
-  const shade = shaded?.value.length === map.n ? shaded : null;  // else of clusters no longer shown
-  const of = new Uint8Array(map.n), rings = new Uint8Array(map.n), few = shade ? shade.kind === "category" : true;
-  const colours = few ? [...COLOURS[theme()], REST[theme()]]
-    : Array.from({ length: STEPS_OF_SCALE }, (_, i) => (shade.kind === "angle" ? aroundOf : scaleOf)(i / (STEPS_OF_SCALE - 1)));
-  const unknown = colours.push(GREY[theme()]) - 1;
-  for (let i = 0; i < map.n; i++) {
-    const value = shade ? shade.value[i] : map.rcc[i];
-    if (value == null || (!shade && value === NOISE)) of[i] = unknown;
-    else if (!shade) [of[i], rings[i]] = [hueOf(value), map.known.get(value)?.colour >= NAMED];
-    else of[i] = few ? Math.min(value, NAMED) : Math.round(value * (STEPS_OF_SCALE - 1));
-  }
-  return { colours, of, rings, shade };
+  const shade = shaded?.bins.length === map.n ? shaded : null;  // else of clusters no longer shown
+  const colours = shade && shade.kind !== "category" ? scaleOf(shade.kind, STEPS_OF_SCALE) : [...COLOURS[theme()], REST[theme()]];
+  colours[UNKNOWN] = GREY[theme()];
+  const of = shade?.bins ?? Uint8Array.from(map.rcc, (rcc) => (rcc === NOISE ? UNKNOWN : hueOf(rcc)));
+  return { colours, of, shade, rings: Uint8Array.from(map.rcc, (rcc) => !shade && rcc !== NOISE && map.known.get(rcc).colour >= NAMED) };
 }
 
-const hueOf = (rcc) => (map.known.get(rcc)?.colour ?? 0) % NAMED;
-const colourOf = (rcc) => rcc === NOISE ? GREY[theme()] : COLOURS[theme()][hueOf(rcc)];
+const hueOf = (rcc) => map.known.get(rcc).colour % NAMED;
 
 function legend() {
-  const box = $(".safe-map-legend"), shade = shaded;
-  box.hidden = !shade;
-  if (!shade) return;
+  const box = $(".safe-map-legend"), { name, kind, names = [], low, high } = shaded ?? {};
+  box.hidden = !shaded;
   const swatch = (background, className = "") => made("i", { className, style: `background: ${background}` });
-  const entry = (colour, text) => made("span", "", swatch(colour), text);
-  if (shade.kind === "category") {
-    const more = shade.names.length > NAMED ? [entry(REST[theme()], `${shade.names.length - NAMED} more`)] : [];
-    const entries = shade.names.slice(0, NAMED).map((name, i) => entry(COLOURS[theme()][i], name));
-    box.replaceChildren(made("b", "", shade.name), ...entries, ...more);
-    return;
-  }
-  const stops = Array.from({ length: 13 }, (_, i) => (shade.kind === "angle" ? aroundOf : scaleOf)(i / 12)).join(", ");
-  box.replaceChildren(made("b", "", shade.name), made("span", "", shade.low),
-    swatch(`linear-gradient(90deg, ${stops})`, "safe-map-scale"), made("span", "", shade.high));
+  const entry = (text, i) => made("span", "", swatch(i < NAMED ? COLOURS[theme()][i] : REST[theme()]), text);
+  const texts = names.length > NAMED ? [...names.slice(0, NAMED), `${names.length - NAMED} more`] : names;
+  const scale = kind === "category" ? texts.map(entry) : [made("span", "", low),
+    swatch(`linear-gradient(90deg, ${scaleOf(kind, 13)})`, "safe-map-scale"), made("span", "", high)];
+  box.replaceChildren(made("b", "", name), ...scale);
 }

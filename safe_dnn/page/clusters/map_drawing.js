@@ -1,21 +1,20 @@
-// How the map is drawn: points, arrows to what lies outside, thumbnails, labels, lasso. Second part; see map.js.
+// How the map is drawn: points, thumbnails, labels, lasso. Second part; see map.js.
 // `view` is the middle of what is shown, in the map's steps, and `zoom`, 1 where the bulk of the images fits.
 const ABOVE = 46, BELOW = 34, BESIDE = 18;  // kept free of points: the buttons, the legend
-const LABELS = 60, LONGEST_LABEL = 20, MARGIN = 0.02, ARROW = 7, SLOT = 26, ROW = 10000;
+const LABELS = 60, LONGEST_LABEL = 20, MARGIN = 0.02;
 const THUMBNAILS = 60, MAGNIFIED = 1.4;  // thumbnails replace points where as few are in view, and it is magnified
-let widths = new Map(), arrows = [], inView = [];
+let widths = new Map(), inView = [];
+
+const canvas = $("canvas");
 
 function frame() {
-  const canvas = $("canvas"), ratio = window.devicePixelRatio || 1;
-  const width = canvas.clientWidth, height = canvas.clientHeight;
-  if (canvas.width !== Math.round(width * ratio) || canvas.height !== Math.round(height * ratio)) {
-    canvas.width = Math.round(width * ratio);
-    canvas.height = Math.round(height * ratio);
-  }
+  const ratio = window.devicePixelRatio || 1, { clientWidth: width, clientHeight: height } = canvas;
+  const size = [width, height].map((side) => Math.round(side * ratio));
+  if (`${size}` !== `${[canvas.width, canvas.height]}`) [canvas.width, canvas.height] = size;
   const below = shaded ? BELOW : BESIDE;
   const inner = [Math.max(40, width - 2 * BESIDE), Math.max(40, height - ABOVE - below)];
   const scale = map ? fitting(map.bulk, inner) * view.zoom : 1;
-  return { canvas, ratio, width, height, inner, scale, x: width / 2, y: ABOVE + inner[1] / 2 };
+  return { ratio, width, height, inner, scale, x: width / 2, y: ABOVE + inner[1] / 2 };
 }
 
 // Pixels for each step so that a rectangle fits.
@@ -36,8 +35,7 @@ function whole() {
 const place = (f, i) => [(map.x[i] - view.x) * f.scale + f.x, (view.y - map.y[i]) * f.scale + f.y];
 
 function draw() {
-  const canvas = $("canvas");
-  if (!canvas || !canvas.clientWidth) return;
+  if (!canvas.clientWidth) return;
   $(".safe-map-none").hidden = Boolean(map);
   canvas.hidden = !map;
   canvas.dataset.chosen = framed() ?? "";
@@ -48,10 +46,9 @@ function draw() {
   pen.setTransform(f.ratio, 0, 0, f.ratio, 0, 0);
   points(pen, f, size);
   const pictured = thumbnails(pen, f);
-  outside(pen, f);
   labels(pen, f, pictured);
   if (hovered >= 0) ring(pen, f, hovered, size + 4, pictured.find(({ i }) => i === hovered));
-  if (lasso && lasso.length > 1) outline(pen);
+  if (drag?.path) outline(pen);
   canvas.dataset.pictures = pictured.length;
   canvas.dataset.zoom = view.zoom.toFixed(2);
 }
@@ -79,7 +76,8 @@ function stamp(f, radius, colour, alpha, isRing) {
 
 function points(pen, f, size) {
   inView = [];
-  const isLit = lighting();
+  const isLit = lighting(), button = $(".safe-map-outside");
+  let outside = 0;
   pen.clearRect(0, 0, f.width, f.height);
   for (const lit of [false, true]) {
     const radius = size * (lit && map.n < 3000 ? 1.2 : 1), alpha = lit ? 0.95 : inked.shade && !picked.size ? 0.55 : 0.26;
@@ -87,52 +85,14 @@ function points(pen, f, size) {
     for (let i = 0; i < map.n; i++) {
       if (hides[i] || isLit(i) !== lit) continue;
       const x = (map.x[i] - view.x) * f.scale + f.x, y = (view.y - map.y[i]) * f.scale + f.y;
-      if (x < 0 || y < 0 || x > f.width || y > f.height) continue;
+      if (x < 0 || y < 0 || x > f.width || y > f.height) { outside++; continue; }
       inView.push(i);
       const { small, side } = stamps[inked.rings[i]][inked.of[i]];
       pen.drawImage(small, x - side, y - side, 2 * side, 2 * side);
     }
   }
-}
-
-// Small triangles at the border point to images that lie outside, unless the map is magnified, when most do.
-function outside(pen, f) {
-  arrows = [];
-  const slots = new Map();
-  let images = 0;
-  if (view.zoom <= 1) {
-    const cut = (v, most, least = ARROW + 3) => Math.min(most - ARROW - 3, Math.max(least, v));
-    for (let i = 0; i < map.n; i++) {
-      if (hides[i]) continue;
-      const x = (map.x[i] - view.x) * f.scale + f.x, y = (view.y - map.y[i]) * f.scale + f.y;
-      if (x >= 0 && y >= 0 && x <= f.width && y <= f.height) continue;
-      const to = cut(x, f.width), down = cut(y, f.height, ABOVE - 2);
-      const slot = Math.round(to / SLOT) + ROW * Math.round(down / SLOT);  // lists and texts of all would take longer
-      images++;
-      if (!slots.has(slot)) slots.set(slot, { to: [to, down], from: [x, y], i });
-    }
-  }
-  for (const { to: [x, y], from, i } of slots.values()) {
-    const angle = Math.atan2(from[1] - y, from[0] - x);
-    pen.save();
-    pen.translate(x, y);
-    pen.rotate(angle);
-    pen.beginPath();
-    pen.moveTo(ARROW, 0);
-    pen.lineTo(-ARROW * 0.7, -ARROW * 0.8);
-    pen.lineTo(-ARROW * 0.7, ARROW * 0.8);
-    pen.closePath();
-    pen.fillStyle = inked.colours[inked.of[i]];
-    pen.fill();
-    pen.lineWidth = 1.2;
-    pen.strokeStyle = dark() ? "#e5e7eb" : "#374151";
-    pen.stroke();
-    pen.restore();
-    arrows.push([x, y]);
-  }
-  const button = $(".safe-map-outside");
-  button.hidden = !images;
-  button.textContent = `${grouped(images)} outside`;
+  button.hidden = !outside || view.zoom > 1;  // of a part that is magnified, most lie outside
+  button.textContent = `${grouped(outside)} outside`;
 }
 
 // Thumbnails in place of points, those first that are pointed at or selected; where two would overlap, one stays a point.
@@ -140,10 +100,9 @@ function thumbnails(pen, f) {
   if (view.zoom < MAGNIFIED || !inView.length || inView.length > THUMBNAILS) return [];
   const side = inView.length <= 15 ? 72 : inView.length <= 30 ? 56 : 44, drawn = [], isLit = lighting();
   const first = (i) => (i === hovered ? 2 : 0) + (isLit(i) ? 1 : 0);
-  wanted(inView);
   for (const i of [...inView].sort((a, b) => first(b) - first(a))) {
-    const image = pictures.get(`${props.seen}/${i}`);
-    if (!image?.complete || !image.naturalWidth) continue;
+    const image = pictureOf(i);
+    if (!image.complete || !image.naturalWidth) continue;
     const [x, y] = place(f, i);
     if (drawn.some((box) => Math.abs(box.x - x) < side && Math.abs(box.y - y) < side)) continue;
     const grown = side / Math.max(image.naturalWidth, image.naturalHeight);
@@ -193,13 +152,13 @@ function labels(pen, f, pictured) {
     pen.roundRect(x - wide / 2, y - 10, wide, 20, 10);
     pen.fill();
     pen.lineWidth = chosen ? 2.5 : 1.5;
-    pen.strokeStyle = colourOf(entry.rcc);
+    pen.strokeStyle = COLOURS[theme()][hueOf(entry.rcc)];
     pen.stroke();
     pen.globalAlpha = 1;
     pen.fillStyle = chosen ? (dark() ? "#111827" : "#fff") : (dark() ? "#f3f4f6" : "#111827");
     pen.fillText(text, x, y + 0.5);
   }
-  $("canvas").dataset.labels = made.map(({ text }) => text).reverse().join("|");
+  canvas.dataset.labels = made.map(({ text }) => text).reverse().join("|");
 }
 
 function ring(pen, f, i, radius, picture) {
@@ -218,9 +177,6 @@ function outline(pen) {
   pen.strokeStyle = dark() ? "#5eead4" : "#0f766e";
   pen.fillStyle = "#14b8a633";
   pen.lineWidth = 1.5;
-  pen.beginPath();
-  lasso.forEach(([x, y], k) => k ? pen.lineTo(x, y) : pen.moveTo(x, y));
-  pen.closePath();
-  pen.fill();
-  pen.stroke();
+  pen.fill(drag.path, "evenodd");
+  pen.stroke(drag.path);
 }

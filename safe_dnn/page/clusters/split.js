@@ -1,23 +1,15 @@
-// The two parts that an RCC may be split into, to look at before it is done. Props: parts (JSON, see split.py).
-// Value: the RCC, and the number of the last edit when its parts were found.
+// The two parts that an RCC may be split into, to look at before it is done. Props: asked (the RCC, the number of the last edit when
+// its parts were found, and a moment), parts (HTML). Value: as asked, once it is done.
 const dialog = $("dialog");
-let asked = {};
 
-function show() {
-  asked = JSON.parse(props.parts || "{}");
-  if (!asked.parts) return;
-  $("h2").textContent = `Split ${asked.title} into two?`;
-  $("dialog > div").replaceChildren(...asked.parts.map(({ words, pictures }) => made("section", "", made("h3", "", words),
-    made("div", "", ...pictures.map((src) => made("img", { src, alt: "" }))))));
-  if (!dialog.open) dialog.showModal();
-}
-
-element.addEventListener("click", (event) => {
-  const what = event.target.closest("[data-do]")?.dataset.do;
-  if (!what) return;
-  dialog.close();
+element.addEventListener("click", ({ target }) => {
+  const what = target.closest("[data-do]")?.dataset.do;
+  if (what) dialog.close();
   if (what !== "split") return;
-  props.value = [asked.rcc, asked.seen];
+  props.value = props.asked;
   trigger("select");
 });
-shows("parts", show);
+watch("asked", () => {
+  $("dialog > div").innerHTML = props.parts;
+  if (!dialog.open) dialog.showModal();
+});

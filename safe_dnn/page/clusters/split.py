@@ -9,9 +9,8 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.events import EACH, EDITS, VIEW
 from safe_dnn.page.messages import tell, warn
-from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.texts import as_text
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.confidence import parts_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.edits import new_rcc
@@ -29,14 +28,14 @@ class SplitView:
     def __init__(self, settings: PageSettings):
         self._settings = settings
         self.button = gr.Button("Split …", scale=0, min_width=90, elem_id="split-rcc")
-        self.dialog = scripted("clusters/split", [], parts="", elem_id="split")
+        self.dialog = scripted("clusters/split", [], asked=[], parts="", elem_id="split")
 
     def wire(self, owner: gr.Number, window: NoteView, outputs: list, changed: Callable) -> None:
         """Connect the widgets (see `RccView.wire`)."""
         self.button.click(self._on_ask, [owner, window.run], self.dialog, **VIEW)
 
         def on_split(sent: object, *parts: object) -> dict:
-            rcc, seen = sent if isinstance(sent, list) and len(sent) == 2 else (None, None)
+            rcc, seen, _ = sent if isinstance(sent, list) and len(sent) == 3 else (None, None, None)
             if not isinstance(rcc, int):
                 return gr.skip()  # other clients may send anything
             return changed(rcc, parts, lambda maker: self._split(rcc, seen, maker))
@@ -50,13 +49,13 @@ class SplitView:
         if not parts:
             warn("Not split", "No two parts with enough images stand apart. Select images, and move them to a new RCC.")
             return gr.skip()
-        root, found = results.clusters.image_root, []
+        row_of, found = {path: row for row, path in enumerate(results.clusters.paths)}, []
         for paths in parts:
             sample = paths[:: -(-len(paths) // MOST_PICTURES)]  # from all of it
-            pictures = [data_uri(root / path, 96) for path in sample]
-            found.append({"words": count(len(paths), "image"), "pictures": pictures})
-        asked = {"rcc": rcc, "seen": results.review.last_number, "title": title(rcc, results.notes), "parts": found}
-        return {self.dialog: gr.HTML(parts=as_text({**asked, "at": time.monotonic()}))}
+            found.append((len(paths), [f"image/{results.run}/{row_of[path]}" for path in sample]))
+        drawn = filled("page/clusters/split_parts.html", parts=found, rcc=rcc, notes=results.notes)
+        asked = [rcc, results.review.last_number, time.monotonic()]  # the same again is shown again
+        return {self.dialog: gr.HTML(asked=asked, parts=drawn)}
 
     def _split(self, rcc: int, last_entry: object, maker: Maker) -> None:
         results = self._settings.results.state(maker.run)

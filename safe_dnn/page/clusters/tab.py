@@ -84,7 +84,7 @@ class ClustersTab:
     def _lay_out_screen(self) -> None:
         """One screen: the reasons to choose from, the map, and the selected reason; below it, its images."""
         settings = self._settings
-        self._reasons, self.images_view = ReasonList(settings), ImagesView(settings)
+        self._reasons, self.images_view = ReasonList(), ImagesView(settings)
         with gr.Row(elem_id="screen"):
             with gr.Column(elem_id="reasons"):
                 self._reasons.lay_out()

@@ -1,18 +1,18 @@
 // A word for what somebody sees: images, 20 at a time, of which each gets an answer by a key or a click. Answers are sent in the
 // background, in order, and are kept in this browser until the server has them: whoever answers waits for nothing.
-// Props: seen (JSON, see words.py). Value: the word by which the map is to be coloured; empty: none. Event: select.
+// Props: seen (JSON, see words.py). Event: select, once answers were given.
 const WAIT = 700, AGAIN = 4000;  // milliseconds until it is asked how far the work is, and whether a lost connection is back
 const STORE = `safe-word ${location.pathname}`;
 const ANSWERS = { y: "yes", n: "no", u: "unsure" };
 const UNHEARD = "SAFE does not answer. What you answered is kept in this browser, and sent again.";
 const dialog = $("dialog"), status = $(".safe-words p"), news = $(".safe-word-news"), asked = $(".safe-word-asked"), told = $(".safe-word-rate");
-let word = "", images = [], at = 0;  // those that are asked; behind the last one, the rate is in sight
-let unsent = [], sending = null, singly = false;  // answers that the server has not yet; whether they are sent one by one
-let coming = null, turn = 0;
+const strip = $(".safe-word-tiles"), next = $('[data-do="more"]');
+let word = "", at = 0, answered = 0;  // the image that is asked; behind the last one, the rate is in sight
+let unsent = [], sending = null;  // answers that the server has not yet
+let turn = 0, started = false;
 
-const given = () => JSON.parse(props.seen || "{}");
+const seen = () => JSON.parse(props.seen || "{}");
 const store = () => localStorage.setItem(STORE, JSON.stringify({ word: dialog.open ? word : "", unsent }));
-const stored = () => JSON.parse(localStorage.getItem(STORE)) ?? {};
 const call = async (name, ...sent) => (await server[name](sent).catch(() => null)) ?? { lost: true, problem: UNHEARD };
 
 // --- Answers ----------------------------------------------------------------------------------------------------
@@ -23,44 +23,45 @@ function send() {
 }
 
 async function sendAll() {
-  let last = {};
-  while (unsent.length) {
-    const of = unsent[0].word, next = unsent.findIndex((one) => one.word !== of);
-    const batch = unsent.slice(0, singly ? 1 : next < 0 ? unsent.length : next);
-    last = await call("keep_answers", of, batch.map(({ image, answer }) => [image, answer]), byWhom());
-    if (last.lost) { setTimeout(send, AGAIN); break; }
-    if (last.problem && batch.length > 1) { singly = true; continue; }  // one of them is refused, the others count
-    singly = singly && batch.length < unsent.length;
-    unsent = unsent.slice(batch.length);
+  let last = {}, refused = "";
+  while (unsent.length && !last.lost) {
+    const batch = unsent.filter((one) => one.word === unsent[0].word);
+    last = await call("keep_answers", batch[0].word, batch.map(({ image, answer }) => [image, answer]), byWhom());
+    if (last.lost) setTimeout(send, AGAIN);
+    else unsent = unsent.filter((one) => !batch.includes(one));
+    if (last.problem && !last.lost) refused = `Not kept: ${last.problem}`;
     store();
-    if (last.problem) { news.textContent = `Not kept: ${last.problem}`; return last; }
   }
-  news.textContent = last.problem ?? "";
+  news.textContent = refused || (last.problem ?? "");
   return last;
 }
 
 function give(answer) {
-  const image = images[at];
-  if (!image) return;
-  image.answer = answer;
-  unsent.push({ word, image: image.image, answer });
+  const tile = strip.children[at];
+  if (!tile) return;
+  answerOf(tile, answer);
+  unsent.push({ word, image: tile.dataset.image, answer });
   store();
   send();
   go(at + 1);
+}
+
+function answerOf(tile, answer) {
+  tile.dataset.is = answer;
+  tile.ariaLabel = `Image ${[...strip.children].indexOf(tile) + 1}: ${answer || "no answer"}`;
 }
 
 async function undo() {
   const of = word;
   await send();
   if (unsent.length || of !== word) return;
-  const { problem = "", image, answer, picture, ...rest } = await call("undo_answer", word, byWhom());
+  const { problem = "", answer, image, tile, ...rest } = await call("undo_answer", word, byWhom());
   news.textContent = problem;
   if (problem || of !== word) return;
-  coming = null;
-  let place = images.findIndex((one) => one.image === image);
-  if (place < 0) { images.unshift({ image, picture }); place = 0; }
-  images[place].answer = "";
-  go(place);
+  const there = () => [...strip.children].find(({ dataset }) => dataset.image === image);
+  if (!there()) strip.insertAdjacentHTML("afterbegin", tile);
+  answerOf(there(), "");
+  go([...strip.children].indexOf(there()));
   news.textContent = `Undone: ${answer}.`;
   count(rest);
 }
@@ -68,73 +69,51 @@ async function undo() {
 // --- The image at hand ------------------------------------------------------------------------------------------
 
 function go(to) {
-  at = Math.max(0, Math.min(to, images.length));
-  const image = images[at];
-  asked.hidden = !image;
-  told.hidden = Boolean(image);
-  $('[data-do="more"]').hidden = Boolean(image);
-  $(".safe-word-tiles").replaceChildren(...images.map((one, i) => made("button", { type: "button", "data-place": i, "data-is": one.answer ?? "",
-    ariaLabel: `Image ${i + 1}: ${one.answer || "no answer"}`, ariaCurrent: i === at }, made("img", { src: one.picture, alt: "" }))));
-  if (!image) { rest(); return; }
-  $(".safe-word-asked img").src = image.picture;
-  $(".safe-word-asked img").alt = `Image ${at + 1} of ${images.length}`;
-  for (const button of asked.querySelectorAll("[data-answer]")) button.setAttribute("aria-pressed", button.dataset.answer === image.answer);
+  at = Math.max(0, Math.min(to, strip.childElementCount));
+  const tile = strip.children[at];
+  for (const one of strip.children) one.ariaCurrent = one === tile;
+  asked.hidden = !tile;
+  told.hidden = next.hidden = Boolean(tile);
+  if (!tile) { rest(); return; }
+  Object.assign(asked.querySelector("img"), { src: tile.firstChild.src, alt: `Image ${at + 1} of ${strip.childElementCount}` });
+  for (const button of asked.querySelectorAll("[data-answer]")) button.ariaPressed = button.dataset.answer === tile.dataset.is;
   count();
 }
 
-function count(rest = {}) {
-  $(".safe-word-count").dataset.answers = rest.answers ?? $(".safe-word-count").dataset.answers ?? 0;
-  const n = Number($(".safe-word-count").dataset.answers);
-  $(".safe-word-count").textContent = `${images[at] ? `image ${at + 1} of ${images.length} · ` : ""}${n} image${n === 1 ? "" : "s"} answered in all`;
+function count({ answers = answered } = {}) {
+  answered = answers;
+  const place = strip.children[at] ? `image ${at + 1} of ${strip.childElementCount} · ` : "";
+  $(".safe-word-count").textContent = `${place}${answers} image${answers === 1 ? "" : "s"} answered in all`;
 }
 
-// After twenty: the rate. The next ones are asked for meanwhile.
+// After twenty: the rate.
 async function rest() {
   const mine = ++turn;
-  told.replaceChildren(made("p", "", "Counting …"));
-  $('[data-do="more"]').disabled = true;
-  const { lost } = await send();
-  const now = lost ? { problem: UNHEARD } : await call("rate_of_word", word);
-  if (mine !== turn || images[at]) return;
-  told.replaceChildren(...rated(now));
+  told.textContent = "Counting …";
+  next.disabled = true;
+  const { lost } = await send(), now = lost ? { problem: UNHEARD } : await call("rate_of_word", word);
+  if (mine !== turn || strip.children[at]) return;
+  if (now.problem) told.textContent = now.problem;
+  else told.innerHTML = now.rate;
   count(now);
-  $('[data-do="more"]').disabled = false;
-  $('[data-do="more"]').focus();
-  if (!lost) coming = ask(word, "look");
-}
-
-const percent = (share) => `${Math.round(100 * share)}%`;
-const rated = ({ text = "", problem = "", rates = [] }) => [
-  ...rates.flatMap((rate) => [
-    made("p", "safe-word-figure", rate.of && `${rate.of}: `, made("b", "", percent(rate.rate)), ` wrong, ${percent(rate.low)} to ${percent(rate.high)}`), rateBar(rate, null)]),
-  made("p", "", problem || text)];
-
-async function more() {
-  const next = await (coming ?? ask(word, "look"));
-  coming = null;
-  if (!next) return;
-  images = next.images;
-  news.textContent = images.length ? "" : "Every image was asked.";
-  if (!images.length) return;
-  dialog.focus();  // the button is hidden
-  go(0);
+  next.disabled = false;
+  next.focus();
 }
 
 // --- Images to ask ----------------------------------------------------------------------------------------------
 
 // The next images of a word; nothing if there are none yet, which is told. Features may have to be extracted first.
-async function ask(name, how) {
-  const { run = "", rows = [] } = given(), mine = ++turn;
-  let next = await call("next_to_ask", name, rows, run, byWhom(), how);
-  while (next.working && mine === turn) {
-    say(next.working, false, textButton("Stop", () => call("next_to_ask", name, rows, run, byWhom(), "stop")));
+async function ask(name) {
+  const { run = "", rows = [] } = seen(), mine = ++turn, look = (stop = false) => call("next_to_ask", name, rows, run, byWhom(), stop);
+  let found = await look();
+  while (found.working && mine === turn) {
+    say(found.working, false, made("button", { type: "button", onclick: () => look(true) }, "Stop"));
     await new Promise((resume) => setTimeout(resume, WAIT));
-    next = await call("next_to_ask", name, rows, run, byWhom(), "wait");
-    if (!next.working && !next.problem && !next.images) next = await call("next_to_ask", name, rows, run, byWhom(), "look");
+    found = await look();
   }
-  if (mine !== turn && next.working) return null;
-  say(next.problem ?? "", true);
-  return next.problem ? null : next;
+  if (mine !== turn && found.working) return null;
+  say(found.problem ?? "", true);
+  return found.problem ? null : found;
 }
 
 // Where the engineer looks.
@@ -148,53 +127,18 @@ function say(text, wrong = false, ...parts) {
 async function begin(name) {
   say("Looking for images …");
   await send();
-  const next = await ask(name, "look");
-  if (!next) return;
-  word = next.word;
-  images = next.images;
-  coming = null;
-  $("#word-title").textContent = word;
+  const found = await ask(name);
+  if (!found) return;
+  word = found.word;
+  answered = found.answers;
   $("input").value = "";
-  $('[data-do="close"]').textContent = "Enough";
-  dialog.dataset.list = "";
-  count(next);
-  open();
-  go(0);
-}
-
-function open() {
-  news.textContent = "";
+  $("#word-title").textContent = word;
+  news.textContent = found.images ? "" : "Every image was asked.";
   if (!dialog.open) dialog.showModal();
   dialog.focus();  // and not the first answer
   store();
-}
-
-// --- The words that there are -----------------------------------------------------------------------------------
-
-async function list() {
-  const { words = [], problem = "" } = await call("known_words");
-  const button = $('[data-do="list"]');
-  button.hidden = !words.length;
-  button.textContent = `${words.length} word${words.length === 1 ? "" : "s"}`;
-  if (dialog.open && dialog.dataset.list) showList(words, problem);
-  return [words, problem];
-}
-
-function showList(words, problem) {
-  dialog.dataset.list = "words";
-  $("#word-title").textContent = "Words";
-  $('[data-do="close"]').textContent = "Close";
-  $(".safe-word-count").textContent = "";
-  $(".safe-word-tiles").replaceChildren();
-  asked.hidden = $('[data-do="more"]').hidden = true;
-  told.hidden = false;
-  told.replaceChildren(...(problem ? [made("p", "", problem)] : []), ...words.map((one) => made("article", { "data-word": one.word }, ...rated(one), made("p", "safe-word-do",
-    textButton("Go on", () => begin(one.word)), textButton("Colour the map", () => { dialog.close(); colour(one.word); })))));
-}
-
-function colour(name) {
-  props.value = name;
-  trigger("select");
+  strip.innerHTML = found.images;
+  go(0);
 }
 
 // --- What the engineer does -------------------------------------------------------------------------------------
@@ -203,48 +147,38 @@ $("form").addEventListener("submit", (event) => {
   event.preventDefault();
   begin($("input").value);
 });
-element.addEventListener("click", async ({ target }) => {
-  const { answer, place, do: what } = target.closest("[data-answer], [data-place], [data-do]")?.dataset ?? {};
+element.addEventListener("click", ({ target }) => {
+  const part = target.closest("[data-answer], [data-image], [data-do]"), { answer, image, do: what } = part?.dataset ?? {};
   if (answer) give(answer);
-  else if (place) go(Number(place));
-  else if (what === "undo") undo();
-  else if (what === "more") more();
-  else if (what === "close") dialog.close();
-  else if (what === "list") { showList(...await list()); open(); }
+  else if (image) go([...strip.children].indexOf(part));
+  else if (what) ({ undo, more: () => begin(word), close: () => dialog.close() })[what]();
 });
 dialog.addEventListener("keydown", (event) => {
   event.stopPropagation();  // the page's own keys judge
-  if (dialog.dataset.list || event.repeat) return;
+  if (event.repeat) return;
   const key = event.key.toLowerCase();
   if (undoes(event) === "undo") undo();
   else if (event.ctrlKey || event.metaKey || event.altKey) return;
   else if (ANSWERS[key]) give(ANSWERS[key]);
   else if (key === "arrowleft") go(at - 1);
-  else if (key === "arrowright" && at < images.length - 1) go(at + 1);
+  else if (key === "arrowright" && at < strip.childElementCount - 1) go(at + 1);
   else return;
   event.preventDefault();
 });
 dialog.addEventListener("close", async () => {
-  const wasList = dialog.dataset.list;
   turn += 1;
   say("");
   store();
-  if (wasList) return;
   await send();
-  list();
-  colour("");  // the map knows the answers
+  trigger("select");  // the map knows the answers
 });
-
-// --- What comes from the server ---------------------------------------------------------------------------------
-
-let started = false;
 shows("seen", () => {
-  const { heading = "" } = given();
+  const { heading = "", words = [] } = seen();
+  $("datalist").replaceChildren(...words.map((value) => made("option", { value })));
   $(".safe-words label").title = heading && `Shown first: images of “${heading}”`;
   if (started || !props.seen) return;
   started = true;
-  list();
-  const before = stored();
+  const before = JSON.parse(localStorage.getItem(STORE)) ?? {};
   unsent = before.unsent ?? [];
   if (before.word) begin(before.word);
   else send();

@@ -3,7 +3,7 @@ that have it (see `pipeline.tagging`)."""
 
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,14 +20,13 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.texts import as_text, worded
 from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.tagging import Tagging, all_words, answer, begin, next_images, open_tagging, rate, undo
+from safe_dnn.pipeline.tagging import Tagging, answer, begin, next_images, open_tagging, rate, undo
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 from safe_dnn.words.probe import BATCH
 from safe_dnn.words.tags import LONGEST_WORD, load_words
 
 TAB = "words"  # of its jobs, which no tab follows: the script does
-LOOK, STOP = "look", "stop"  # what a window asks for; anything else: how far the work is
 MOST_SEEN = 10 * BATCH  # images that are kept as those that somebody had before them
 SIDE = 440  # pixels of an image
 
@@ -47,7 +46,7 @@ class WordsView:
     def __init__(self, settings: PageSettings):
         self._settings, self._lock = settings, threading.Lock()
         self._searches: dict[Path, _Search] = {}  # by analysis
-        functions = (self.known_words, self.next_to_ask, self.keep_answers, self.rate_of_word, self.undo_answer)
+        functions = (self.next_to_ask, self.keep_answers, self.rate_of_word, self.undo_answer)
         self.serves = {function.__name__: _in_sentences(function) for function in functions}
         self.widget = scripted(
             "clusters/words", "", html_template=filled("page/clusters/words.html", LONGEST_WORD=LONGEST_WORD),
@@ -56,16 +55,11 @@ class WordsView:
 
     def show(self, state: AnalysisState, heading: str, rows: list[int]) -> gr.HTML:
         """The field; what is listed are the images that somebody sees, by row of the clusters."""
-        images = as_text({"run": state.run, "heading": heading, "rows": rows[:MOST_SEEN]})
-        return gr.HTML(seen=images, elem_classes=[] if state.reasons.base else AWAY)
+        words = [*load_words(self._settings.out)]
+        seen = as_text({"run": state.run, "heading": heading, "rows": rows[:MOST_SEEN], "words": words})
+        return gr.HTML(seen=seen, elem_classes=[] if state.reasons.base else AWAY)
 
-    def known_words(self) -> dict[str, Any]:
-        """All words, with their rates."""
-        out = self._settings.out
-        words = all_words(out, tested=self._settings.results.tested()) if load_words(out) else {}
-        return {"words": [_word_record(tagging) for tagging in words.values()]}
-
-    def next_to_ask(self, name: str, rows: list[int], run: str, visitor: object, request: str) -> dict[str, Any]:
+    def next_to_ask(self, name: str, rows: list[int], run: str, visitor: object, stop: bool) -> dict[str, Any]:
         """The images to ask next, or how far the work is that it takes to find them.
 
         Parameters
@@ -74,21 +68,19 @@ class WordsView:
             A new word is begun.
         rows, run
             As for `show`.
-        request : str
-            LOOK, STOP, or something else.
+        stop : bool
+            Whether that work is no longer wanted.
         """
         settings, search = self._settings, self._searches.setdefault(self._settings.out, _Search())
         job = search.job
         tested = settings.results.tested()
         if job is not None and not job.finished(0):
-            if request == STOP:
+            if stop:
                 job.cancel()
             return {"working": job.state}
         search.job = None
         if job is not None and job.outcome is not None:
             raise SAFEError(str(job.outcome))
-        if request != LOOK:
-            return {}
         if " ".join(name.split()) not in load_words(settings.out):
             clusters = settings.results.state(run).clusters
             listed = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST_SEEN]]
@@ -110,32 +102,46 @@ class WordsView:
             with self._lock:
                 batch = next_images(tagging, weights=settings.weights)
         tagging, images = batch
-        return {**_word_record(tagging, rated=False), "images": [self._image(tagging, image) for image in images]}
+        return {**_word_record(tagging), "images": self._tiles(tagging, images)}
 
     def keep_answers(self, name: str, answers: list[list[str]], visitor: object) -> dict[str, Any]:
-        """Keep answers, each of an image and what was answered."""
+        """Keep answers, each of an image and what was answered; if one is refused, the others are kept."""
         pairs = [(os.fsdecode(unquote_to_bytes(image)), str(said)) for image, said in answers]
+        refused = None
         with self._lock:
-            answer(self._open(name), pairs, by=visitor_of(visitor))
+            tagging, by = self._open(name), visitor_of(visitor)
+            known = {image for image, _ in pairs} <= {*tagging.tested.paths}
+            for some in [pairs] if known else [[one] for one in pairs]:
+                try:
+                    tagging = answer(tagging, some, by=by)
+                except SAFEError as error:
+                    refused = error
+        if refused:
+            raise refused
         return {}
 
     def rate_of_word(self, name: str) -> dict[str, Any]:
-        """The current rate of a word, with the number of answers."""
-        return _word_record(self._open(name))
+        """The current rate of a word, by class if these clearly differ, as HTML, with the number of answers."""
+        tagging = self._open(name)
+        found = rate(tagging)
+        rates = (found.classes or (("", found),)) if found else ()
+        drawn = filled("page/clusters/word.html", rates=rates, text=tagging.text)
+        return {**_word_record(tagging), "rate": drawn}
 
     def undo_answer(self, name: str, visitor: object) -> dict[str, Any]:
         """Take back the last answer of a visitor, which is given with its image."""
         with self._lock:
             tagging, tag = undo(self._open(name), by=visitor_of(visitor))
-        return {**_word_record(tagging, rated=False), "answer": tag.answer, **self._image(tagging, tag.image)}
+        again = {"image": quote(os.fsencode(tag.image)), "tile": self._tiles(tagging, [tag.image])}
+        return {**_word_record(tagging), "answer": tag.answer, **again}
 
     def _open(self, name: str) -> Tagging:
         return open_tagging(self._settings.out, name, tested=self._settings.results.tested())
 
-    def _image(self, tagging: Tagging, image: str) -> dict[str, str]:
-        # Without its name, class or answer, which could sway whoever is asked
-        picture = data_uri(tagging.tested.root / image, SIDE)
-        return {"image": quote(os.fsencode(image)), "picture": picture}
+    def _tiles(self, tagging: Tagging, images: Iterable[str]) -> str:
+        files = [(quote(os.fsencode(image)), tagging.tested.root / image) for image in images]
+        tiles = [(name, data_uri(file, SIDE)) for name, file in files]
+        return filled("page/clusters/word_tiles.html", images=tiles)
 
 
 def _in_sentences(function: Callable[..., dict[str, Any]]) -> Callable[[object], dict[str, Any]]:
@@ -152,13 +158,6 @@ def _in_sentences(function: Callable[..., dict[str, Any]]) -> Callable[[object],
     return answering
 
 
-def _word_record(tagging: Tagging, *, rated: bool = True) -> dict[str, Any]:
-    """What a script shows of a word: `word`, `answers` and, where it is wanted, `text` and `rates`, by class if these
-    clearly differ."""
-    known = {"word": tagging.word.name, "answers": len({tag.image for _, tag in tagging.counted})}
-    if not rated:
-        return known
-    found = rate(tagging)
-    parts = (found.classes or (("", found),)) if found else ()
-    rates = [{"of": printable(name), "rate": one.rate, "low": one.low, "high": one.high} for name, one in parts]
-    return {**known, "text": printable(tagging.text), "rates": rates}
+def _word_record(tagging: Tagging) -> dict[str, Any]:
+    """A word, and how many images have an answer."""
+    return {"word": tagging.word.name, "answers": len({tag.image for _, tag in tagging.counted})}

@@ -28,10 +28,12 @@ def error_histogram(answered: AnsweredImages) -> dict[str, Any]:
     places = step * np.arange(1 + math.ceil(largest / step))
     above = len(errors) - np.searchsorted(errors, places + 1e-9 * step, side="right")
     bars = np.histogram(errors, step * np.arange(0, len(places) + PER_BAR, PER_BAR))[0]
-    return {
-        "above": above.tolist(), "bars": bars.tolist(), "step": step, "per": PER_BAR, "of": len(answered.paths),
-        "threshold": answered.threshold, "failing": len(answered.failing),
-    }  # fmt: skip
+    threshold, last = answered.threshold, len(places) - 1
+    place = 0 if threshold is None else min(round(threshold / step), last)
+    found = {"step": step, "threshold": threshold, "place": place}
+    drawn = filled("page/failures/error_bars.html", bars=bars.tolist(), most=max(1, bars.max()), last=last, **found)
+    counts = {"above": above.tolist(), "per": PER_BAR, "of": len(answered.paths), "failing": len(answered.failing)}
+    return {**found, **counts, "drawn": drawn}
 
 
 def fit_table(answered: AnsweredImages) -> Markup:

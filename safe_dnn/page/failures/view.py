@@ -2,7 +2,6 @@
 regression, errors, and true against predicted values."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -47,16 +46,16 @@ class FailuresView:
     def lay_out(self) -> None:
         """The pane, below the state of things, in which `find` is."""
         with pane("failures-pane") as self.pane:
-            self.reasons = scripted("failures/reasons", "", elem_id="failures-reasons", reasons="")
+            self.reasons = scripted("widgets/choices", "", elem_id="failures-reasons", parts="")
             with gr.Row(equal_height=False, elem_id="failures-images"):
                 with pane("errors-pane") as self.errors_pane:
                     gr.HTML("<h3 class='safe-title'>How far answers are off</h3>")
-                    self.errors = scripted("failures/errors", "", elem_id="errors", above=[], threshold=None, failing=0)
+                    self.errors = scripted("failures/errors", "", elem_id="errors", drawn="", threshold=None, failing=0)
                     self.fit = gr.HTML(elem_id="fit")
                 with pane("matrix-pane") as self.matrix_pane:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
                     self.confused = gr.HTML(elem_id="confused")
-                    self.matrix = scripted("widgets/matrix", "", elem_id="matrix", rows=[], columns=[], cells=[])
+                    self.matrix = scripted("widgets/choices", "", elem_id="matrix", parts="")
                 with gr.Column(min_width=360):
                     self.images = ListedView("failing", self._images_of, self._settings)
             with gr.Row(equal_height=False):
@@ -137,24 +136,23 @@ class FailuresView:
     def _show_all(self, answered: AnsweredImages) -> dict:
         """All failing images in the grid and, with none selected, reasons and matrix; of a regression, the errors."""
         known = ungrouped_reasons(answered, self._settings.out)
-        cards = gr.HTML("", reasons=cards_of(answered, known) if known else "")
+        cards = gr.HTML("", parts=cards_of(answered, known) if known else "")
         images = {self.reasons: cards, **self.images.show(answered.digest, images_of(answered))}
         if answered.task == "regression":
             return {**images, self.errors: gr.HTML("", **error_histogram(answered))}
-        return {**images, self.matrix: gr.HTML("", **matrix_props(_matrix_of(answered)))}
+        return {**images, self.matrix: gr.HTML("", parts=matrix_table(_matrix_of(answered)))}
 
 
 def _matrix_of(answered: AnsweredImages) -> ConfusionMatrix:
     return confusion_matrix(answered.answers.label, answered.answers.predicted)
 
 
-def matrix_props(matrix: ConfusionMatrix) -> dict[str, Any]:
-    """The properties of the matrix: names, and for each row and column the images and how many of them are wrong."""
-    return {
-        "rows": matrix.names,
-        "columns": matrix.names,
-        "cells": np.stack([matrix.counts, matrix.wrong], axis=2).tolist(),
-    }
+def matrix_table(matrix: ConfusionMatrix) -> Markup:
+    """The matrix as HTML, with a number of images in each cell to click."""
+    rows = np.stack([matrix.counts, matrix.wrong], axis=2).tolist()
+    first = next(iter([*np.argwhere(matrix.wrong), *np.argwhere(matrix.counts)]), np.zeros(0)).tolist()
+    most = max(1, int(matrix.wrong.max(initial=0)))
+    return filled("page/widgets/matrix.html", names=matrix.names, rows=rows, most=most, stop=first)
 
 
 def images_of(answered: AnsweredImages, cell: str = "") -> Listed:

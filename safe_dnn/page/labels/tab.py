@@ -56,7 +56,7 @@ class LabelsTab:
             self.train = self.form.path("train", "classes-folder", "Training folder", classes, "train")
             self.table = gr.Textbox(
                 label=FORM_LABELS["labels"], info="CSV with the columns image and label; or click below",
-                placeholder="/path/to/labels.csv", scale=3, min_width=220, elem_id="labels-table",
+                placeholder="/path/to/labels.csv", max_lines=1, scale=3, min_width=220, elem_id="labels-table",
             )  # fmt: skip
             self.example = example_button(settings, "classes")
             self.take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")

@@ -3,8 +3,9 @@
 import contextlib
 import dataclasses
 import itertools
+import string
 import threading
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,10 +14,10 @@ from weakref import WeakKeyDictionary
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.results import Results
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.visitors import visitor_of
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, set_key
@@ -26,8 +27,11 @@ from safe_dnn.support.text import count, printable
 from safe_dnn.training.labels import label_images, save_labels
 
 KEPT_STEPS = 1000  # how far labelling can be undone
-MOST_TILES = 300
+LETTERS = string.ascii_lowercase[:-1].replace("u", "")  # z undoes, and u judges, as on the other tabs
+KEYS = ["1", "2", "3", "4", "5", "6", "7", "8", "9", "0", *LETTERS, *LETTERS.upper()]  # the last with Shift
 NOT_OURS = "Not kept: the page sent something other than a label. Reload it."
+PASSED_OVER = "Some images of this RCC were passed over, and have no label yet."
+BEHIND = -1  # instead of an image, where there is nothing more to label
 
 
 class _Step(NamedTuple):
@@ -37,6 +41,29 @@ class _Step(NamedTuple):
     key: str
     before: Mapping[str, str]
     after: Mapping[str, str]
+
+
+class _Next(NamedTuple):
+    """What is at hand after something was done, and what is said of it.
+
+    Attributes
+    ----------
+    rcc : object
+        The first one, if the set has no such RCC.
+    image : object
+        Its index; the first one, if the RCC has no such image, and none if it is `BEHIND`.
+    news : str
+    asked : str or None
+        The label of which it is asked whether it is to replace others.
+    kept : bool
+        Whether a label was given.
+    """
+
+    rcc: object
+    image: object
+    news: str = ""
+    asked: str | None = None
+    kept: bool = False
 
 
 class LabelView:
@@ -50,15 +77,15 @@ class LabelView:
     """
 
     def __init__(self, settings: PageSettings, examples: Callable[[object, list[str]], dict[str, list[str]]]):
-        self._settings = settings
-        self._lock = threading.Lock()
+        self._settings, self._lock = settings, threading.Lock()
         self._steps: WeakKeyDictionary[Results, deque[_Step]] = WeakKeyDictionary()  # by analysis
         self._numbers = itertools.count(1)
-        serves = {
-            "label_state": _with_parts(self._state, 2), "label_picture": _with_parts(self._picture, 2),
-            "give_label": _with_parts(self._give, 7), "undo_label": _with_parts(self._undo, 4),
-            "class_pictures": _with_parts(lambda train, names: examples(train, _texts(names)), 2),
-        }  # fmt: skip
+
+        def class_pictures(sent: object) -> dict[str, list[str]]:
+            train, names = sent if isinstance(sent, list) and len(sent) == 2 else (None, None)
+            return examples(train, _texts(names))
+
+        serves = {"label": self._label, "class_pictures": class_pictures}
         self.widget = scripted(
             "labels/label", None, serves=serves, version="", classes=[], train="", elem_id="labelling"
         )
@@ -77,132 +104,167 @@ class LabelView:
             clusters = fingerprint(self._settings.results.state().clusters)
         return gr.HTML(version=f"{stamp} {clusters}", classes=classes, train=train)
 
-    def _picture(self, index: Any, key: object) -> str:
-        """An image of the set as a data URI; empty if there is no such image."""
-        try:
-            unsafe = self._set(key)
-            image = _image_at(unsafe, index)
-        except (SAFEError, TypeError, ValueError, OverflowError, IndexError):
-            return ""
-        return data_uri(unsafe.improvement_root / image.image, 480)
+    def _label(self, sent: Any) -> dict[str, Any]:
+        """Do what a script asks for, and give what it shows then; scripts may send anything.
 
-    def _give(
-        self, rcc: object, index: Any, label: object, classes: object, key: object, visitor: object, labels_sent: object
-    ) -> dict:
-        """Give an image a label or, without an index, all images of the RCC."""
-        problem = ""
-        try:
-            with self._lock, writing(self._settings.out):
-                unsafe = self._set(key)
-                if index is None:
-                    images = [image for image in unsafe.images if image.rcc == rcc]
-                else:
-                    images = [_image_at(unsafe, index)]
-                _check_labels(images, labels_sent)
-                after = {image.image: str(label) for image in images}
-                labelled = label_images(unsafe, after.keys(), str(label), _texts(classes))
-                save_labels(labelled, self._settings.out, by=visitor_of(visitor))
-                before = {image.image: image.label for image in images}
-                self._steps_here().append(_Step(next(self._numbers), set_key(unsafe), before, after))
-        except SAFEError as error:
-            problem = f"Not kept: {error}"
-        except (TypeError, ValueError, OverflowError, IndexError):
-            problem = NOT_OURS
-        return self._state(rcc, classes, problem)
-
-    def _undo(self, rcc: object, classes: object, key: object, last: object) -> dict:
-        """Undo the last step, if the window knows it; `undone` is the first image that changed, which the script shows.
-
-        `others` is the number of the others.
+        Parameters
+        ----------
+        sent : dict
+            `what`, which is `give` a `label`, `undo` or anything else; `view`, as the last answer gave it; `index`, the
+            image at hand; `asked`, a label that replaces others; `only`, whether images with a label are out of sight;
+            `all`, whether all images of the RCC are labelled; `classes`; and `by`, the window.
         """
-        undone, others, problem = None, 0, ""
+        sent = sent if isinstance(sent, dict) else {}
+        view = sent["view"] if isinstance(sent.get("view"), dict) else {}
+        at, what = _Next(view.get("rcc"), sent.get("index")), sent.get("what")
         try:
-            with self._lock, writing(self._settings.out):
-                unsafe = self._set(key)
-                steps = self._steps_here()
-                if steps and steps[-1].key == set_key(unsafe):
-                    step = steps[-1]
-                    if step.number != last:
-                        raise SAFEError("Images were labelled elsewhere. Undo again to take that back.")
-                    changed = [one for one in unsafe.images if step.after.get(one.image, one.label) != one.label]
-                    if changed:
-                        steps.pop()  # it can never be undone; the one before may
-                        raise SAFEError(_changed_since(changed))
-                    back = (one._replace(label=step.before.get(one.image, one.label)) for one in unsafe.images)
-                    unsafe = dataclasses.replace(unsafe, images=tuple(back))
-                    save_labels(unsafe, self._settings.out)
-                    steps.pop()
-                    others = len(step.before) - 1
-                    undone = next(i for i, image in enumerate(unsafe.images) if image.image in step.before)
-                    rcc = unsafe.images[undone].rcc
+            if what in ("give", "undo"):
+                with self._lock, writing(self._settings.out):
+                    at = self._undo(view) if what == "undo" else self._give(sent, view, str(sent["label"]))
         except SAFEError as error:
-            problem = f"Not undone: {error}"
-        return {**self._state(rcc, classes, problem), "undone": undone, "others": others}
+            at = at._replace(news=f"Not {'undone' if what == 'undo' else 'kept'}: {error}")
+        except (AttributeError, KeyError, TypeError, ValueError, OverflowError):
+            at = at._replace(news=NOT_OURS)
+        return self._drawn(at, _texts(sent.get("classes")), only=bool(sent.get("only")))
 
-    def _set(self, key: object) -> UnsafeSet:
-        """The unsafe set that a window shows; a SAFEError if the folder holds another one by now."""
-        unsafe = load_unsafe_set(self._settings.out)
-        if key != set_key(unsafe) or not self._settings.results.holds_unsafe_set():
-            raise SAFEError("Another unsafe set was selected in the meantime.")
-        return unsafe
+    def _give(self, sent: Mapping[str, Any], view: Mapping[str, Any], label: str) -> _Next:
+        """Give the image at hand a label, or all images of its RCC."""
+        unsafe = self._settings.results.unsafe_set(view["set"])
+        rcc, index, whole = view["rcc"], sent["index"], bool(sent["all"])
+        members = {i: image for i, image in enumerate(unsafe.images) if image.rcc == rcc}
+        at_hand = members if whole and members else {index: members[index]}
+        _check_labels(at_hand, view)
+        images = list(at_hand.values())
+        question = _question(images, label, whole=whole) if sent["asked"] != label else ""
+        if question:
+            return _Next(rcc, index, question, asked=label)
+        after = {image.image: label for image in images}
+        labelled = label_images(unsafe, after.keys(), label, _texts(sent["classes"]))
+        save_labels(labelled, self._settings.out, by=visitor_of(sent["by"]))
+        before = {image.image: image.label for image in images}
+        self._steps_here().append(_Step(next(self._numbers), set_key(unsafe), before, after))
+        goes_on = whole or not images[0].label
+        return self._next(labelled, rcc, BEHIND if whole else index, only=bool(sent["only"]), goes_on=goes_on)
+
+    def _next(self, unsafe: UnsafeSet, rcc: Any, index: int, *, only: bool, goes_on: bool) -> _Next:
+        """What follows a label: the next image or, after the last one, the next RCC that lacks labels.
+
+        Parameters
+        ----------
+        only : bool
+            Whether images with a label are out of sight.
+        goes_on : bool
+            Whether an RCC of which all images have a label is left; not where one label of a finished RCC was changed.
+        """
+        is_open = [not image.label for image in unsafe.images]
+        rows: dict[Any, list[int]] = {}
+        for i, image in enumerate(unsafe.images):
+            rows.setdefault(image.rcc, []).append(i)
+        later = [i for i in rows[rcc] if i > index and (is_open[i] or not only)]
+        passed_over = [i for i in rows[rcc] if is_open[i]]
+        if later and (passed_over or not goes_on):
+            return _Next(rcc, later[0], kept=True)
+        if passed_over:
+            return _Next(rcc, passed_over[0], PASSED_OVER, kept=True)
+        order = list(rows)
+        place = order.index(rcc)
+        following = (i for other in order[place + 1 :] + order[:place] for i in rows[other] if is_open[i])
+        if (first := next(following, None)) is not None:
+            names, other = self._names(unsafe), unsafe.images[first].rcc
+            return _Next(other, first, f"{title(rcc, names)} is labelled. This is {title(other, names)}.", kept=True)
+        return _Next(rcc, BEHIND, "Every image of the unsafe set has a label.", kept=True)
+
+    def _undo(self, view: Mapping[str, Any]) -> _Next:
+        """Undo the last step, if the window knows it; the first image that changed is at hand then."""
+        unsafe, steps = self._settings.results.unsafe_set(view["set"]), self._steps_here()
+        if not steps or steps[-1].key != set_key(unsafe):
+            return _Next(view["rcc"], None)
+        step = steps[-1]
+        if step.number != view["undo"]:
+            raise SAFEError("Images were labelled elsewhere. Undo again to take that back.")
+        changed = [one for one in unsafe.images if step.after.get(one.image, one.label) != one.label]
+        if changed:
+            steps.pop()  # it can never be undone; the one before may
+            raise SAFEError(_changed_since(changed))
+        back = tuple(one._replace(label=step.before.get(one.image, one.label)) for one in unsafe.images)
+        save_labels(dataclasses.replace(unsafe, images=back), self._settings.out)
+        steps.pop()
+        index, image = next((i, image) for i, image in enumerate(back) if image.image in step.before)
+        name, label = Path(image.image).name, f"its label “{image.label}”" if image.label else "no label"
+        news, others = f"Undone: {name} has {label} again.", len(step.before) - 1
+        return _Next(image.rcc, index, f"Undone: the labels of {name} and {others} more." if others else news)
 
     def _steps_here(self) -> deque[_Step]:
         return self._steps.setdefault(self._settings.results, deque(maxlen=KEPT_STEPS))
 
-    def _state(self, rcc: object, classes: object, problem: str = "") -> dict:
-        """What the script shows of an RCC, and a sentence on what went wrong; without images if there is no set."""
+    def _names(self, unsafe: UnsafeSet) -> Mapping[int, Any]:
+        """The notes on the RCCs; none after a merge: the set can still be labelled, but they are now on other RCCs."""
+        current = self._settings.results.state()
+        return current.notes if unsafe.clusters == fingerprint(current.clusters) else {}
+
+    def _drawn(self, at: _Next, classes: list[str], *, only: bool) -> dict[str, Any]:
+        """What the script shows: `parts`, as HTML, and `view`, what it gives back; neither if there is no set."""
+        said = {"news": printable(at.news), "asked": at.asked, "kept": at.kept}
         try:
             unsafe = load_unsafe_set(self._settings.out)
             if not self._settings.results.holds_unsafe_set():
                 raise SAFEError("The unsafe set in the folder belongs to other root cause clusters.")
-            current = self._settings.results.state()
+            notes = self._names(unsafe)
         except SAFEError as error:
-            return {"problem": problem or printable(str(error))}
-        # After a merge the set can still be labelled, but the names now belong to other RCCs.
-        notes = current.notes if unsafe.clusters == fingerprint(current.clusters) else {}
-        rccs = list(dict.fromkeys(image.rcc for image in unsafe.images))
-        root = unsafe.improvement_root
-        chosen = rcc if isinstance(rcc, int) and rcc in rccs else rccs[0]
-        members = [(i, image) for i, image in enumerate(unsafe.images) if image.rcc == chosen]
+            return {**said, "news": said["news"] or printable(str(error))}
+        images, rccs = unsafe.images, list(dict.fromkeys(image.rcc for image in unsafe.images))
+        rcc = at.rcc if isinstance(at.rcc, int) and at.rcc in rccs else rccs[0]
+        members = {i: image for i, image in enumerate(images) if image.rcc == rcc}
+        tiles = [(i, image, Path(image.image).name) for i, image in members.items() if not (only and image.label)]
+        in_sight = [i for i, *_ in tiles]
+        index = at.image if at.image in [*in_sight, BEHIND] else next(iter(in_sight), BEHIND)
         with self._lock:
             steps = self._steps_here()
             undo = steps[-1].number if steps and steps[-1].key == set_key(unsafe) else 0
+        total, labelled = (Counter(one.rcc for one in images if one.label or every) for every in (True, False))
+        counts = [(k, title(k, notes), labelled[k], total[k]) for k in rccs]
+        state = {"rccs": counts, "at_hand": rcc, "images": images, "undo": undo}
+        keyed = itertools.zip_longest(classes, KEYS[: len(classes)], fillvalue="")
         return {
-            "problem": printable(problem), "rcc": chosen, "set": set_key(unsafe), "classes": _texts(classes),
-            "undo": undo, "rccs": [_count(unsafe, k, printable(title(k, notes))) for k in rccs],
-            "images": [
-                {"index": i, "name": printable(Path(one.image).name), "label": printable(one.label),
-                 "filed": one.image.startswith(f"{one.label}/"),
-                 "picture": data_uri(root / one.image, 72) if place < MOST_TILES else ""}
-                for place, (i, one) in enumerate(members)
-            ],
+            **said, "view": {"rcc": rcc, "set": set_key(unsafe), "undo": undo, "labels": _labels(members)},
+            "parts": {
+                "state": filled("page/labels/state.html", done=labelled.total(), **state),
+                "classes": filled("page/labels/classes.html", classes=keyed),
+                "tiles": filled("page/labels/tiles.html", tiles=tiles, set=set_key(unsafe), at=index),
+            },
         }  # fmt: skip
 
 
-def _image_at(unsafe: UnsafeSet, index: Any) -> UnsafeImage:
-    """The image at an index that a script has sent; negative ones count from the end.
-
-    Raises
-    ------
-    TypeError, ValueError, OverflowError, IndexError
-        It is not the index of an image.
-    """
-    return unsafe.images[range(len(unsafe.images))[int(index)]]
+def _labels(images: Mapping[int, UnsafeImage]) -> dict[str, str]:
+    """The labels that a window shows, by the image's index as text."""
+    return {str(i): printable(image.label) for i, image in images.items()}
 
 
-def _check_labels(images: list[UnsafeImage], labels_sent: object) -> None:
-    """Check that images still have the labels that a window shows, in the same order; not if it sends none.
+def _check_labels(images: Mapping[int, UnsafeImage], view: Mapping[str, Any]) -> None:
+    """Check that images still have the labels that a window shows.
 
     Raises
     ------
     SAFEError
         An image was labelled in another window in the meantime.
     """
-    if not isinstance(labels_sent, list):
-        return
-    changed = [image for image, label in zip(images, labels_sent, strict=True) if printable(image.label) != label]
+    changed = [images[int(i)] for i, label in _labels(images).items() if view["labels"].get(i) != label]
     if changed:
         raise SAFEError(f"{_changed_since(changed)} Give your label again to replace it.")
+
+
+def _question(images: list[UnsafeImage], label: str, *, whole: bool) -> str:
+    """What is asked before labels are replaced, of several images, or one that is the image's folder; or empty."""
+    others = [image for image in images if image.label and image.label != label]
+    if not others:
+        return ""
+    if whole:
+        have, them = ("has another label", "it") if len(others) == 1 else ("have other labels", "them")
+        return f"{len(others)} of this RCC {have}. Give “{label}” again to replace {them}."
+    [image] = others
+    if not image.image.startswith(f"{image.label}/"):
+        return ""
+    return f"{Path(image.image).name} lies in the folder {image.label}. Give “{label}” again to replace this label."
 
 
 def _changed_since(images: list[UnsafeImage]) -> str:
@@ -212,21 +274,6 @@ def _changed_since(images: list[UnsafeImage]) -> str:
     others = others or (", and so was another" if more else "")
     label = f"“{first.label}”" if first.label else "no label"
     return f"{printable(Path(first.image).name)} was changed elsewhere, to {printable(label)}{others}."
-
-
-def _count(unsafe: UnsafeSet, rcc: int, name: str) -> dict:
-    labels = [image.label for image in unsafe.images if image.rcc == rcc]
-    return {"rcc": rcc, "title": name, "total": len(labels), "labelled": sum(map(bool, labels))}
-
-
-def _with_parts(answer: Callable[..., Any], n: int) -> Callable[[object], Any]:
-    """A function that the script calls with a list of n parts; those that are missing are None."""
-
-    def function(sent: object) -> Any:
-        parts = list(sent) if isinstance(sent, list) else []
-        return answer(*parts[:n], *[None] * (n - len(parts)))
-
-    return function
 
 
 def _texts(sent: object) -> list[str]:

@@ -8,7 +8,7 @@ from markupsafe import Markup
 from safe_dnn.dnn.confusion import ONE_ANOTHER
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.failures.view import WIDE, cell_in, matrix_props
+from safe_dnn.page.failures.view import WIDE, cell_in, matrix_table
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import if_there, pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves
@@ -66,16 +66,14 @@ class RetrainingView:
     def lay_out(self) -> None:
         """The pane, below the state of things."""
         with pane("retraining-pane") as self.pane:
-            self.figures = scripted("widgets/figures", "", elem_id="retraining-figures", tiles=[])
+            self.figures = scripted("widgets/choices", "", elem_id="retraining-figures", parts="")
             self.reasons = gr.HTML(elem_id="reasons-changed")
             with gr.Row(equal_height=False, elem_id="changed-images"):
                 with pane("confusions-pane") as self.matrix_pane:
                     gr.HTML(heading("What is taken for what now"))
-                    self.after = scripted("widgets/matrix", "", elem_id="matrix-after", rows=[], columns=[], cells=[])
+                    self.after = scripted("widgets/choices", "", elem_id="matrix-after", parts="")
                     with gr.Accordion(TAKEN_BEFORE, open=False):  # as in the first tab when the failures were collected
-                        self.before = scripted(
-                            "widgets/matrix", "", elem_id="matrix-before", rows=[], columns=[], cells=[]
-                        )
+                        self.before = scripted("widgets/choices", "", elem_id="matrix-before", parts="")
                 with gr.Column(min_width=360):
                     self.images = ListedView("changed", self._images_of, self._settings)
             with gr.Row(equal_height=False):
@@ -116,9 +114,9 @@ class RetrainingView:
         chosen = IMPROVED if result.improved or not result.worsened else WORSENED
         matrices = zip((self.before, self.after), matrices_of(result), strict=True) if result.answers else ()
         return {
-            **{widget: gr.HTML("", **matrix_props(matrix)) for widget, matrix in matrices},
+            **{widget: gr.HTML("", parts=matrix_table(matrix)) for widget, matrix in matrices},
             **self.images.show(key, listed_images(result, chosen), chosen),
-            self.figures: gr.HTML(chosen, tiles=_tiles(result)),
+            self.figures: gr.HTML(chosen, parts=filled("page/widgets/figures.html", tiles=_tiles(result))),
         }
 
     def _images_of(self, key: str, chosen: str) -> Listed:
@@ -131,7 +129,7 @@ class RetrainingView:
         self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, IMPROVED)
 
     def _on_before(self, key: str) -> dict:
-        return if_there(lambda: {self.before: gr.HTML("", **matrix_props(matrices_of(self._load(key))[0]))})
+        return if_there(lambda: {self.before: gr.HTML("", parts=matrix_table(matrices_of(self._load(key))[0]))})
 
     def _on_opened(self, key: str) -> dict:
         return if_there(lambda: self._show_all(self._load(key), key))

@@ -32,8 +32,8 @@ MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 Mi
 UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
 FILES = {REPORT_FILE, EXPORT_ZIP, SUMS_FILE, "analysis.zip"}
 ROUTES = FILES | {
-    "", "assets", "begin", "config", "favicon.ico", "gradio_api", "leave", "manifest.json", "new",
-    "static", "svelte", "theme.css", "w",
+    "", "assets", "begin", "config", "favicon.ico", "gradio_api", "image", "leave", "manifest.json", "new",
+    "static", "svelte", "theme.css", "unsafe", "w",
 }  # fmt: skip
 API_ROUTES = {
     "app_id", "cancel", "component_server", "info", "queue", "reset", "startup-events", "theme.css", "upload",

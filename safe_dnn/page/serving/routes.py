@@ -4,7 +4,8 @@ import asyncio
 import os
 import tempfile
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 from starlette.background import BackgroundTask
@@ -13,7 +14,7 @@ from starlette.responses import FileResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import BaseRoute, Route
 
 from safe_dnn.page.analyses import address_of, make
-from safe_dnn.page.pictures import served_folder
+from safe_dnn.page.pictures import picture_file, served_folder
 from safe_dnn.page.serving.guard import FILE, notice
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE
@@ -25,6 +26,7 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import GIF_FOLDER
 
 ANALYSIS_ZIP = "analysis.zip"
+SIDE, LARGE = 160, 480  # pixels of a thumbnail
 PRODUCTS = (REPORT_FILE, EXPORT_ZIP, SUMS_FILE)
 _LEFT_OUT = (DATABASE_FILE, LOCK_FILE, WORK_FILE, f"{DATABASE_FILE}-wal", f"{DATABASE_FILE}-shm")
 _NOT_THERE = "It has not been made yet, or is gone.\n"
@@ -43,6 +45,22 @@ def routes(settings: PageSettings) -> list[BaseRoute]:
         except (OSError, ValueError, RuntimeError):  # no name of a file
             pass
         return PlainTextResponse(_NOT_THERE, 404)
+
+    def failing(run: str, row: int) -> Path:
+        clusters = settings.results.state(run).clusters
+        return clusters.image_root / clusters.paths[row]
+
+    def unsafe(key: str, row: int) -> Path:
+        unsafe = settings.results.unsafe_set(key)
+        return unsafe.improvement_root / unsafe.images[row].image
+
+    def image(request: Request, *, path_of: Callable[[str, int], Path], side: int = SIDE) -> Response:
+        """A thumbnail of an image, by its row in what a window shows."""
+        try:
+            path = path_of(request.path_params["key"], request.path_params["row"])
+        except (SAFEError, IndexError):
+            return PlainTextResponse(_NOT_THERE, 404)
+        return FileResponse(picture_file(path, side), headers={"Cache-Control": "private, max-age=60"})
 
     def product(request: Request) -> Response:
         """A file as SAFE wrote it."""
@@ -72,6 +90,9 @@ def routes(settings: PageSettings) -> list[BaseRoute]:
 
     return [
         Route(f"{FILE}{{place:path}}", picture),
+        Route("/image/{key}/{row:int}", partial(image, path_of=failing)),
+        Route("/unsafe/{key}/{row:int}", partial(image, path_of=unsafe)),
+        Route("/unsafe/{key}/{row:int}/large", partial(image, path_of=unsafe, side=LARGE)),
         *(Route(f"/{name}", product) for name in PRODUCTS),
         Route(f"/{ANALYSIS_ZIP}", take_home),
         Route("/new", new, methods=["POST"]),

@@ -20,6 +20,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
 from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.generation import Likely, select_images
+from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title
@@ -67,7 +68,7 @@ class UnsafeTab(FormTab):
         self._lay_out_state(UNSAFE_TAB, form)
         with pane("unsafe-pane") as self.pane:
             gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster, of its candidates</h3>")
-            self.rccs = scripted("widgets/figures", "", elem_id="unsafe-rccs", tiles=[])
+            self.rccs = scripted("widgets/choices", "", elem_id="unsafe-rccs", parts="")
             self.images = ListedView("selected", self._images_of, settings)
         self._show_in(UNSAFE_TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
 
@@ -121,7 +122,7 @@ class UnsafeTab(FormTab):
         if fingerprint(current.clusters) != unsafe.clusters:
             raise SAFEError("The unsafe set was selected for other root cause clusters. Select it again.")
         images = self.images.show(set_key(unsafe), _listed(unsafe, ALL), ALL)
-        tiles = gr.HTML(ALL, tiles=_tiles(unsafe, current))
+        tiles = gr.HTML(ALL, parts=filled("page/widgets/figures.html", tiles=_tiles(unsafe, current)))
         written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
         notices = (unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written)
         status = done(f"{selection_summary(unsafe)}.", " ".join(filter(None, notices)))
@@ -232,7 +233,7 @@ def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:
 
 
 def _tiles(unsafe: UnsafeSet, current: AnalysisState) -> list[dict[str, str]]:
-    """All images, and those of each RCC with its name, the largest RCC first (see figures.js)."""
+    """All images, and those of each RCC with its name, the largest RCC first (see figures.html)."""
     sizes, selected = current.clusters.sizes, Counter(image.rcc for image in unsafe.images)
     rows = [("All RCCs", len(unsafe.images), "to label", ALL, "")]
     for rcc in rccs_of(current.clusters):

@@ -1,94 +1,57 @@
-// A grid of images to select from, or only to look at. Props: value (indices of those selected), tiles (index, name, picture,
-// mark, caption, hint, near, between, known, is: "wrong" or "right" where both are shown), seen, looks (whether a click enlarges an image instead of selecting it).
-let picked = new Set();
-let large = null;  // the index of the image that is enlarged
+// A grid of images to select from, or only to look at. Props: value (indices of those selected), tiles (HTML), seen (what the
+// window shows), looks (whether a click enlarges an image instead of selecting it).
+const dialog = $("dialog"), tiles = () => [...element.querySelectorAll("[data-index]")], indexOf = (tile) => Number(tile.dataset.index);
+let large = null;  // the tile that is enlarged
 
-// In a tooltip and below an enlarged image it is said how sure the network was.
-const caption = (told) => told?.replace(/ \(\d+%\)$/, "");
-
-function build() {
-  const grid = $(".safe-grid");
-  if (!grid) return;
-  picked = new Set(props.value || []);
-  grid.replaceChildren(...(props.tiles || []).map((tile, i, all) => {
-    const title = [tile.name, tile.caption, tile.hint, tile.between].filter(Boolean).join(" · ") + (tile.mark ? ` (${tile.mark})` : "");
-    const again = props.looks && tile.caption && tile.caption === all[i - 1]?.caption;  // a ditto mark; in words in the tooltip
-    const pressed = props.looks ? {} : { ariaPressed: picked.has(tile.index) };
-    return made("button", { type: "button", title, "data-index": tile.index, "data-is": tile.is ?? "", ...pressed }, made("img", { src: tile.picture, alt: tile.name }),
-      ...(again ? [made("span", "safe-ditto")] : []), ...[!again && caption(tile.caption), tile.near].filter(Boolean).map((text) => made("span", "", text)));
-  }));
+function mark() {
+  const picked = new Set(props.value);
+  for (const tile of props.looks ? [] : tiles()) tile.setAttribute("aria-pressed", picked.has(indexOf(tile)));
 }
 
-function show(on, index) {
-  if (on) picked.add(index); else picked.delete(index);
-  $(`[data-index="${index}"]`)?.setAttribute("aria-pressed", on);
-}
-
-element.addEventListener("click", (event) => {
-  const tile = event.target.closest("[data-index]"), action = event.target.closest("[data-do]")?.dataset.do;
-  const turned = event.target.closest("[data-turn]");
-  if (turned) { turn(Number(turned.dataset.turn)); return; }
-  if (event.target.closest("dialog")) {
-    if (!event.target.closest(".safe-lightbox-tools")) $("dialog").close();
-    return;
-  }
-  if (tile && props.looks) {
-    enlarge(tile);
-    return;
-  }
-  if (tile) {
-    const index = Number(tile.dataset.index);
-    show(!picked.has(index), index);
-  } else if (action === "all") for (const { index } of props.tiles || []) show(true, index);
-  else if (action === "none") for (const index of [...picked]) show(false, index);
-  else return;
-  props.value = [...picked];  // Gradio reads it when it sends the event: the last of quick clicks counts
+function pick(some) {
+  props.value = [...some];  // Gradio reads it when it sends the event: the last of quick clicks counts
+  mark();
   trigger("select");
-});
+}
 
 async function enlarge(tile) {
-  const index = Number(tile.dataset.index);
-  large = index;
-  const source = await server.grid_picture([index, props.seen]);
-  if (!source || large !== index) return;  // another one was asked for meanwhile
+  if (!tile) return;
+  large = tile;
+  const source = await server.grid_picture([indexOf(tile), props.seen]);
+  if (!source || large !== tile) return;  // another one was asked for meanwhile
   $("dialog img").src = source;
   $("dialog p").textContent = tile.title;
-  const known = JSON.parse(props.tiles?.find((one) => one.index === index)?.known || "{}");
-  $(".safe-lightbox-known").replaceChildren(...Object.entries(known).map(([name, text]) => made("div", "", made("dt", "", name), made("dd", "", text))));
-  if (!$("dialog").open) $("dialog").showModal();
+  $(".safe-lightbox-known").replaceChildren(tile.querySelector("template").content.cloneNode(true));
+  if (!dialog.open) dialog.showModal();
 }
 
-// The image before or after the one that is enlarged, of those in the grid; 0 closes it.
-function turn(by) {
-  if (!by) { $("dialog").close(); return; }
-  const tiles = [...element.querySelectorAll("[data-index]")];
-  const to = tiles[tiles.findIndex((tile) => Number(tile.dataset.index) === large) + by];
-  if (to) enlarge(to);
-}
+const turn = (by) => enlarge(tiles()[tiles().indexOf(large) + by]);  // of those in the grid
 
-$("dialog").addEventListener("input", (event) => {
-  for (const image of element.querySelectorAll("dialog figure img")) image.style.filter = `brightness(${event.target.value})`;
+element.addEventListener("click", ({ target }) => {
+  const tile = target.closest("[data-index]"), { do: what, turn: by } = target.closest("[data-do], [data-turn]")?.dataset ?? {};
+  if (by) turn(Number(by));
+  else if (what === "close" || target.closest("figure")) dialog.close();
+  else if (tile && props.looks) enlarge(tile);
+  else if (tile) {
+    const picked = new Set(props.value);
+    if (!picked.delete(indexOf(tile))) picked.add(indexOf(tile));
+    pick(picked);
+  } else if (what) pick(what === "all" ? new Set([...props.value, ...tiles().map(indexOf)]) : []);
 });
-$("dialog").addEventListener("keydown", (event) => {
-  const by = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
-  if (!by || event.target.type === "range") return;
-  event.preventDefault();
-  event.stopPropagation();
-  turn(by);
-});
-element.addEventListener("dblclick", (event) => {
-  const tile = event.target.closest("[data-index]");
-  if (tile && !props.looks) enlarge(tile);
-});
+element.addEventListener("dblclick", ({ target }) => { if (!props.looks) enlarge(target.closest("[data-index]")); });
+dialog.addEventListener("input", ({ target }) => { $("dialog img").style.filter = `brightness(${target.value})`; });
 element.addEventListener("keydown", (event) => {
-  const tile = event.target.closest("[data-index]");
-  if (!tile) return;
-  const tiles = [...element.querySelectorAll("[data-index]")], at = tiles.indexOf(tile);
-  if (event.key === "ArrowRight") tiles[at + 1]?.focus();
-  else if (event.key === "ArrowLeft") tiles[at - 1]?.focus();
-  else if (event.key === "Enter") enlarge(tile);
+  const by = { ArrowRight: 1, ArrowLeft: -1 }[event.key], tile = event.target.closest("[data-index]");
+  if (dialog.open && by && event.target.type !== "range") turn(by);
+  else if (tile && by) tiles()[tiles().indexOf(tile) + by]?.focus();
+  else if (tile && event.key === "Enter") enlarge(tile);
   else return;
   event.preventDefault();
+  event.stopPropagation();
 });
 
-shows(["tiles", "value"], build);
+watch("value", mark);
+shows("tiles", () => {
+  $(".safe-grid").innerHTML = props.tiles || "";
+  mark();
+});

@@ -23,38 +23,15 @@ function made(tag, properties = {}, ...content) {
   return part;
 }
 
-// Adds a button to each field, by the id of its widget, also to those that Gradio mounts when what is folded is opened.
-// A hint takes the place of the field's example.
-function atFields(ids, text, kind, open, hint = () => "") {
-  const add = () => ids.forEach((id) => {
-    const field = document.getElementById(id);
-    if (!field || field.querySelector(`.${kind}`)) return;
-    const button = made("button", { type: "button", className: `safe-browse ${kind}`, ariaLabel: `${text} ${fieldLabel(field)}`, ariaHasPopup: "dialog" }, text);
-    button.addEventListener("click", () => { if (!fieldBox(field).disabled) open(button, field); });
-    field.append(button);
-    if (hint(id)) fieldBox(field).placeholder = hint(id);
-  });
-  let waiting = 0;
-  new MutationObserver(() => { waiting ||= setTimeout(() => { waiting = 0; add(); }, 100); }).observe(document.body, { childList: true, subtree: true });
-  add();
-}
-const fieldBox = (field) => field.querySelector("textarea, input");
-const fieldLabel = (field) => field.querySelector("[data-testid='block-info']")?.textContent.trim() || field.id;
-
-// Fills in a field as if it were typed into.
-function typeIn(field, text) {
-  const box = fieldBox(field), kind = box.tagName === "TEXTAREA" ? HTMLTextAreaElement : HTMLInputElement;
-  Object.getOwnPropertyDescriptor(kind.prototype, "value").set.call(box, text);
-  box.dispatchEvent(new Event("input", { bubbles: true }));
-  setTimeout(() => box.dispatchEvent(new Event("blur")), 50);  // some fields are read when they are left
-}
-
-// A error rate with its interval, and a line at the rate beside which it stands; without one if that is null.
-function rateBar({ rate, low, high }, other) {
-  const at = (share) => `${(100 * share).toFixed(1)}%`, part = (what, style) => made("i", { className: `safe-rate-${what}`, style });
-  return made("span", { className: "safe-rate-bar", ariaHidden: "true" },  // the words beside it say it
-    part("fill", `width: ${at(rate)}`), part("range", `left: ${at(low)}; width: ${at(Math.max(high - low, 0.004))}`),
-    ...(other === null ? [] : [part("base", `left: ${at(other)}`)]));
+// Scrolls a box, and not the page, to a part of it.
+function keepInSight(box, part) {
+  const top = part.offsetTop - box.offsetTop, left = part.offsetLeft - box.offsetLeft;
+  if (top < box.scrollTop || top + part.offsetHeight > box.scrollTop + box.clientHeight) {
+    box.scrollTop = top - (box.clientHeight - part.offsetHeight) / 2;
+  }
+  if (left < box.scrollLeft || left + part.offsetWidth > box.scrollLeft + box.clientWidth) {
+    box.scrollLeft = left - (box.clientWidth - part.offsetWidth) / 2;
+  }
 }
 
 // Whether keys are typed into an element.
@@ -68,8 +45,6 @@ function undoes(event) {
   if (key === "z") return shifted ? "redo" : "undo";
   return command && key === "y" ? "redo" : "";
 }
-
-const textButton = (text, onclick) => made("button", { type: "button", onclick }, text);
 
 // What the address says behind `#`, by name; the browser's buttons lead back to what it said before.
 const inAddress = () => new URLSearchParams(location.hash.slice(1));

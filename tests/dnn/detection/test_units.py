@@ -1,6 +1,7 @@
 """Tables with several rows for an image: each is tested by itself, and those of an image are one group."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -84,3 +85,18 @@ def test_a_column_of_units_may_be_in_a_table_with_a_row_for_each_image(images, t
     table = write(images, lambda name, unit: [("yes", "yes")] if unit == "sky" else [])
     assert len(failures_in_table(table, images, tmp_path / "out").paths) == 40
     assert not (tmp_path / "out" / "objects").exists()
+
+
+def test_copies_of_an_image_count_once_and_not_at_all_if_their_rows_differ(images, tmp_path):
+    for name, copy in (("day/10.png", "day/90.png"), ("day/11.png", "day/91.png")):
+        shutil.copy(images / name, images / copy)
+    wrong = ("day/91.png", "sky")
+    table = write(images, lambda name, unit: [("yes", "no" if (name, unit) == wrong or name < "day/15" else "yes")])
+    table.write_text(table.read_text().replace("day/90.png,car,yes,yes", "day/90.png,car,yes,no"))
+    rows = table.read_text().replace("day/90.png,man/woman,yes,yes", "day/90.png,man/woman,yes,no")
+    table.write_text(rows.replace("day/90.png,sky,yes,yes", "day/90.png,sky,yes,no"))
+    found = failures_in_table(table, images, tmp_path / "out")
+    assert len(found.paths) == 3 * 39  # of 42 images, one is a copy, and two contradict each other
+    assert "day/10_0_car.png" in found.paths
+    assert not {name for name in found.paths if name.startswith(("day/11", "day/90", "day/91"))}
+    assert any("copies of others byte for byte: 2 of 42 images" in note for note in found.notes)

@@ -1,5 +1,6 @@
 """The first tab of the real page: from a network, or only its answers, to its failures and the reasons for them."""
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -20,7 +21,7 @@ from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.browsing import Served, field, opened, served_from, unfold_in_sight
 from tests.helpers.detected import draw_detected
-from tests.helpers.laid_out import laid_out, settings_of
+from tests.helpers.laid_out import laid_out, settings_of, shown_in
 from tests.helpers.small_models import lambda_model, saved
 from tests.page.test_accessibility import serious
 
@@ -236,14 +237,15 @@ def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
     assert run(tab, kind="coco", truth=str(case.truth), results=str(case.results), test=str(case.images)) is None
     shown = tab.collected.load()
     values = values_of(tab)
-    matrix = values["matrix"].props
-    assert MISSED in matrix["columns"]
-    disc, missed, false = map(matrix["columns"].index, ("disc", MISSED, FALSE_DETECTION))
+    matrix = values["matrix"].props["parts"]
+    names = shown_in(matrix, "th", "title")
+    disc, missed, false = map(names.index, ("disc", MISSED, FALSE_DETECTION))
     titles = [images_of(shown, f"{disc},{column}").heading for column in (missed, false, disc)]
     for title, words in zip(titles, ("disc: missed", "disc: false detection", "disc that are right"), strict=True):
         assert words in title
     assert f"<td>{MISSED} (" in values["class-rates"]
-    assert sum(wrong for row in matrix["cells"] for _, wrong in row) == len(shown.failing)
+    wrong = re.findall("data-wrong='true'[^>]*>([0-9,]+)", matrix)
+    assert sum(int(number.replace(",", "")) for number in wrong) == len(shown.failing)
     assert "Doubtful" not in values["failures-status"]
     assert "objects found" in values["failures-assumed"]
     again = tab_of(case.out)._last_form()
@@ -262,7 +264,9 @@ def test_a_regression_has_no_matrix_and_its_largest_error_first_and_is_found_whe
     assert run(tab, kind="answers", **paths, threshold="70.5") is None
     values = values_of(tab)
     assert "3 failing images, largest error first" in values["failing-title"]
-    assert [tile["name"] for tile in values["failing-grid"].props["tiles"]] == names[:-4:-1]
+    assert [
+        title.split(" · ")[0] for title in shown_in(values["failing-grid"].props["tiles"], "button", "title")
+    ] == names[:-4:-1]
     now = case.test.rename(tmp_path / "now")
     take_new_place(case.out, case.test, now)
     assert tab.collected.load().root == now

@@ -212,3 +212,53 @@ def test_a_damaged_table_is_told_with_the_line_and_is_written_again_once_it_is_d
     assert "line 2" not in tab.show("")[tab.status]
     show_unsafe_set(out_of(tab))
     assert [row["label"] for row in rows_in(table)] == ["", "snow"]
+
+
+# --- What follows a label ---------------------------------------------------------------------------------------
+
+
+def label(tab, before: dict, what: str = "give", **sent: object) -> dict:
+    """What a window is answered that shows an answer from before."""
+    own = {"what": what, "view": before["view"], "index": None, "only": False, "all": False, "asked": None, "by": ""}
+    return tab.view._label({**own, "classes": ["night", "snow"], **sent})
+
+
+def at_hand(answer: dict) -> tuple[int, list[str]]:
+    """The RCC, and the index of the image, if one is."""
+    tiles = answer["parts"]["tiles"]
+    return answer["view"]["rcc"], re.findall("data-index='([0-9]+)'[^>]*aria-current='true'", tiles)
+
+
+def test_the_next_image_or_rcc_follows_and_what_is_replaced_is_asked_and_undone(tab):
+    unsafe = load_unsafe_set(out_of(tab))
+    more = [UnsafeImage(f"snow/{name}.png", 1, 0.5, True) for name in "ab"]
+    save_unsafe_set(dataclasses.replace(unsafe, images=(*unsafe.images, *more)), out_of(tab))
+    show_unsafe_set(out_of(tab))
+    first = label(tab, {"view": {}}, "show")
+    assert at_hand(first) == (0, ["0"])
+    assert "0 / 4 labelled" in first["parts"]["state"]
+    second = label(tab, first, label="night", index=0)
+    assert (at_hand(second), second["news"], second["kept"]) == ((1, ["1"]), "RCC 0 is labelled. This is RCC 1.", True)
+    third = label(tab, second, label="snow", index=2)
+    assert at_hand(third) == (1, ["3"])
+    passed = label(tab, third, label="snow", index=3)
+    assert (at_hand(passed), passed["news"][:11]) == ((1, ["1"]), "Some images")
+    assert at_hand(label(tab, passed, "show", only=True)) == (1, ["1"])
+    asked = label(tab, passed, label="night", all=True)
+    assert asked["news"] == "2 of this RCC have other labels. Give “night” again to replace them."
+    assert (asked["asked"], asked["kept"], labels_of(tab)) == ("night", False, ["night", "", "snow", "snow"])
+    done = label(tab, asked, label="night", all=True, asked=asked["asked"])
+    assert (at_hand(done), done["news"]) == ((1, []), "Every image of the unsafe set has a label.")
+    assert at_hand(label(tab, done, label="snow", index=2)) == (1, ["3"])  # of a finished RCC
+    behind = label(tab, done, label="snow", index=1)
+    assert "changed elsewhere" not in behind["news"]
+    undone = label(tab, behind, "undo")
+    assert (at_hand(undone), undone["news"]) == ((1, ["1"]), "Undone: snow_00.png has its label “night” again.")
+    late = label(tab, done, label="snow", index=2)
+    assert (
+        late["news"]
+        == "Not kept: snow_a.png"[:10] + "a.png was changed elsewhere, to “snow”. Give your label again to replace it."
+    )
+    assert label(tab, {"view": {"set": "x"}}, label="snow", index=0)["news"].startswith("Not kept: Another unsafe set")
+    for sent in ([], {"what": "give"}, {"what": "undo", "view": 1}, {"what": "give", "label": 1, "view": late["view"]}):
+        assert "Reload it" in tab.view._label(sent)["news"] or sent == []

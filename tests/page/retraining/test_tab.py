@@ -18,7 +18,7 @@ from safe_dnn.training.compared import compare_answers
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
 from tests.helpers.browsing import WAIT, Served, field, opened, unfold_in_sight
-from tests.helpers.laid_out import laid_out, settings_of
+from tests.helpers.laid_out import laid_out, settings_of, shown_in
 from tests.helpers.places import rows_in
 from tests.helpers.scenes import draw_scene
 from tests.helpers.small_models import draw_set
@@ -153,15 +153,15 @@ def test_a_comparison_by_tables_is_shown_without_claiming_that_a_model_was_train
     shown = {widget.elem_id: value for widget, value in tab.show().items() if widget.elem_id}
     assert "SAFE has trained no model" in shown["retraining-status"]
     assert MODEL_FILE not in shown["retraining-status"]
-    tiles = {tile["title"]: tile for tile in shown["retraining-figures"].props["tiles"]}
-    assert tiles["Accuracy before → after"]["figure"] == "83.33% → 91.67%"
-    assert (tiles["Improved"]["figure"], tiles["Worsened"]["figure"]) == ("2", "1")
-    assert "Trained on" not in tiles
+    figures = shown["retraining-figures"].props["parts"]
+    titles = ["Accuracy before → after", "Improved", "Worsened", "Still wrong"]
+    assert (shown_in(figures, "dt"), shown_in(figures, "button")) == (titles, ["2", "1", "0"])
+    assert "83.33% → 91.67%" in figures
     assert "<svg" not in shown["curves"]
     assert "blue" in shown["classes-changed"]
     assert "2 images, wrong before and right now" in shown["changed-title"]
-    tiles = shown["changed-grid"].props["tiles"]
-    assert [(tile["caption"], tile["hint"]) for tile in tiles] == [("blue → red", "now blue")] * 2
+    hints = shown_in(shown["changed-grid"].props["tiles"], "button", "title")
+    assert [hint.partition(" · ")[2] for hint in hints] == ["blue → red · now blue"] * 2
 
 
 def retrain(out: Path, job: Job, **sent: object) -> None:

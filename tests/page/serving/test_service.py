@@ -48,7 +48,7 @@ class Hosted(NamedTuple):
 def generated(visitor: Stranger, analysis: str, images: str, session: str = "window") -> str:
     """Generate RCCs; what the window is answered."""
     window = visitor.window(analysis, session)
-    sent = [images, "", "", "", [], False, [], "auto", "pca", "auto"]
+    sent = [images, "", "", "", [], False, [], "auto", "", "pca", "auto"]
     return window.fire(window.handler("generate", "click"), sent)
 
 
@@ -285,7 +285,7 @@ def test_no_path_of_the_host_or_of_another_is_taken_by_a_form(hosted, stranger):
     handler = window.handler("generate", "click")
     for number in range(ATTEMPTS // 4):
         path = hosts[number] if number < len(hosts) else spelt(rng.choice(files).parent, hosted, rng)
-        told = window.fire(handler, [path, "", "", "", [], False, [], "auto", "pca", "auto"])
+        told = window.fire(handler, [path, "", "", "", [], False, [], "auto", "", "pca", "auto"])
         assert MARK not in told
         assert "failures" not in told or "Expected" in told, path
 
@@ -382,9 +382,9 @@ def test_two_visitors_in_two_browsers_see_only_their_own(browser: Browser, tmp_p
             begin_another(page, name)
             expect(page).to_have_title(f"{name} – SAFE")
             expect(field(page, "images")).to_be_enabled()
-            expect(page.locator(".of-this-machine")).to_have_count(0)  # no picker of the server's folders
+            expect(page.locator("#suggested-paths")).to_have_count(0)  # no folders of the server are named
         with first.expect_file_chooser() as chooser:
-            first.locator("#images .of-upload").click()
+            first.locator("#images .safe-upload").click()
         chooser.value.set_files(archive)
         expect(first.locator("#images [role=status]")).to_have_text("Received 18 images.")
         expect(field(first, "images")).to_have_value("/~/of the first/uploads/failing/in")

@@ -65,7 +65,7 @@ def several(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Several]:
 
 def generate(several: Several, name: str, images: Path | None = None) -> str:
     visitor = several.visitor(name)
-    values = [str(images or several.served.images), "", "", "", [], False, [], "auto", "pca", "auto"]
+    values = [str(images or several.served.images), "", "", "", [], False, [], "auto", "", "pca", "auto"]
     return visitor.fire(visitor.handler("generate", "click"), values)
 
 
