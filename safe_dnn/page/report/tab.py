@@ -1,6 +1,6 @@
 """Last tab: what has been found, judged and improved leaves SAFE as a report and as an export.
 
-Below these, a fresh test set, which chose nothing, is asked of what was found.
+Below these, the reasons can be checked on a fresh test set, which chose nothing.
 """
 
 from collections.abc import Callable
