@@ -239,7 +239,7 @@ class ClustersTab:
         if results.review.last_number == before.review.last_number:  # what is said was taken back
             key = str(spot) if rank_of(spot, results) else chosen
             edits = self._runs_view.show_edits(results.review)
-            return {**self._show_said(results), **self._note.show(results, key), **edits}
+            return {**self._show_said(results, key), **self._note.show(results, key), **edits}
         try:
             refreshed(settings)
         except SAFEError as error:  # the edit is kept; the drawing is caught up on when the page is next opened
@@ -252,7 +252,8 @@ class ClustersTab:
             return gr.skip()
         try:
             _, updates = self._note.keep(*parts)
-            return {**updates, **self._show_said(self._settings.results.state())} if updates else gr.skip()
+            state, key = self._settings.results.state(), about_of(parts[1]).key
+            return {**updates, **self._show_said(state, key)} if updates else gr.skip()
         except SAFEError as error:
             return self._note.refuse(error, parts[1])
 
@@ -299,7 +300,7 @@ class ClustersTab:
         if results.number != maker.last_entry:  # something was changed elsewhere
             return self.show(None if is_spot else int(str(chosen)), chosen)
         updates = {**self._note.show(results, str(chosen) if is_spot else int(str(chosen)))}
-        updates |= {**(self._show_said(results) if saved else {}), **self._runs_view.no_export()}
+        updates |= {**(self._show_said(results, chosen) if saved else {}), **self._runs_view.no_export()}
         if is_spot:
             return {**updates, **self._spot_view.show(results, chosen)}
         return {**updates, self._rcc: chosen, **self._rcc_view.show_words(results, int(str(chosen)))}
@@ -344,9 +345,10 @@ class ClustersTab:
             views.pop(widget, None)
         return {**views, **updates}
 
-    def _show_said(self, results: AnalysisState) -> dict:
-        """The notes on all reasons; the selected one stays."""
+    def _show_said(self, results: AnalysisState, key: object) -> dict:
+        """The notes on all reasons, and the name of the selected one."""
         renamed = {self.images_view.map: self.images_view.rename(results)}
+        renamed |= self._rcc_view.show_heading(results, key) if isinstance(key, int) else {}
         return {self._reasons.widget: self._reasons.rename(results), **renamed}
 
     def _on_load(self, visitor: object, draft: object) -> dict:

@@ -224,7 +224,7 @@ class LabelView:
         total, labelled = (Counter(one.rcc for one in images if one.label or every) for every in (True, False))
         counts = [(k, title(k, notes), labelled[k], total[k]) for k in rccs]
         state = {"rccs": counts, "at_hand": rcc, "images": images, "undo": undo}
-        keyed = itertools.zip_longest(classes, KEYS[: len(classes)], fillvalue="")
+        keyed = list(itertools.zip_longest(classes, KEYS[: len(classes)], fillvalue=""))
         return {
             **said, "view": {"rcc": rcc, "set": set_key(unsafe), "undo": undo, "labels": _labels(members)},
             "parts": {
