@@ -124,6 +124,7 @@ PATH_FIELDS = (
     ("features", "generate", {"images": "IN"}),
     ("improvement", "select", {"accuracy": "0.5"}),
     ("select-model", "select", {"improvement": "IN", "accuracy": "0.5", "select_test": "IN"}),
+    ("select-features", "select", {"improvement": "IN", "accuracy": "0.5"}),
     ("select-test", "select", {"improvement": "IN", "accuracy": "0.5", "select_model": "IN"}),
     ("model", "retrain", {"train": "IN", "test": "IN"}), ("train", "retrain", {"model": "IN", "test": "IN"}),
     ("test", "retrain", {"model": "IN", "train": "IN"}),
