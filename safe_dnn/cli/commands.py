@@ -69,6 +69,7 @@ def _print_clusters(out: Path, clusters: Any) -> None:
     say(cluster_summary(clusters), no_steady_groups_text(clusters))
     texts = {profile.rcc: profile.text for profile in load_profiles(out)}
     rccs = rccs_of(clusters)
+    say("What the images of each RCC have in common, compared with all failing images:" if texts and rccs else "")
     for rcc in rccs[:LISTED]:
         size, confusion = int(clusters.sizes[rcc]), clusters.confusion_of(rcc)
         loose = f"loose, together {percent_down(confidence(clusters, rcc) or 0)}" if is_loose(clusters, rcc) else ""
@@ -112,7 +113,9 @@ def _print_reasons(out: Path) -> None:
 
 
 def _print_weak_spots(spots: Any) -> None:
-    some = "conditions under which the network fails more often than on comparable images"
+    some = (
+        "conditions under which the network fails more often than on comparable images (same classes, no other reason)"
+    )
     none = "none; no condition on what is known about the images stands out beyond chance"
     say(f"Weak spots: {some if spots else none}")
     for rank, spot in enumerate(spots, 1):

@@ -133,9 +133,11 @@ def own_loader(
         if path in row_of or loaded.reason:
             return loaded if loaded.reason else loaded._replace(row=rows[row_of[path]])
         missing = [printable(image) for image in listing.paths if image not in row_of]
+        named = ", by paths that are absolute or relative to that file" if extractor.in_place else ""
         raise SAFEError(
             f"Expected features of all images in {listing.root}. Received none for {len(missing):,} of "
-            f"{count(len(listing.paths), 'image')} ({some(missing, limit=3)}) in {source}. Give a file that has them."
+            f"{count(len(listing.paths), 'image')} ({some(missing, limit=3)}) in {source}{named}. "
+            "Give a file that has them."
         ).about("features")
 
     return load

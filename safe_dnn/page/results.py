@@ -201,9 +201,9 @@ class Results:
             return {profile.rcc: profile for profile in load_profiles(self._out)}
 
         profiles = self._part("profiles", stamps[PROFILES_FILE], read_profiles, dict[int, Profile]())
-        found = (of_clusters, stamps[COMPARISON])
-        reasons = self._part("reasons", found, lambda: load_reasons(self._out, original), Reasons())
-        compared = (*found, stamps[WORD], self._entries().places)
+        stamps_of_reasons = (of_clusters, stamps[COMPARISON])
+        reasons = self._part("reasons", stamps_of_reasons, lambda: load_reasons(self._out, original), Reasons())
+        compared = (*stamps_of_reasons, stamps[WORD], self._entries().places)
         if stamps[WORD] and reasons.base:
             counted = reasons
             reasons = self._part("words", compared, lambda: self._with_words(counted, original), counted)
@@ -373,8 +373,8 @@ def check_places(out: Path) -> None:
         except SAFEError:
             continue  # damaged, and not shown
         _check_clusters(clusters, out)
-    shown = ((load_unsafe_set, "improvement_root"), (load_retraining, "test_root"), (load_failures, "root"))
-    for load, root_of in shown:
+    records = ((load_unsafe_set, "improvement_root"), (load_retraining, "test_root"), (load_failures, "root"))
+    for load, root_of in records:
         try:
             root = getattr(load(out), root_of)
         except SAFEError:

@@ -72,7 +72,8 @@ def test_everything_after_failures_works_from_a_table(fake_network, case, capsys
     printed = capsys.readouterr().out
     assert "35% of all 74 test images are wrong, " in printed
     assert "all are night taken for wood" in printed
-    assert "Weak spots: conditions under which the network fails more often than on comparable images\n  1. " in printed
+    assert "Weak spots: conditions under which the network fails more often than on comparable images " in printed
+    assert "(same classes, no other reason)\n  1. " in printed
     assert {"rcc_rates.csv", "weak_spots.csv"} <= {path.name for path in case.out.iterdir()}
     assert safe("select", case.improvement, "--size", 6, "--out", case.out) == 0
     assert safe("report", "--out", case.out) == 0

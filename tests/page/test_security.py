@@ -123,6 +123,7 @@ PATH_FIELDS = (
     ("tested", "generate", {"images": "IN", "predictions": "IN"}), ("parameters", "generate", {"images": "IN"}),
     ("features", "generate", {"images": "IN"}),
     ("improvement", "select", {"accuracy": "0.5"}),
+    ("select-features", "select", {"improvement": "IN", "accuracy": "0.5"}),
     ("select-model", "select", {"improvement": "IN", "accuracy": "0.5", "select_test": "IN"}),
     ("select-features", "select", {"improvement": "IN", "accuracy": "0.5"}),
     ("select-test", "select", {"improvement": "IN", "accuracy": "0.5", "select_model": "IN"}),

@@ -9,11 +9,11 @@ Likewise the detections in improvement images are cut out, to select from. What 
 with a low score, so that lower scores count here than for failures.
 """
 
+import contextlib
 import itertools
 import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
@@ -25,6 +25,7 @@ from safe_dnn.dnn.detection.detections import CLASS, FOUND, NONE, TYPES, Cases, 
 from safe_dnn.dnn.detection.files import DetectorTest, read_coco, read_yolo
 from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures, replacing_images
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.features.batches import LOADING_THREADS, load_ahead
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
 from safe_dnn.rccs.unsafe_set import FULL_IMAGE
@@ -188,13 +189,10 @@ def cut_crops(
     def cut(image: int) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
         return _cut_image(test, of_image[image], files[image], np.flatnonzero(test.objects.image == image), folder)
 
-    with ThreadPoolExecutor(max_workers=os.cpu_count() or 1) as pool:
-        try:
-            for done, result in enumerate(pool.map(cut, of_image), start=1):
-                report_progress("Cutting out objects", done, len(of_image))
-                yield result
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)  # a job that is stopped does not cut the rest
+    with contextlib.closing(load_ahead([*of_image], cut, LOADING_THREADS)) as ahead:
+        for done, result in enumerate(itertools.chain.from_iterable(ahead), start=1):
+            report_progress("Cutting out objects", done, len(of_image))
+            yield result
 
 
 def _cut_image(

@@ -256,8 +256,8 @@ class ImagesView:
             return gr.skip()
         clusters = results.clusters
         similar = most_similar(clusters, rows[0], PER_PAGE)
-        others = count(len(similar) - 1, "failing image")
-        heading = f"{printable(clusters.paths[rows[0]])}, then the {others} most like it"
+        further = count(len(similar) - 1, "failing image")
+        heading = f"{printable(clusters.paths[rows[0]])}, then the {further} most like it"
         return {**self._list(results, similar, heading, picked=rows), self.map: gr.HTML(found=_marked(similar))}
 
     def _on_turn(self, rows: list[int], page: int, sent: object, heading: str, run: str, *, by: int) -> dict:

@@ -37,11 +37,11 @@ class ReasonList:
     def show(self, state: AnalysisState, chosen: int | str) -> dict:
         """All reasons, and the one at hand."""
         reasons = state.reasons
-        more = [*(reasons.comparison.notes if reasons.comparison else ())]
+        notes = [*(reasons.comparison.notes if reasons.comparison else ())]
         if elsewhere := notes_elsewhere(state.spot_notes, (spot.conditions for spot in reasons.spots)):
-            more.append(f"{count(elsewhere, 'note')} on other conditions will be shown when these are found again.")
+            notes.append(f"{count(elsewhere, 'note')} on other conditions will be shown when these are found again.")
         nothing = looks_tell_nothing(state)
-        return {self.widget: gr.HTML(chosen, cards=cards_of(state), notice=noticed(nothing) + noticed(" ".join(more)))}
+        return {self.widget: gr.HTML(chosen, cards=cards_of(state), notice=noticed(nothing) + noticed(" ".join(notes)))}
 
     def rename(self, state: AnalysisState) -> gr.HTML:
         """The notes on all reasons; all else, and what is clicked meanwhile, stays as it is."""

@@ -58,5 +58,5 @@ def _overlaps(state: AnalysisState, rank: int) -> Markup:
         f"{escaped(title(rcc, state.notes))}</button>"
         for rcc, n in overlaps[:MOST_OVERLAPS]
     ]
-    more = len(overlaps) - MOST_OVERLAPS
-    return Markup(", ".join(named) + (f", others in {count(more, 'RCC')}" if more > 0 else ""))
+    unlisted = len(overlaps) - MOST_OVERLAPS
+    return Markup(", ".join(named) + (f", others in {count(unlisted, 'RCC')}" if unlisted > 0 else ""))

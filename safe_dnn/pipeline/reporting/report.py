@@ -345,7 +345,7 @@ def _done(known: Material) -> Iterator[str]:
     if known.retraining and (claim := claim_text(known.retraining)):
         yield f"{claim.removesuffix('.')}."
     if known.confirmation:
-        yield f"{count(known.confirmation['images'], 'image')} that chose nothing asked of what was found."
+        yield f"Checked the reasons on {count(known.confirmation['images'], 'fresh image')} that chose nothing."
 
 
 def _open(known: Material) -> Iterator[str]:
@@ -364,7 +364,7 @@ def _open(known: Material) -> Iterator[str]:
         yield f"{count(noise, 'failing image')} in no cluster."
     yield from (known.missing[what] for what in ("unsafe", "retraining") if what in known.missing)
     if not known.confirmation:
-        yield "No fresh test set was asked of what was found."
+        yield "The reasons were not checked on a fresh test set."
 
 
 # --- The sections ----------------------------------------------------------------------------------------------------
