@@ -76,7 +76,7 @@ function brighten() {
 
 document.addEventListener("keydown", (event) => {
   if (!element.offsetParent) return;  // another tab is in sight
-  if (event.target.closest?.("#note-name") && event.key === "Escape") event.target.blur();
+  if (event.target.closest?.("#note-name") && ["Enter", "Escape"].includes(event.key)) event.target.blur();
   if (onPage("dialog[open]")) return;
   const turn = undoes(event), { key } = event;
   if (!turn && (event.ctrlKey || event.metaKey || event.altKey || editable(event.target))) return;
