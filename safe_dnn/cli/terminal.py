@@ -14,7 +14,7 @@ class stoppable:  # noqa: N801, used as a function
     """Let Ctrl-C stop the training and keep its best epoch, once the first epoch is over."""
 
     def __enter__(self) -> "stoppable":
-        self._epochs, self._asked = 0, False
+        self._epochs, self._stop_requested = 0, False
         self._before = signal.signal(signal.SIGINT, self._interrupt)
         return self
 
@@ -22,12 +22,12 @@ class stoppable:  # noqa: N801, used as a function
         self._epochs = len(history) - 1
 
     def should_stop(self) -> bool:
-        return self._asked
+        return self._stop_requested
 
     def _interrupt(self, *_: object) -> None:
-        if self._asked or not self._epochs:
+        if self._stop_requested or not self._epochs:
             raise KeyboardInterrupt
-        self._asked = True
+        self._stop_requested = True
 
     def __exit__(self, *_: object) -> None:
         signal.signal(signal.SIGINT, self._before)

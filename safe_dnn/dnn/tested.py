@@ -489,7 +489,8 @@ def read_predictions(
     answers = Answers(label, predicted, _scores(rows, kind, predicted, known, shares), kind, target)
     right = _right(rows, answers)
     if without_row:
-        notes.append(f"All figures are of {len(paths):,} of {count(len(images), 'image')}: others have no row.")
+        every = len(paths) + len(held_out) + len(without_row)  # copies of these need no row
+        notes.append(f"All figures are of {len(paths):,} of {count(every, 'image')}: {len(without_row):,} have no row.")
     if unlabelled := int((label == "").sum()):
         notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(paths), 'image')}.")
     return AnsweredImages(

@@ -42,8 +42,8 @@ def address_of(name: str) -> str:
 
 def split_address(path: str) -> tuple[str, str]:
     """The analysis that a path of the page belongs to, and the path within the analysis's page; empty without slash."""
-    found = _ADDRESS.fullmatch(path)
-    return (found[1], found[2] or "") if found else (TOP, path)
+    match = _ADDRESS.fullmatch(path)
+    return (match[1], match[2] or "") if match else (TOP, path)
 
 
 def title_of(home: Path, name: str) -> str:

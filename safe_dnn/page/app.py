@@ -91,11 +91,11 @@ def lay_out_header(settings: PageSettings) -> None:
         home, example, where = settings.home or settings.out, settings.example, settings.where
         names = [analyses.TOP] if analyses.is_analysis(home) else []
         names += analyses.names_in(home, other_than=example and example.folder)
-        shown = filled(
+        listing = filled(
             "page/analyses.html", where=where, names=names, title=lambda name: analyses.title_of(home, name),
             address=analyses.address_of, workspace=settings.workspace,
         )  # fmt: skip
-        return {"title": where.title, "list": shown, "login": settings.login}
+        return {"title": where.title, "list": listing, "login": settings.login}
 
     header = filled("page/header.html", longest=LONGEST_ENGINEER)
     scripts = script("widgets/frames.js", "widgets/header.js")

@@ -32,9 +32,9 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
         *values, last = sent
         fields, filled_in = form.named(values), last.get("folder") or ""
         failing = printable(str(settings.out / FAILURES))
-        given = tuple(map(printable, specified_predictions(settings.out)))
+        specified = tuple(map(printable, specified_predictions(settings.out)))
         # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
-        of_run = ((fields["predictions"] or ""), (fields["tested"] or "")) in (("", ""), given)
+        of_run = ((fields["predictions"] or ""), (fields["tested"] or "")) in (("", ""), specified)
         if (fields["folder"] or "").strip() not in ("", filled_in, failing) or not of_run:
             warn(
                 "Not started",

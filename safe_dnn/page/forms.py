@@ -33,13 +33,13 @@ HERE = "here"
 
 def remember(out: Path, tab: str, fields: Mapping[str, str | bool | None]) -> None:
     """Keep the values of a tab's fields, by name, except those too long for a path or a number."""
-    kept = {name: value for name, value in fields.items() if isinstance(value, bool) or len(value or "") < LONGEST}
+    short = {name: value for name, value in fields.items() if isinstance(value, bool) or len(value or "") < LONGEST}
     # If nothing can be written, the work itself reports it.
     with contextlib.suppress(SAFEError, OSError):
-        if remembered(out, tab) != {name: value for name, value in kept.items() if value is not None}:
+        if remembered(out, tab) != {name: value for name, value in short.items() if value is not None}:
             run = Analysis(out).runs.get(CLUSTERS)
             with changing(out) as db:
-                value = {name: _without_folder(typed, out) for name, typed in kept.items()}
+                value = {name: _without_folder(typed, out) for name, typed in short.items()}
                 append(db, FORM, tab, value, run=run.clusters if run else "")
 
 
@@ -52,10 +52,10 @@ def remembered(out: Path, tab: str) -> dict[str, str | bool]:
     clusters = run.clusters if run else ""
     home = clusters.partition(" ")[2]
     with reading(out) as db:
-        kept = [*entries(db, "kind = ? AND subject = ?", FORM, tab)]
-    mine = [entry.value for entry in kept if entry.run == clusters]
-    others = [entry.value for entry in kept if not (entry.run and home) or entry.run.partition(" ")[2] == home]
-    fields = [{}, *others, *mine][-1]
+        saved = [*entries(db, "kind = ? AND subject = ?", FORM, tab)]
+    mine = [entry.value for entry in saved if entry.run == clusters]
+    other = [entry.value for entry in saved if not (entry.run and home) or entry.run.partition(" ")[2] == home]
+    fields = [{}, *other, *mine][-1]
     values = {name: absolute(one[HERE], out) if isinstance(one, dict) else one for name, one in fields.items()}
     return {name: value for name, value in values.items() if isinstance(value, str | bool)}
 

@@ -179,8 +179,8 @@ class ListedView:
         def file(place: int) -> Path:
             return listed.root / listed.paths[place]
 
-        shown = self.grid.show(listed.heading, range(len(listed.paths)), page, caption, file, f"{key} {chosen}")
-        return {**shown, self.key: key, self.chosen: chosen}
+        updates = self.grid.show(listed.heading, range(len(listed.paths)), page, caption, file, f"{key} {chosen}")
+        return {**updates, self.key: key, self.chosen: chosen}
 
     def wire(self, counts: Mapping[gr.HTML, str], at_first: str = "") -> None:
         """Connect the pager, and widgets whose counts open their images; the others then have none selected.

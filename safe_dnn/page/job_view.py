@@ -91,14 +91,14 @@ class JobView:
         """
         guide, job = self._guide(), self._settings.jobs.latest(self._tab)
         try:
-            found = {self._result: put_away(), self._status: guide} if guide else show()
+            updates = {self._result: put_away(), self._status: guide} if guide else show()
             if same and job and job.finished(0) and job.outcome is not None:
-                found[self._status] = self._ended(job.outcome) + guide
+                updates[self._status] = self._ended(job.outcome) + guide
         except SAFEError as error:
-            found = {self._status: failed(error), self._result: put_away()}
+            updates = {self._status: failed(error), self._result: put_away()}
         if job and not job.finished(0):
-            return {**found, self._status: gr.skip(), **self._follow()}
-        return found
+            return {**updates, self._status: gr.skip(), **self._follow()}
+        return updates
 
     def wire(self, outputs: list) -> None:
         """Follow work."""

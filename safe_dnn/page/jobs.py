@@ -120,11 +120,11 @@ class Job:
         _, done, total = self._latest
         value = f"max='{total}' value='{done}'" if total else ""
         before = self.turn.before(self)
-        told = f"Waiting for {count(before, 'job')} of other analyses" if before else self.state
-        told = "Stopping after this batch …" if self.cancelled() else told
+        text = f"Waiting for {count(before, 'job')} of other analyses" if before else self.state
+        text = "Stopping after this batch …" if self.cancelled() else text
         return (
             f"<div class='safe-status' role='status'><progress aria-label='Progress' {value}></progress>"
-            f"<span>{escaped(told)}</span></div>{self.drawing}"
+            f"<span>{escaped(text)}</span></div>{self.drawing}"
         )
 
 

@@ -33,7 +33,7 @@ _OF_KIND = {
     IMAGES: "images improvement",
     TABLE: "failures-answers failures-targets predictions parameters labels-table fresh-predictions fresh-after",
     DETECTIONS: "failures-truth failures-results",
-    FEATURES: "features",
+    FEATURES: "features select-features",
     KERAS_MODEL: "model",
     MODEL: "failures-model",
     MODEL_OR_TABLE: "select-model",

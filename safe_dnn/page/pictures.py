@@ -45,8 +45,8 @@ def picture_file(path: Path, side: int) -> str:
 
     Written once and whole: a picture handed to Gradio is written again with every answer, also while it is being sent.
     """
-    found = state_of_file(path) if may_open(path) else None
-    shows = (os.fspath(path), *found, side) if found else (side,)
+    state = state_of_file(path) if may_open(path) else None
+    shows = (os.fspath(path), *state, side) if state else (side,)
     file = Path(served_folder(), PICTURE_FOLDER, hashlib.sha256(repr(shows).encode()).hexdigest() + ".webp")
     if file.is_file():
         with contextlib.suppress(OSError):

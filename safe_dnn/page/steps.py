@@ -80,8 +80,8 @@ class Steps:
         """
         latest = self._settings.results.latest
         stamp = latest.stamp + latest.stamp_of(NOTES, SELECTION, LABELS, REPORT_FILE)
-        found = self._look(self._settings.out, stamp)
-        return {**found, "next": ""} if self._settings.jobs.running else found  # it may be what is being done
+        progress = self._look(self._settings.out, stamp)
+        return {**progress, "next": ""} if self._settings.jobs.running else progress  # it may be what is being done
 
     def _look_at(self, out: Path, stamp: str) -> dict[str, Any]:
         """What a folder with a stamp holds."""

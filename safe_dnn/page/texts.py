@@ -25,8 +25,3 @@ def as_text(value: object) -> str:
     event that the widget takes part in: of 20,000 images that takes longer than anything else. A text is one item.
     """
     return json.dumps(value, separators=(",", ":"))
-
-
-def as_news(run: str, entries: list) -> str:
-    """Entries of a list of what a run has, for a script."""
-    return as_text({"run": run, "entries": entries})

@@ -74,7 +74,7 @@ class Comparison(NamedTuple):
     classes : ndarray of int, or None
         As `groups.of`: the true class, or of what a detector finds where nothing is, that which it is taken for.
     rows : ndarray of shape (n_compared,), int
-        Rows of the test set, as of `groups`.
+        Rows of the test set, as in `groups`.
     right_points : ndarray of shape (n_compared_right, n_components), float32
         Images that the DNN gets right, in the space of the clusters.
     """
@@ -92,7 +92,7 @@ class Comparison(NamedTuple):
     def rates(
         self, clusters: RootCauseClusters, among: np.ndarray | None = None, whole: Collection[int] = ()
     ) -> tuple[Rate, ...]:
-        """The failure rates of RCCs, as the engineer has edited them; `among` and `whole` as of `failure_rates`."""
+        """The error rates of RCCs, as the engineer has edited them; `among` and `whole` as in `failure_rates`."""
         of_failing, of_right = self.regions(clusters.labels)
         labels = clusters.labels[self.failing]
         return failure_rates(
@@ -162,7 +162,7 @@ def compare_with_right(
     Parameters
     ----------
     parameters : path, optional
-        The table of the tested images' parameters, if a nuisance was set aside.
+        The table of the tested images' parameters, if a nuisance was subtracted.
     known_groups : KnownGroups, optional
         Of all tested images.
     weights
@@ -461,7 +461,7 @@ class Reasons:
 
     @cached_property
     def rates(self) -> dict[int, Rate]:
-        """The failure rate of each RCC; empty if nothing was compared."""
+        """The error rate of each RCC; empty if nothing was compared."""
         if self.comparison is None or self.clusters is None:
             return {}
         whole = {rcc for rcc, spot in self.same_as.items() if of_classes(self.spots[spot].literals, LABEL)}
@@ -502,7 +502,7 @@ class Reasons:
 
     @property
     def where_none_holds(self) -> tuple[int, int]:
-        """Wrong and all compared images of which no reason holds: no weak spot beyond chance, and the image is in the
+        """Wrong and all compared images for which no reason holds: no weak spot beyond chance, and the image is in the
         region of no RCC that fails more often. Zeros if that is not known."""
         holds = self._holds
         if holds is None or self.comparison is None or self.clusters is None:
@@ -517,7 +517,7 @@ class Reasons:
     def inside(self) -> dict[int, int]:
         """RCCs nearly all of whose images lie in a weak spot, given as an index, which they are not the same as.
 
-        Of several, the one with the highest failure rate.
+        Of several, the one with the highest error rate.
         """
         pairs = sorted(self._nearly_all, key=lambda pair: (self.spots[pair[0]].figures.rate, -pair[0]))
         return {rcc: spot for spot, rcc, *_ in pairs if rcc not in self.same_as and not self.spots[spot].may_be_chance}
@@ -546,7 +546,7 @@ class Reasons:
         return pairs
 
     def text_of(self, rcc: int) -> str:
-        """The failure rate of an RCC in words, and the weak spot that its images are in; empty if neither is known.
+        """The error rate of an RCC in words, and the weak spot that its images are in; empty if neither is known.
 
         Of one that is about the same images as a weak spot, it is the rate of that: a reason has one.
         """
@@ -598,7 +598,7 @@ def save_reasons(
     run : Run
         Of these clusters.
     images : mapping, optional
-        `tested_images.csv`, as of `reasons.counted_images`.
+        `tested_images.csv`, as in `reasons.counted_images`.
 
     Raises
     ------

@@ -1,18 +1,16 @@
-"""The reasons of an analysis as one list: weak spots and RCCs, of which two that are about the same images are one.
+"""The reasons of an analysis as one list: weak spots and RCCs; two that are about the same images are one.
 
 In: a review, and what the comparison has found. Out: a reason for each weak spot, with the RCC that is about the same
-failing images (see `comparison.Reasons.same_as`), and one for each other RCC; what is said of either half is said of
-both. Each time the next is the one that holds most failing images of no other reason above it.
+failing images (see `comparison.Reasons.same_as`), and one for each other RCC; notes on either half apply to both.
+The next reason is always the one with most failing images that are in no reason above it.
 
-What an analysis has found, in a sentence or two, is made of its first reasons by fixed rules. Each rate in it is that
-of the list.
+A sentence or two on the analysis are made of its first reasons by fixed rules, with the rates of the list.
 
-*On a fresh test set* a reason is confirmed, weakened or refuted, without searching again.
-Weak spots and RCCs were chosen because the DNN fails there, in the images that they are told of. Here each is asked of
-images that have chosen nothing: whether the DNN fails more often where the condition holds, or in the region of the
-RCC, than on fresh images of the same classes of which no other reason holds, and as often as was expected. Nothing is
-searched for, so that rates and intervals need no correction; the tests are corrected for their number (Holm, Scand. J.
-Stat. 6(2), 1979).
+*On a fresh test set* a reason is confirmed, weakened or refuted, without searching again. Weak spots and RCCs were
+chosen because the DNN fails there. Images that took no part in this choice show whether the DNN fails more often where
+the condition holds, or in the region of the RCC, than on fresh images of the same classes for which no other reason
+holds, and as often as expected. Nothing is searched for, so that rates and intervals need no correction; the tests are
+corrected for their number (Holm, Scand. J. Stat. 6(2), 1979).
 """
 
 import itertools
@@ -87,11 +85,11 @@ class Reason(NamedTuple):
     picture : str
         One of them that stands for it: one that no other reason holds, if there is any.
     note : Note
-        What is said of it: of the weak spot or, where nothing is, of the RCC.
+        The note on the weak spot or, without one, on the RCC.
     twin : str
         Of a weak spot that is an RCC as well, what identifies the latter's images.
     other : Note or None
-        What is said of that RCC.
+        The note on that RCC.
     """
 
     name: str
@@ -158,7 +156,7 @@ class Reason(NamedTuple):
 
     @property
     def differing(self) -> dict[str, str]:
-        """What is said of the RCC and otherwise of the weak spot, by field."""
+        """The fields in which the note on the RCC differs from that on the weak spot."""
         said = ((field, getattr(self.other, field), getattr(self.note, field)) for field in FIELDS if self.other)
         return {field: text for field, text, own in said if text and text != own}
 
@@ -246,7 +244,7 @@ def folded(listed: Sequence[Reason]) -> dict[str, str]:
 def with_notes(
     listed: Iterable[Reason], notes: Mapping[int, Note], spot_notes: Mapping[str, Note], tested: str
 ) -> list[Reason]:
-    """Reasons with what is said of them.
+    """Reasons with their notes.
 
     Parameters
     ----------
@@ -358,7 +356,7 @@ class Answer(NamedTuple):
     verdict : str
         CONFIRMED: the DNN fails more often than on images like these, beyond chance, and not less often than was
         expected. WEAKENED: more often, but less often than was expected. REFUTED: not beyond chance, and less often
-        than was expected. OPEN: the fresh images do not tell.
+        than was expected. OPEN: the fresh images do not decide.
     figures : Figures
         With the corrected p.
     """
@@ -429,7 +427,7 @@ def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np
 def compared_with(
     claims: Sequence[Claim], n_images: int, groups: Groups | None, classes: np.ndarray | None
 ) -> list[Alike]:
-    """What each claim is compared with: images of the same classes of which no other claim holds (see `like.py`)."""
+    """The comparable images of each claim: those of the same classes for which no other claim holds (see `like.py`)."""
     conditions, held = [claim.conditions for claim in claims], [held_by(claim, n_images) for claim in claims]
     distinct = distinct_reasons(conditions, LABEL) & np.array([claim.takes for claim in claims], bool)
     holds, within = np.array(held, bool).reshape(len(claims), n_images), dict[int, np.ndarray]()
@@ -522,7 +520,7 @@ def baseline(listed: Sequence[Reason], base: float, tested: int, rest: tuple[int
     tested : int
         All tested images.
     rest : tuple of int
-        Wrong and all images of which no reason holds, as of `Reasons.where_none_holds`; zeros if that is not known.
+        Wrong and all images for which no reason holds, as in `Reasons.where_none_holds`; zeros if that is not known.
     """
     # Of which right images a word holds is not known.
     n = sum(reason.kind == LISTED and not (reason.figures and reason.figures.answers) for reason in listed)

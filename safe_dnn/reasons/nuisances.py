@@ -1,4 +1,4 @@
-"""Beyond the paper: set aside what does not matter.
+"""Beyond the paper: nuisance variables, whose effect is subtracted from the features.
 
 If RCCs are one person each and the DNN fails equally often on each person, the person is no reason for failing, but a
 *nuisance*: it hides what the failures have in common. The mean of each of its values over tested images, right and
@@ -26,8 +26,8 @@ from safe_dnn.support.text import count, printable, some
 
 Fit: TypeAlias = Callable[..., tuple[Nuisance, dict[str, Any]]]  # given the failing images
 ALONE = (
-    "What is set aside is estimated from the failing images alone, since it is not known which images the network gets "
-    "right. A reason for failing that goes along with it is set aside as well."
+    "The effect of the nuisance variable is estimated from the failing images alone, since correct images are unknown. "
+    "A reason for failing that occurs together with it is subtracted as well."
 )
 
 
@@ -75,7 +75,7 @@ def _fit(
     aside = fit_set_aside(features, images.extractor.name, names, column[used])
     if unknown := aside.unknown(of_failing):
         known_of = f"unknown of {unknown:,} of {count(len(images.paths), 'image')}"
-        notes.append(f"{' and '.join(names)}: {known_of}, and not set aside in them.")
+        notes.append(f"{' and '.join(names)}: {known_of}, and not subtracted in these.")
     facts = {
         "names": names, "source": os.fspath(source) if source else None,
         "fitted_to": len(features), "right": len(features) - len(images.paths), "notes": notes,

@@ -28,7 +28,7 @@ PROBES_FILE = "probes.csv"
 CAUSE, NOT_THE_CAUSE, CANNOT_TELL = "cause", "not the cause", "cannot tell"
 IMAGES = 40  # of each kind, for a probe
 MOST_CHANGES = 3  # that are tried alone
-LIKELY = 0.8  # of pairs of a failing and a right image that an attribute tells apart, for it to be tried unasked
+LIKELY = 0.8  # of pairs of a failing and a right image that an attribute separates, for it to be tried unasked
 LEVEL = 0.05  # of the tests
 LEAST = 0.1  # by which share of the images a change must do more than another one, to be spoken of
 STEPS = 8  # halvings in the search for how far an image is changed
@@ -124,7 +124,7 @@ class Turned(NamedTuple):
 
 
 class Probe(NamedTuple):
-    """What a change of one attribute says of a reason; a row of `probes.csv`.
+    """The result of changing one attribute for a reason; a row of `probes.csv`.
 
     Attributes
     ----------
@@ -187,7 +187,7 @@ class Probe(NamedTuple):
 
 
 class Images(NamedTuple):
-    """Images of the test set: rows, pixels, groups as of `rccs.spots.figures.Groups`, and the attributes of each."""
+    """Images of the test set: rows, pixels, groups as in `rccs.spots.figures.Groups`, and the attributes of each."""
 
     rows: np.ndarray
     pixels: list[Pixels]

@@ -1,8 +1,8 @@
-"""The register: what is said of each reason, as a table that a spreadsheet can fill in, and what is missing.
+"""The register: notes on each reason, as a table that a spreadsheet can fill in, and what is missing.
 
 In: a review with its reasons. Out: `register.csv`, a row for each RCC and weak spot; or, of such a table that was
 filled in, what it would change, so that nothing is taken over in silence. A row is known by what it is about, its
-images or its condition, not by its number. The scope, what is said of the analysis as a whole, is a table of its own.
+images or its condition, not by its number. The scope, the note on the analysis as a whole, is a table of its own.
 """
 
 import hashlib
@@ -37,7 +37,7 @@ RULES = (
 
 
 class Entry(NamedTuple):
-    """A reason, or the analysis as a whole, with what is said of it.
+    """A reason, or the analysis as a whole, with its note.
 
     Attributes
     ----------
@@ -47,7 +47,7 @@ class Entry(NamedTuple):
         For example `RCC 3`, or `weak spot 1` and its condition.
     note : Note or Scope
     fresh : str
-        The verdict of a fresh test set, as of `reasons.listed.fresh_verdicts`; empty without one.
+        The verdict of a fresh test set, as in `reasons.listed.fresh_verdicts`; empty without one.
     about : Reason or None
         None of the analysis as a whole.
     """

@@ -3,7 +3,7 @@
 A file of requirements has a line for each, in YAML: `light < 0.4: at most 5 % wrong at 95 %`. Before the colon stand
 conditions on what is known of the images, joined by *and*, or *all images*; after it, the rate that may not be exceeded
 and how sure that has to be (95 % by default). A requirement *holds* if the upper limit of the rate is not above it
-(Clopper & Pearson, one-sided: with n images of which none is wrong, 1 − (1 − C)^(1/n) at confidence C), is *broken* if
+(Clopper & Pearson, one-sided: with n images, none of them wrong, 1 − (1 − C)^(1/n) at confidence C), is *broken* if
 the lower limit is above it, and is *open* otherwise. Images of one group count as fewer (see `rccs.spots.figures`); if
 at most one group has wrong ones, as one for each group, since then nothing says how alike they are.
 """
@@ -69,7 +69,7 @@ class Requirement(NamedTuple):
 
 
 class Finding(NamedTuple):
-    """What a test set says of a requirement.
+    """The result of a requirement on a test set.
 
     Attributes
     ----------
@@ -221,7 +221,7 @@ def findings(
     wrong: np.ndarray,
     groups: Groups | None = None,
 ) -> list[Finding]:
-    """What a test set says of each requirement.
+    """The result of each requirement on a test set.
 
     Parameters
     ----------

@@ -52,7 +52,7 @@ def test_what_is_written_is_read_again(tested, tmp_path):
     np.testing.assert_array_equal(found.answers.score, answers.score)
     assert found.right.tolist() == right.tolist()
     assert found.accuracy == pytest.approx(2 / 3)
-    assert found.notes == ("All figures are of 3 of 6 images: others have no row.",)
+    assert found.notes == ("All figures are of 3 of 6 images: 3 have no row.",)
 
 
 def test_a_regression_has_errors_and_says_what_is_right(read):

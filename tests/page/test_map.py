@@ -108,7 +108,7 @@ def test_labels_are_names_cut_short_or_numbers_and_what_lies_outside_is_marked_u
     expect(outside).to_be_visible()
     square.evaluate(
         "() => window.alone.change({ named: JSON.stringify("
-        "{ run: '', at: 1, entries: [{ rcc: 0, title: 'RCC 0 · fog', name: 'fog', verdict: '' }] }) })"
+        "[{ rcc: 0, title: 'RCC 0 · fog', name: 'fog', verdict: '' }]) })"
     )
     assert data(square, "labels").split("|")[0] == "fog"
 
@@ -160,14 +160,14 @@ def test_filters_hide_images_and_count_what_is_left_and_what_is_selected_are_ima
     light.get_by_role("button", name="All of light").click()
     square.evaluate(
         "() => window.alone.change({ named: JSON.stringify("
-        "{ entries: [{ rcc: 0, title: 'RCC 0 · fog', name: 'fog', verdict: 'unsafe' }] }) })"
+        "[{ rcc: 0, title: 'RCC 0 · fog', name: 'fog', verdict: 'unsafe' }]) })"
     )
     bright.click()
     pane.get_by_role("group", name="Verdict").get_by_text("not judged").click()
     assert data(square, "shown") == "1"
     square.evaluate(
         "() => window.alone.change({ named: JSON.stringify("
-        "{ entries: [{ rcc: 0, title: 'RCC 0', name: '', verdict: 'unsafe' }] }) })"
+        "[{ rcc: 0, title: 'RCC 0', name: '', verdict: 'unsafe' }]) })"
     )
     assert data(square, "shown") == "1", "what was chosen stays chosen"
 

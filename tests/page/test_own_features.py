@@ -28,7 +28,6 @@ def test_features_from_a_file_are_those_of_clusters_and_of_the_unsafe_set(browse
     with opened(browser, served) as page:
         unfold(page)
         page.get_by_role("button", name="More options").click()
-        expect(page.locator("#features > .safe-browse")).to_be_visible()
         field(page, "features").fill("/no/where.npz")
         page.locator("#generate").click()
         expect(page.locator("#clusters-status [role=alert]")).to_contain_text("own features")

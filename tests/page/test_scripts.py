@@ -133,7 +133,7 @@ def card(rcc: int, images: int, **more: object) -> dict:
     """What a card says."""
     number = f"RCC {rcc}" if rcc >= 0 else "No cluster"
     return {
-        "key": rcc, "rcc": rcc, "titled": number, "number": number, "images": images, "share": images / 200,
+        "key": rcc, "rcc": rcc, "number": number, "images": images, "share": images / 200,
         "title": number, "kind": "listed", "more": False, "of": None, "loose": False, **note_fields(Note(rcc)), **more,
     }  # fmt: skip
 

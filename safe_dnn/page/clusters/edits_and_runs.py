@@ -125,10 +125,10 @@ class RunsView:
         rank = rank_of(chosen, results) if is_spot else 0
         name = f"weak_spot_{rank}" if is_spot else f"RCC_{chosen}" if chosen >= 0 else "no_cluster"
         rccs = [] if is_spot else [chosen]
-        found = export_results(out, _export_folder() / f"{name}.zip", rccs=rccs, spot=rank)
-        if found.missing:
-            warn("Not all exported", f"{len(found.missing):,} images are no longer there, and are left out.")
-        return gr.DownloadButton(f"Download {found.path.name}", value=str(found.path), visible=True)
+        exported = export_results(out, _export_folder() / f"{name}.zip", rccs=rccs, spot=rank)
+        if exported.missing:
+            warn("Not all exported", f"{len(exported.missing):,} images are no longer there, and are left out.")
+        return gr.DownloadButton(f"Download {exported.path.name}", value=str(exported.path), visible=True)
 
 
 def _export_folder() -> Path:

@@ -22,7 +22,7 @@ from safe_dnn.page.grid_view import PER_PAGE, GridView
 from safe_dnn.page.messages import tell, warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.texts import as_news, as_text
+from safe_dnn.page.texts import as_text
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.confidence import by_closeness, most_similar, near_rcc, place_text
@@ -113,7 +113,7 @@ class ImagesView:
     def rename(self, results: Analysis) -> gr.HTML:
         """What the map shows about the RCCs; all else stays as it is."""
         rccs = results.clusters.groups
-        return gr.HTML(named=as_news(results.run, [rcc_words(rcc, results.notes) for rcc in rccs]))
+        return gr.HTML(named=as_text([rcc_words(rcc, results.notes) for rcc in rccs]))
 
     def show_map(
         self, results: Analysis, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
@@ -256,8 +256,8 @@ class ImagesView:
             return gr.skip()
         clusters = results.clusters
         similar = most_similar(clusters, rows[0], PER_PAGE)
-        others = count(len(similar) - 1, "failing image")
-        heading = f"{printable(clusters.paths[rows[0]])}, then the {others} most like it"
+        further = count(len(similar) - 1, "failing image")
+        heading = f"{printable(clusters.paths[rows[0]])}, then the {further} most like it"
         return {**self._list(results, similar, heading, picked=rows), self.map: gr.HTML(found=_marked(similar))}
 
     def _on_turn(self, rows: list[int], page: int, sent: object, heading: str, run: str, *, by: int) -> dict:

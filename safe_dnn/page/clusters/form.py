@@ -82,8 +82,8 @@ class ClustersForm(FormView):
         self.text(name, name, label, info, f"/path/to/{example}")
 
     def _several(self, name: str, elem_id: str, label: str, info: str) -> None:
-        more: dict[str, Any] = {"multiselect": True, "allow_custom_value": True}
-        self.add(name, gr.Dropdown([], label=label, info=info, elem_id=elem_id, **more))
+        options: dict[str, Any] = {"multiselect": True, "allow_custom_value": True}
+        self.add(name, gr.Dropdown([], label=label, info=info, elem_id=elem_id, **options))
 
     def _one_of(self, name: str, label: str, info: str, meanings: Mapping[str, str]) -> None:
         choices = [(f"{choice}: {meaning}", choice) for choice, meaning in meanings.items()]

@@ -1,9 +1,7 @@
 // The map of all failing images: a canvas, so that 20,000 points stay smooth. Last of the parts of its script, which are
 // joined in this order: parts.js, map_colours.js, map_drawing.js, map_filters.js, map_keys.js, map.js.
-// Gradio gives `element`, `props`, `watch`, `trigger` and `server`. Props: value (indices of the images selected), record
-// and shade (see rccs/image_map.py), filters (see rccs/image_map.py), named (RCCs of which the name or verdict has
-// changed), chosen (an RCC), found (images looked for), seen (the run). Of these, record, filters, named, shade and found are
-// texts (JSON).
+// Props: value (indices of the images selected), record, shade and filters (see rccs/image_map.py), named (RCCs of which the name or
+// verdict has changed), chosen (an RCC), found (images looked for), verdicts, seen (the run). All but value, chosen and seen are JSON.
 // Events: select (images to be shown, or the RCC of a single one), input (images marked one after the other).
 const NEAR = 9, FAR = 5, MOST_ZOOM = 400, STEP = 40, MOST_PICTURES = 600;
 const given = (name) => JSON.parse(props[name] || "null");
@@ -95,15 +93,11 @@ function zoom(factor, x, y) {
   moved();
 }
 
-function go(to) {
-  view = { ...to };
-  moved();
-}
-
 function moved() {
   if (walking) follow(); else over(-1);
   redraw();
 }
+const go = (to) => { view = { ...to }; moved(); };
 
 // An image that is pointed at, with its tooltip; -1: none.
 function over(i, x, y) {
@@ -202,12 +196,6 @@ element.addEventListener("click", ({ target }) => {
   if (map && button) ACTIONS[button.dataset.do](button);
 });
 
-function rename(entries) {
-  const said = JSON.stringify(map?.rccs);
-  for (const entry of map ? entries : []) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
-  if (said !== JSON.stringify(map?.rccs)) renewFilters();
-}
-
 // An RCC at hand that is not in sight is shown.
 function showChosen() {
   const entry = map?.known.get(props.chosen), f = frame();
@@ -219,7 +207,11 @@ function showChosen() {
 
 watch(["record", "seen"], load);
 watch("filters", () => { if (map) renewFilters(); });
-watch("named", () => { if (props.named) rename(given("named").entries); });
+watch("named", () => {
+  if (!map) return;
+  for (const entry of given("named") ?? []) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
+  renewFilters();
+});
 hears("safe-chosen", () => { mark([]); hint(); });  // also the RCC that was at hand before a weak spot was looked at
 watch("chosen", () => { mark([]); showChosen(); });
 watch("found", () => {

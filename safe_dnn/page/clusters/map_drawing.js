@@ -121,9 +121,7 @@ const short = (text) => text.length > LONGEST_LABEL ? `${text.slice(0, LONGEST_L
 
 // Each RCC's name above it, below it or over it, the RCC at hand and large ones first, as long as there is room.
 function labels(pen, f, pictured) {
-  pen.font = "600 12px system-ui, sans-serif";
-  pen.textAlign = "center";
-  pen.textBaseline = "middle";
+  Object.assign(pen, { font: "600 12px system-ui, sans-serif", textAlign: "center", textBaseline: "middle" });
   const taken = pictured.map(({ x, y, wide, tall }) => [x - wide / 2, y - tall / 2, x + wide / 2, y + tall / 2]), made = [];
   const free = (box) => box[0] >= 2 && box[1] >= ABOVE - 4 && box[2] <= f.width - 2 && box[3] <= f.height - 4 &&
     !taken.some((other) => box[0] < other[2] && box[2] > other[0] && box[1] < other[3] && box[3] > other[1]);
@@ -162,21 +160,17 @@ function labels(pen, f, pictured) {
 }
 
 function ring(pen, f, i, radius, picture) {
-  const [x, y] = place(f, i);
+  const path = new Path2D(), [x, y] = place(f, i);
+  if (picture) path.rect(x - picture.wide / 2 - 1, y - picture.tall / 2 - 1, picture.wide + 2, picture.tall + 2);
+  else path.arc(x, y, radius, 0, 7);
   for (const [colour, width] of [[dark() ? "#111827" : "#fff", 5], [dark() ? "#fff" : "#111827", 2.2]]) {
-    pen.strokeStyle = colour;
-    pen.lineWidth = width;
-    pen.beginPath();
-    if (picture) pen.rect(x - picture.wide / 2 - 1, y - picture.tall / 2 - 1, picture.wide + 2, picture.tall + 2);
-    else pen.arc(x, y, radius, 0, 7);
-    pen.stroke();
+    Object.assign(pen, { strokeStyle: colour, lineWidth: width });
+    pen.stroke(path);
   }
 }
 
 function outline(pen) {
-  pen.strokeStyle = dark() ? "#5eead4" : "#0f766e";
-  pen.fillStyle = "#14b8a633";
-  pen.lineWidth = 1.5;
+  Object.assign(pen, { strokeStyle: dark() ? "#5eead4" : "#0f766e", fillStyle: "#14b8a633", lineWidth: 1.5 });
   pen.fill(drag.path, "evenodd");
   pen.stroke(drag.path);
 }

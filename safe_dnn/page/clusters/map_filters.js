@@ -7,9 +7,7 @@ let filters = [], hides = new Uint8Array(), shownOf = new Map();
 const grouped = (count) => NUMBERS.format(count);
 const isOn = (filter) => filter.kept !== null;
 
-function unpacked(text, Type) {
-  return new Type(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
-}
+const unpacked = (text, Type) => new Type(Uint8Array.from(atob(text), (letter) => letter.charCodeAt(0)).buffer);
 
 // Nobody looks at the histograms while they are closed and hide nothing: they are made when they are wanted.
 function renewFilters() {

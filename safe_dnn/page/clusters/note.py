@@ -153,8 +153,8 @@ class NoteView:
         return ""
 
     def _about(self, about: About, problem: str = "") -> gr.HTML:
-        told = {**about._asdict(), "at": time.monotonic_ns()}  # `at`: the same again is an answer, too
-        return gr.HTML(as_text(told), problem=problem)
+        value = {**about._asdict(), "at": time.monotonic_ns()}  # `at`: the same again is an answer, too
+        return gr.HTML(as_text(value), problem=problem)
 
 
 def about_of(sent: object) -> About:

@@ -30,28 +30,13 @@ function build() {
   }
   for (const gone of [...before.values(), ...list.querySelectorAll("[data-fold]")]) gone.remove();
   list.append(...sent.children);
-  const rated = Boolean($(".safe-card-rate")), { options } = choice("order");
-  $("h3").textContent = rated ? "Reasons" : "Root cause clusters";
-  options[0].text = rated ? "most failures" : "largest";
-  options[1].hidden = !rated;
+  $("h3").textContent = $(".safe-card-rate") ? "Reasons" : "Root cause clusters";
   for (const option of [...choice("show").options].slice(3)) option.hidden = !list.querySelector(option.value);
   choice("search").hidden = cards().length <= SEARCHED_FROM;
-  const heading = document.querySelector("#rcc-heading");  // not there yet where this script is the first
-  if (heading) titles.observe(heading, { childList: true, subtree: true });
-  entitle();
   arrange();
   mark();
   announce("safe-listed");
 }
-
-// What names an RCC has its name of now, also where an answer that is older than the name comes after it.
-function entitle() {
-  for (const place of document.querySelectorAll("#rcc-heading h2, .safe-rcc-name")) {
-    const { titled } = cardOf(place.dataset.key)?.dataset ?? {};
-    if (titled && place.textContent !== titled) place.textContent = titled;
-  }
-}
-const titles = new MutationObserver(entitle);
 
 // In the order chosen, the images in no cluster last; only those that match, and the one at hand: it stays in sight when a
 // judgement makes it match no more.
@@ -78,7 +63,7 @@ function mark() {
   for (const card of cards()) if ((card.ariaPressed === "true") !== (card === chosen)) card.ariaPressed = card === chosen;
   if (!chosen) return;
   chosen.hidden = false;
-  keepInSight(list, chosen);
+  keepInSight(chosen);
 }
 
 function choose(key) {

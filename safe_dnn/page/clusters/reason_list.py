@@ -37,11 +37,11 @@ class ReasonList:
     def show(self, state: Analysis, chosen: int | str) -> dict:
         """All reasons, and the one at hand."""
         reasons = state.reasons
-        more = [*(reasons.comparison.notes if reasons.comparison else ())]
+        notes = [*(reasons.comparison.notes if reasons.comparison else ())]
         if elsewhere := notes_elsewhere(state.spot_notes, (spot.conditions for spot in reasons.spots)):
-            more.append(f"{count(elsewhere, 'note')} on other conditions will be shown when these are found again.")
+            notes.append(f"{count(elsewhere, 'note')} on other conditions will be shown when these are found again.")
         nothing = looks_tell_nothing(state)
-        return {self.widget: gr.HTML(chosen, cards=cards_of(state), notice=noticed(nothing) + noticed(" ".join(more)))}
+        return {self.widget: gr.HTML(chosen, cards=cards_of(state), notice=noticed(nothing) + noticed(" ".join(notes)))}
 
     def rename(self, state: Analysis) -> gr.HTML:
         """The notes on all reasons; all else, and what is clicked meanwhile, stays as it is."""
@@ -71,11 +71,11 @@ def card(state: Analysis, reason: Reason, folds: Mapping[str, str]) -> dict[str,
     Returns
     -------
     dict
-        `key`; `rcc` (None if it is not one) and `titled`, its number and name; `number`, the reason's name; `images`,
-        how many, and `share` of all failing ones; `title`, its condition or, of an RCC alone, its name; `words`, what
-        the images of such an RCC have in common; `facts`; `confusion`; `kind`; `fold`, what it is folded under (empty
-        if it is not); `more`; `of`, its figures (None where unknown); `loose`; `image`, which represents it;
-        `otherwise`, if its halves differ; and `note_fields`.
+        `key`; `rcc` (None if it is not one); `number`, the reason's name; `images`, how many, and `share` of all
+        failing ones; `title`, its condition or, of an RCC alone, its name; `words`, what the images of such an RCC have
+        in common; `facts`; `confusion`; `kind`; `fold`, what it is folded under (empty if it is not); `more`; `of`, its
+        figures (None where unknown); `loose`; `image`, which represents it; `otherwise`, if its halves differ; and
+        `note_fields`.
     """
     clusters, spot, rcc = state.clusters, reason.spot, reason.rcc
     n = len(reason.images)
@@ -85,7 +85,7 @@ def card(state: Analysis, reason: Reason, folds: Mapping[str, str]) -> dict[str,
     facts += [f"RCC {rcc}"] if rcc is not None and spot else []
     other = reason.differing.get("verdict", "")
     return {
-        "key": entry_key(reason), "rcc": rcc, "titled": "" if rcc is None else title(rcc, state.notes),
+        "key": entry_key(reason), "rcc": rcc,
         "number": reason.name, "images": n, "share": n / len(clusters.paths), "title": reason.where or reason.name,
         "words": "" if spot else words_of(state, rcc), "facts": " · ".join(facts),
         "confusion": clusters.confusion_of(rcc) if rcc is not None and not spot else "",
@@ -112,7 +112,7 @@ def noise_card(state: Analysis) -> dict[str, Any]:
     """That of the images in no cluster (see `card`)."""
     n, share = len(state.clusters.members(NOISE)), state.clusters.noise_share
     return {
-        "key": NOISE, "rcc": NOISE, "titled": title(NOISE, state.notes), "number": title(NOISE), "images": n,
+        "key": NOISE, "rcc": NOISE, "number": title(NOISE), "images": n,
         "share": share, "title": title(NOISE), "facts": f"{count(n, 'image')} · {share:.0%}",
         "image": representative(state.clusters, NOISE), "more": False, "loose": False, "of": None, "fold": "",
         **note_fields(state.notes.get(NOISE, Note(NOISE))),

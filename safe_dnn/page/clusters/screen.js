@@ -5,15 +5,14 @@ const dialog = $("dialog"), lost = $(".safe-screen-lost"), KINDS = ["rcc", "spot
 const LISTED = "#reason-list [data-key]";
 let waiting = inAddress(), keys = Promise.resolve(), arrived = keys, first = true;
 
-const named = (kind, key) => [...document.querySelectorAll(LISTED)]
-  .find(({ dataset }) => (kind === "rcc" ? dataset.rcc === key : dataset.is === "spot" && dataset.key === key));
+const named = (key) => [...document.querySelectorAll(LISTED)].find(({ dataset }) => [dataset.key, dataset.rcc].includes(key));
 
 // The address says what is at hand; the browser's buttons go back and forth between them, without those that are gone.
 hears("safe-at-hand", (key) => {
   const kind = typeof key === "string" ? "spot" : "rcc", now = inAddress();
   onPage("#clusters-pane").setAttribute("data-kind", kind);
   if (!first) {
-    const gone = KINDS.some((one) => now.has(one) && !named(one, now.get(one)));
+    const gone = KINDS.some((one) => now.has(one) && !named(now.get(one)));
     for (const one of KINDS) now.delete(one);
     now.set(kind, key);
     putInAddress(now, gone ? "replaceState" : "pushState");
@@ -29,7 +28,7 @@ function follow() {
     const key = waiting.get(kind);
     if (key === null || !onPage(LISTED)) continue;
     waiting = new URLSearchParams();
-    const card = named(kind, key);
+    const card = named(key);
     lost.textContent = card ? "" : `The link leads to ${kind === "rcc" ? `RCC ${key}` : "a weak spot"}, which is not there any more.`;
     if (card && card.getAttribute("aria-pressed") !== "true") card.click();
   }
@@ -44,9 +43,7 @@ hears("safe-chosen", () => {
 
 function step(by) {
   const all = [...document.querySelectorAll(`${LISTED}:not([hidden])`)], at = all.findIndex((card) => card.ariaPressed === "true");
-  const to = all[at < 0 ? 0 : at + by];
-  to?.click();
-  to?.scrollIntoView({ block: "nearest" });
+  all[at < 0 ? 0 : at + by]?.click();
 }
 
 const judge = (verdict) => onPage(`#note-verdict input[value="${verdict}"]`)?.click();
@@ -79,7 +76,7 @@ function brighten() {
 
 document.addEventListener("keydown", (event) => {
   if (!element.offsetParent) return;  // another tab is in sight
-  if (event.target.closest?.("#note-name") && event.key === "Escape") event.target.blur();
+  if (event.target.closest?.("#note-name") && ["Enter", "Escape"].includes(event.key)) event.target.blur();
   if (onPage("dialog[open]")) return;
   const turn = undoes(event), { key } = event;
   if (!turn && (event.ctrlKey || event.metaKey || event.altKey || editable(event.target))) return;

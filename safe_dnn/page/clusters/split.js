@@ -2,14 +2,13 @@
 // its parts were found, and a moment), parts (HTML). Value: as asked, once it is done.
 const dialog = $("dialog");
 
-element.addEventListener("click", ({ target }) => {
-  const what = target.closest("[data-do]")?.dataset.do;
-  if (what) dialog.close();
-  if (what !== "split") return;
+dialog.addEventListener("close", () => {
+  if (dialog.returnValue !== "split") return;
   props.value = props.asked;
   trigger("select");
 });
 watch("asked", () => {
   $("dialog > div").innerHTML = props.parts;
+  dialog.returnValue = "";
   if (!dialog.open) dialog.showModal();
 });

@@ -35,10 +35,10 @@ class SplitView:
         self.button.click(self._on_ask, [owner, window.run], self.dialog, **VIEW)
 
         def on_split(sent: object, *parts: object) -> dict:
-            rcc, seen, _ = sent if isinstance(sent, list) and len(sent) == 3 else (None, None, None)
+            rcc, last_number, _ = sent if isinstance(sent, list) and len(sent) == 3 else (None, None, None)
             if not isinstance(rcc, int):
                 return gr.skip()  # other clients may send anything
-            return changed(rcc, parts, lambda maker: self._split(rcc, seen, maker))
+            return changed(rcc, parts, lambda maker: self._split(rcc, last_number, maker))
 
         self.dialog.select(on_split, [self.dialog, *window.parts], outputs, **EACH, **EDITS)
 
@@ -49,13 +49,13 @@ class SplitView:
         if not parts:
             warn("Not split", "No two parts with enough images stand apart. Select images, and move them to a new RCC.")
             return gr.skip()
-        row_of, found = {path: row for row, path in enumerate(results.clusters.paths)}, []
+        row_of, drawn_parts = {path: row for row, path in enumerate(results.clusters.paths)}, []
         for paths in parts:
             sample = paths[:: -(-len(paths) // MOST_PICTURES)]  # from all of it
-            found.append((len(paths), [f"image/{results.run}/{row_of[path]}" for path in sample]))
-        drawn = filled("page/clusters/split_parts.html", parts=found, rcc=rcc, notes=results.notes)
-        asked = [rcc, results.review.last_number, time.monotonic()]  # the same again is shown again
-        return {self.dialog: gr.HTML(asked=asked, parts=drawn)}
+            drawn_parts.append((len(paths), [f"image/{results.run}/{row_of[path]}" for path in sample]))
+        drawn = filled("page/clusters/split_parts.html", parts=drawn_parts, rcc=rcc, notes=results.notes)
+        question = [rcc, results.review.last_number, time.monotonic()]  # the same again is shown again
+        return {self.dialog: gr.HTML(asked=question, parts=drawn)}
 
     def _split(self, rcc: int, last_entry: object, maker: Maker) -> None:
         results = self._settings.results.state(maker.run)

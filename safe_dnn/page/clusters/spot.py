@@ -54,9 +54,9 @@ def _overlaps(state: Analysis, rank: int) -> Markup:
     """The RCCs that have failing images in common with a weak spot, as HTML; their names are kept up in the list."""
     overlaps = state.reasons.overlaps(rank - 1)
     named = [
-        f"{n:,} in <button type='button' class='safe-rcc-name' data-open-rcc='{rcc}' data-key='{rcc}'>"
+        f"{n:,} in <button type='button' class='safe-rcc-name' data-open-rcc='{rcc}'>"
         f"{escaped(title(rcc, state.notes))}</button>"
         for rcc, n in overlaps[:MOST_OVERLAPS]
     ]
-    more = len(overlaps) - MOST_OVERLAPS
-    return Markup(", ".join(named) + (f", others in {count(more, 'RCC')}" if more > 0 else ""))
+    unlisted = len(overlaps) - MOST_OVERLAPS
+    return Markup(", ".join(named) + (f", others in {count(unlisted, 'RCC')}" if unlisted > 0 else ""))

@@ -113,8 +113,8 @@ class ClustersTab:
             form.fill_from(form.example, {"folder": example.folder / "failures"})
         chosen = reasons.select(self._on_select, [reasons, *note.parts], outputs, **LATEST, **EDITS)
         chosen.then(self._on_pictures, note.about, outputs, **VIEW, **IN_TURN)
-        left = [note.name.blur, note.name.submit, note.note.blur, note.verdict.input]
-        gr.on(left, self._on_note, note.parts, outputs, **EACH, **EDITS)
+        edited = [note.name.blur, note.name.submit, note.note.blur, note.verdict.input]
+        gr.on(edited, self._on_note, note.parts, outputs, **EACH, **EDITS)
         for view, reason in ((rcc_view, rcc_view.owner), (self._spot_view, reasons)):
             for query in view.queries:
                 self._wire_query(query, reason, outputs)
@@ -239,7 +239,7 @@ class ClustersTab:
         if results.review.last_number == before.review.last_number:  # what is said was taken back
             key = str(spot) if rank_of(spot, results) else chosen
             edits = self._runs_view.show_edits(results)
-            return {**self._show_said(results), **self._note.show(results, key), **edits}
+            return {**self._show_said(results, key), **self._note.show(results, key), **edits}
         try:
             refreshed(settings)
         except SAFEError as error:  # the edit is kept; the drawing is caught up on when the page is next opened
@@ -251,8 +251,9 @@ class ClustersTab:
         if not parts[1]:  # a window that shows nothing yet
             return gr.skip()
         try:
-            _, kept = self._note.keep(*parts)
-            return {**kept, **self._show_said(self._settings.results.state())} if kept else gr.skip()
+            _, updates = self._note.keep(*parts)
+            state, key = self._settings.results.state(), about_of(parts[1]).key
+            return {**updates, **self._show_said(state, key)} if updates else gr.skip()
         except SAFEError as error:
             return self._note.refuse(error, parts[1])
 
@@ -289,7 +290,7 @@ class ClustersTab:
     def _on_select(self, chosen: object, *parts: object) -> dict:
         """Save what is typed about the selected reason, and show the note on another one."""
         try:
-            maker, kept = self._note.keep(*parts)
+            maker, saved = self._note.keep(*parts)
         except SAFEError as error:
             return {self._reasons.widget: gr.HTML(about_of(parts[1]).key), **self._note.refuse(error, parts[1])}
         results = self._settings.results.state(maker.run)
@@ -299,7 +300,7 @@ class ClustersTab:
         if results.number != maker.last_entry:  # something was changed elsewhere
             return self.show(None if is_spot else int(str(chosen)), chosen)
         updates = {**self._note.show(results, str(chosen) if is_spot else int(str(chosen)))}
-        updates |= {**(self._show_said(results) if kept else {}), **self._runs_view.no_export()}
+        updates |= {**(self._show_said(results, chosen) if saved else {}), **self._runs_view.no_export()}
         if is_spot:
             return {**updates, **self._spot_view.show(results, chosen)}
         return {**updates, self._rcc: chosen, **self._rcc_view.show_words(results, int(str(chosen)))}
@@ -339,14 +340,15 @@ class ClustersTab:
             return updates
         if state.run != run:
             return {**self.form.of(state), **self.show(), **updates}
-        found = self.show(rcc, key)
+        views = self.show(rcc, key)
         for widget in (*self._note.outputs, *self.images_view.outputs):
-            found.pop(widget, None)
-        return {**found, **updates}
+            views.pop(widget, None)
+        return {**views, **updates}
 
-    def _show_said(self, results: Analysis) -> dict:
-        """The notes on all reasons; the selected one stays."""
+    def _show_said(self, results: Analysis, key: object) -> dict:
+        """The notes on all reasons, and the name of the selected one."""
         renamed = {self.images_view.map: self.images_view.rename(results)}
+        renamed |= self._rcc_view.show_heading(results, key) if isinstance(key, int) else {}
         return {self._reasons.widget: self._reasons.rename(results), **renamed}
 
     def _on_load(self, visitor: object, draft: object) -> dict:

@@ -8,14 +8,11 @@ const UNHEARD = "SAFE does not answer. What you answered is kept in this browser
 const dialog = $("dialog"), status = $(".safe-words p"), news = $(".safe-word-news"), asked = $(".safe-word-asked"), told = $(".safe-word-rate");
 const strip = $(".safe-word-tiles"), next = $('[data-do="more"]');
 let word = "", at = 0, answered = 0;  // the image that is asked; behind the last one, the rate is in sight
-let unsent = [], sending = null;  // answers that the server has not yet
-let turn = 0, started = false;
+let unsent = [], sending = null, turn = 0, started = false;  // unsent: answers that the server has not yet
 
 const seen = () => JSON.parse(props.seen || "{}");
 const store = () => localStorage.setItem(STORE, JSON.stringify({ word: dialog.open ? word : "", unsent }));
 const call = async (name, ...sent) => (await server[name](sent).catch(() => null)) ?? { lost: true, problem: UNHEARD };
-
-// --- Answers ----------------------------------------------------------------------------------------------------
 
 function send() {
   sending ??= sendAll().finally(() => { sending = null; });
@@ -66,8 +63,6 @@ async function undo() {
   count(rest);
 }
 
-// --- The image at hand ------------------------------------------------------------------------------------------
-
 function go(to) {
   at = Math.max(0, Math.min(to, strip.childElementCount));
   const tile = strip.children[at];
@@ -99,8 +94,6 @@ async function rest() {
   next.disabled = false;
   next.focus();
 }
-
-// --- Images to ask ----------------------------------------------------------------------------------------------
 
 // The next images of a word; nothing if there are none yet, which is told. Features may have to be extracted first.
 async function ask(name) {
@@ -140,8 +133,6 @@ async function begin(name) {
   strip.innerHTML = found.images;
   go(0);
 }
-
-// --- What the engineer does -------------------------------------------------------------------------------------
 
 $("form").addEventListener("submit", (event) => {
   event.preventDefault();

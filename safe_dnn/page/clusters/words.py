@@ -84,8 +84,8 @@ class WordsView:
         if " ".join(name.split()) not in load_words(settings.out):
             clusters = settings.results.state(run).clusters
             listed = [clusters.paths[range(len(clusters.paths))[row]] for row in rows[:MOST_SEEN]]
-            seen = [tested.paths[row] for row in tested.rows_of(clusters.image_root, listed).tolist() if row >= 0]
-            begin(settings.out, name, seen, by=visitor_of(visitor))
+            examples = [tested.paths[row] for row in tested.rows_of(clusters.image_root, listed).tolist() if row >= 0]
+            begin(settings.out, name, examples, by=visitor_of(visitor))
         tagging = open_tagging(settings.out, name, tested=tested)
         if tagging.frame is None and tested.digest != search.extracted:
 
@@ -106,7 +106,7 @@ class WordsView:
 
     def keep_answers(self, name: str, answers: list[list[str]], visitor: object) -> dict[str, Any]:
         """Keep answers, each of an image and what was answered; if one is refused, the others are kept."""
-        pairs = [(os.fsdecode(unquote_to_bytes(image)), str(said)) for image, said in answers]
+        pairs = [(os.fsdecode(unquote_to_bytes(image)), str(text)) for image, text in answers]
         refused = None
         with self._lock:
             tagging, by = self._open(name), visitor_of(visitor)
@@ -123,8 +123,8 @@ class WordsView:
     def rate_of_word(self, name: str) -> dict[str, Any]:
         """The current rate of a word, by class if these clearly differ, as HTML, with the number of answers."""
         tagging = self._open(name)
-        found = rate(tagging)
-        rates = (found.classes or (("", found),)) if found else ()
+        estimate = rate(tagging)
+        rates = (estimate.classes or (("", estimate),)) if estimate else ()
         drawn = filled("page/clusters/word.html", rates=rates, text=tagging.text)
         return {**_word_record(tagging), "rate": drawn}
 

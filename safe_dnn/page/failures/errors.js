@@ -23,9 +23,6 @@ element.addEventListener("click", ({ target }) => {
   props.value = short(Number($("input").value) * props.step);
   trigger("select");
 });
-shows(["drawn", "threshold", "failing"], () => {
-  $(".safe-errors").innerHTML = props.drawn || "";
-  say();
-});
+shows(["drawn", "threshold", "failing"], () => { $(".safe-errors").innerHTML = props.drawn || ""; say(); });
 // What was sent before this was on the page is lost.
 setTimeout(() => { if (!props.drawn) trigger("opened"); });

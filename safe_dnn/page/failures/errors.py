@@ -30,10 +30,10 @@ def error_histogram(answered: AnsweredImages) -> dict[str, Any]:
     bars = np.histogram(errors, step * np.arange(0, len(places) + PER_BAR, PER_BAR))[0]
     threshold, last = answered.threshold, len(places) - 1
     place = 0 if threshold is None else min(round(threshold / step), last)
-    found = {"step": step, "threshold": threshold, "place": place}
-    drawn = filled("page/failures/error_bars.html", bars=bars.tolist(), most=max(1, bars.max()), last=last, **found)
+    scale = {"step": step, "threshold": threshold, "place": place}
+    drawn = filled("page/failures/error_bars.html", bars=bars.tolist(), most=max(1, bars.max()), last=last, **scale)
     counts = {"above": above.tolist(), "per": PER_BAR, "of": len(answered.paths), "failing": len(answered.failing)}
-    return {**found, **counts, "drawn": drawn}
+    return {**scale, **counts, "drawn": drawn}
 
 
 def fit_table(answered: AnsweredImages) -> Markup:

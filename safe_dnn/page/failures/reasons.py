@@ -39,14 +39,14 @@ class Ungrouped(NamedTuple):
 
 def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
     """The reasons that were found in an output folder, with their notes; None if there are none."""
-    found, under = failure_reasons(out), images_under(out)
-    if found is None:
+    searched, under = failure_reasons(out), images_under(out)
+    if searched is None:
         return None
     wrong = {path for path, right in zip(answered.paths, answered.right.tolist(), strict=True) if not right}
-    spots = found.spots or ()
+    spots = searched.spots or ()
     failing = [[image for image in under.images.get(spot.conditions, ()) if image in wrong] for spot in spots]
     listed = with_notes(ungrouped(spots, failing), {}, notes_of_run(out, spots), folder_tested(out))
-    return Ungrouped(listed, under, found.notes)
+    return Ungrouped(listed, under, searched.notes)
 
 
 def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:

@@ -156,18 +156,18 @@ class FailuresTab(FormTab):
             There are none, they are damaged, or on images outside the page's root.
         """
         latest = self._settings.results.latest
-        shown = latest.failures
+        failures = latest.failures
         written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
-        groups = groups_of_test(self._settings.out, shown.root, shown.paths, shown.right)
-        summary = f"{failures_summary(shown)} · {interval_text(shown, groups)}"
-        kept = shown.notes
-        doubtful = (*shown.doubts, *(one for one in kept if one.startswith("Doubtful")))
+        groups = groups_of_test(self._settings.out, failures.root, failures.paths, failures.right)
+        summary = f"{failures_summary(failures)} · {interval_text(failures, groups)}"
+        notes = failures.notes
+        doubtful = (*failures.doubts, *(one for one in notes if one.startswith("Doubtful")))
         doubts = [*dict.fromkeys(doubtful)]
         notice = EARLIER if latest.is_outdated else ""
-        assumed = [*(one for one in kept if one not in doubts), written]
+        assumed = [*(one for one in notes if one not in doubts), written]
         return {
             self.status: doubted(" ".join(doubts)) + done(summary, notice),
-            **self.view.show(shown, groups, assumed),
+            **self.view.show(failures, groups, assumed),
         }
 
     def _last_form(self) -> dict:
@@ -244,7 +244,7 @@ class FailuresTab(FormTab):
         test = paths["test"]
         with working(out, "collecting failures"):
             regression: Any = (options.get("targets"), options.get("threshold"), partial)
-            more: dict[str, Any] = {"train": options.get("train"), "hold_out": options["hold_out"]}
+            common: dict[str, Any] = {"train": options.get("train"), "hold_out": options["hold_out"]}
             if kind in ("coco", "yolo"):
                 least: dict[str, Any] = {name: options[name] for name in ("iou", "score") if name in options}
                 detector_files = DetectorFiles(paths["truth"], paths["results"], test, kind == "yolo", **least)
@@ -252,11 +252,11 @@ class FailuresTab(FormTab):
             elif kind == "answers":
                 report_progress("Reading the answers", 0, 0)
                 answers = DnnOptions(None, False, *regression)
-                failures_in_table(paths["answers"], test, out, options=answers, **more)
+                failures_in_table(paths["answers"], test, out, options=answers, **common)
             else:
                 report_progress("Loading the model", 0, 0)
                 dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
-                find_failures(kept_copy(paths["model"]), test, out, options=dnn, **more)
+                find_failures(kept_copy(paths["model"]), test, out, options=dnn, **common)
             if "after" in options:
                 take_over(options["after"], out)
             # The failures are shown meanwhile: every window hears that the folder has changed.

@@ -40,7 +40,6 @@ function show(next) {
   $(".safe-label-find").hidden = $(".safe-label-help span").hidden = !many;
   if (!many) find.value = "";
   illustrate();
-  search();
   const same = all("[data-label], [data-index]").find(({ dataset }) => (label === undefined ? dataset.index === index : dataset.label === label));
   if (focused && document.activeElement === document.body) (same ?? $(".safe-label")).focus({ preventScroll: true });
   look($('[aria-current="true"]'));
@@ -55,7 +54,7 @@ function look(tile) {
   // Another element, since one goes on showing its image until the next is there
   const source = tile ? { src: `unsafe/${view.set}/${index}/large`, alt: tile.title } : { alt: "", hidden: true };
   $("figure img").replaceWith(made("img", source));
-  if (tile) keepInSight(tile.parentElement, tile);
+  if (tile) keepInSight(tile);
 }
 
 function step(by) {
@@ -81,18 +80,11 @@ async function askForPictures() {
   illustrate();
 }
 
-// The classes whose names have what is typed, those first that are or begin with it: the order in which Enter takes them.
-function search() {
-  const typed = find.value.trim().toLowerCase();
-  const rank = (name) => (name === typed ? 0 : name.startsWith(typed) ? 1 : name.includes(typed) ? 2 : 3);
-  for (const button of all("[data-label]")) {
-    button.style.order = typed ? rank(button.dataset.label.toLowerCase()) : 0;
-    button.hidden = button.style.order === "3";
-    button.removeAttribute("data-first");
-  }
-  const first = typed ? all("[data-label]:not([hidden])").toSorted((a, b) => a.style.order - b.style.order)[0] : null;
-  first?.setAttribute("data-first", "");
-  $(".safe-label-find output").textContent = typed && !first ? "No class is called like this." : "";
+// The first class that is, begins with or has what is typed.
+function classOf(typed) {
+  const names = all("[data-label]").map(({ dataset }) => dataset.label), lower = (name) => name.toLowerCase();
+  const fits = [(name) => name === typed, (name) => name.startsWith(typed), (name) => name.includes(typed)];
+  return typed && fits.map((fit) => names.find((name) => fit(lower(name)))).find(Boolean);
 }
 
 element.addEventListener("click", ({ target }) => {
@@ -109,8 +101,7 @@ element.addEventListener("change", ({ target }) => {
   else if (target.dataset.do === "unlabelled") post("show", { index: null });
 });
 element.addEventListener("input", ({ target }) => {
-  if (target === find) search();
-  else if (target.type === "range") $(".safe-label").style.setProperty("--brightness", target.value);
+  if (target.type === "range") $(".safe-label").style.setProperty("--brightness", target.value);
 });
 // Also before anything in the pane is clicked; what is typed elsewhere stays there.
 document.addEventListener("keydown", (event) => {
@@ -121,14 +112,13 @@ document.addEventListener("keydown", (event) => {
   const pressed = /^[a-z]$/i.test(key) ? key[event.shiftKey ? "toUpperCase" : "toLowerCase"]() : key;
   const button = all("[data-key]").find(({ dataset }) => dataset.key === pressed);
   if (target === find) {
-    const first = $("[data-first]")?.dataset.label;
-    if (key !== "Escape" && key !== "Enter") return;
+    const label = classOf(find.value.trim().toLowerCase());
+    if (key === "Escape") $(".safe-label").focus();
+    else if (key !== "Enter" || busy) return;
+    else if (label) post("give", { label });
+    else if (find.value) say("No class is called like this.");
+    if (key === "Escape" || label) find.value = "";
     event.preventDefault();
-    if (key === "Enter" && (busy || !first)) return;
-    find.value = "";
-    search();
-    if (key === "Enter") post("give", { label: first });
-    else $(".safe-label").focus();
     return;
   }
   if (undoes(event) === "undo") post("undo");

@@ -107,12 +107,12 @@ class LabelsTab:
         SAFEError
             The training folder cannot be read, or a class has a name that no label can have.
         """
-        if given := (train or "").strip():
+        if folder := (train or "").strip():
             try:
-                return tuple(class_folders(Path(self._settings.accept(given))))
+                return tuple(class_folders(Path(self._settings.accept(folder))))
             except OSError as error:
                 wanted = "the training folder, with a folder for each class"
-                raise SAFEError(f"Expected {wanted}. Received: {given}") from error
+                raise SAFEError(f"Expected {wanted}. Received: {folder}") from error
         with contextlib.suppress(SAFEError):
             failures = self._settings.results.state().clustered
             if failures and failures.known_classes:
@@ -212,12 +212,12 @@ def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: Pa
     """
     places = [folder for folder in folders if is_within(folder, settings.root)]
     labelled = _labelled(settings.results.latest)
-    found = {}
+    examples = {}
     for name in classes[:MOST_CLASSES]:
         files = next(filter(None, (_first_images(folder, name) for folder in places)), labelled.get(name, []))
         if files:
-            found[name] = [data_uri(file, SIDE) for file in files[:EACH]]
-    return found
+            examples[name] = [data_uri(file, SIDE) for file in files[:EACH]]
+    return examples
 
 
 def _first_images(folder: Path, name: str) -> list[Path]:

@@ -224,7 +224,7 @@ class LabelView:
         total, labelled = (Counter(one.rcc for one in images if one.label or every) for every in (True, False))
         counts = [(k, title(k, notes), labelled[k], total[k]) for k in rccs]
         state = {"rccs": counts, "at_hand": rcc, "images": images, "undo": undo}
-        keyed = itertools.zip_longest(classes, KEYS[: len(classes)], fillvalue="")
+        keyed = list(itertools.zip_longest(classes, KEYS[: len(classes)], fillvalue=""))
         return {
             **said, "view": {"rcc": rcc, "set": set_key(unsafe), "undo": undo, "labels": _labels(members)},
             "parts": {
@@ -255,13 +255,13 @@ def _check_labels(images: Mapping[int, UnsafeImage], view: Mapping[str, Any]) ->
 
 def _question(images: list[UnsafeImage], label: str, *, whole: bool) -> str:
     """What is asked before labels are replaced, of several images, or one that is the image's folder; or empty."""
-    others = [image for image in images if image.label and image.label != label]
-    if not others:
+    relabelled = [image for image in images if image.label and image.label != label]
+    if not relabelled:
         return ""
     if whole:
-        have, them = ("has another label", "it") if len(others) == 1 else ("have other labels", "them")
-        return f"{len(others)} of this RCC {have}. Give “{label}” again to replace {them}."
-    [image] = others
+        have, them = ("has another label", "it") if len(relabelled) == 1 else ("have other labels", "them")
+        return f"{len(relabelled)} of this RCC {have}. Give “{label}” again to replace {them}."
+    [image] = relabelled
     if not image.image.startswith(f"{image.label}/"):
         return ""
     return f"{Path(image.image).name} lies in the folder {image.label}. Give “{label}” again to replace this label."

@@ -1,6 +1,6 @@
 """Last tab: what has been found, judged and improved leaves SAFE as a report and as an export.
 
-Below these, a fresh test set, which chose nothing, is asked of what was found.
+Below these, the reasons can be checked on a fresh test set, which chose nothing.
 """
 
 from collections.abc import Callable
@@ -168,13 +168,13 @@ class ReportTab:
         return self._make(lambda job: write(self._settings.out), run)
 
     def on_verify(self, run: str | None) -> dict:
-        found: list[list[tuple[str, str]]] = []  # none if there is no answer
+        results: list[list[tuple[str, str]]] = []  # none if there is no answer
 
         def work(job: Job) -> None:
-            found.append(verify(self._settings.out))
+            results.append(verify(self._settings.out))
 
         def show() -> dict:
-            texts = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in found]
+            texts = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in results]
             return {**self.show(), self.verified: "".join(texts)}
 
         return self._make(work, run, show)

@@ -70,8 +70,8 @@ class RetrainingTab(FormTab):
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
-        kept = "For accuracy, more images that were right may get wrong; to keep them, unlabelled images are needed"
-        add("aim", gr.Radio(AIM_CHOICES, value=AIM, label="What matters more", info=kept, elem_id="aim"))
+        info = "For accuracy, more images that were right may get wrong; to keep them, unlabelled images are needed"
+        add("aim", gr.Radio(AIM_CHOICES, value=AIM, label="What matters more", info=info, elem_id="aim"))
         with gr.Row():
             own = f"Empty: {LEARNING_RATE_FACTOR:g} of the model's own, or {LEARNING_RATE:g}"
             text("rate", "rate", "Learning rate", own)

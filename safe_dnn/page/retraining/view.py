@@ -146,9 +146,9 @@ def listed_images(result: Retraining, chosen: str) -> Listed:
     if matrix and (at := cell_in(matrix, cell)):
         names = matrix.names
         images = [result.answers[i] for i in matrix.images_in(*at).tolist()]
-        said = names[at[1]] if at[0] != at[1] else ONE_ANOTHER
+        answer = names[at[1]] if at[0] != at[1] else ONE_ANOTHER
         right = at[0] == at[1] < len(matrix.classes)
-        what = f"{names[at[0]]}, right" if right else f"{names[at[0]]} taken for {said}"
+        what = f"{names[at[0]]}, right" if right else f"{names[at[0]]} taken for {answer}"
         text = f"{count(len(images), 'image')}: {what} {'before' if side == BEFORE else 'now'}"
         kind = side
     else:

@@ -90,20 +90,20 @@ class Guard:
 
     async def _answer(self, scope: Scope, name: str, path: str, receive: Receive, send: Send) -> None:
         request, root = Request(scope), scope.get("root_path", "")
-        found: PageSettings | Response = _refusal(request.method, path, request.headers) or await self._visitor(
+        opened: PageSettings | Response = _refusal(request.method, path, request.headers) or await self._visitor(
             request, path
         )
-        if not isinstance(found, Response):
-            found = await self._settings(found, name, path, request)
-        if isinstance(found, Response):
-            await found(scope, receive, send)
+        if not isinstance(opened, Response):
+            opened = await self._settings(opened, name, path, request)
+        if isinstance(opened, Response):
+            await opened(scope, receive, send)
             return
         headers = [(key, value) for key, value in scope["headers"] if not key.startswith(_OF_PROXIES)]
-        engineer = found.login or unquote(request.cookies.get("safe-engineer", ""))
+        engineer = opened.login or unquote(request.cookies.get("safe-engineer", ""))
         # Encoded, as the addresses of the page are derived from it.
         place = root + address_of(name).rstrip("/")
         inner = {**scope, "headers": headers, "root_path": place, "path": place + path}
-        app = Inside(self._app, found.names, f"{found.jobs.owner}-") if found.names else self._app
+        app = Inside(self._app, opened.names, f"{opened.jobs.owner}-") if opened.names else self._app
         begun: list[Message] = []
 
         async def sending(message: Message) -> None:
@@ -111,8 +111,8 @@ class Guard:
             await send(message)
 
         try:
-            with showing(found, engineer):
-                await app({**inner, SETTINGS: found, ENGINEER: engineer}, receive, sending)
+            with showing(opened, engineer):
+                await app({**inner, SETTINGS: opened, ENGINEER: engineer}, receive, sending)
         except Exception as error:  # noqa: BLE001, raised again where it was answered: the connection would be closed
             if not begun:
                 await (await failed(request, error))(scope, receive, send)
@@ -211,10 +211,10 @@ def with_password(top: PageSettings, credentials: tuple[str, str] | None) -> Vis
         if guesses[address] >= MOST_GUESSES:
             return PlainTextResponse("Many guesses are waiting. Try again in a minute.\n", 429)
         try:
-            given = base64.b64decode(typed, validate=True)
+            sent = base64.b64decode(typed, validate=True)
         except (binascii.Error, ValueError):
-            given = b""
-        if hmac.compare_digest(given, expected):
+            sent = b""
+        if hmac.compare_digest(sent, expected):
             return top
         guesses[address] += 1
         try:

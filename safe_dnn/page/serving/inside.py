@@ -63,7 +63,7 @@ class Inside:
 
     def _sending(self, send: Send) -> Send:
         start: Message = {}
-        kind, kept = "", bytearray()
+        kind, content = "", bytearray()
 
         async def sent(message: Message) -> None:
             nonlocal start, kind
@@ -78,9 +78,9 @@ class Inside:
             elif kind.startswith(_EVENTS):  # Gradio sends an event at once
                 await send({**message, "body": self._out(message.get("body", b""))})
             else:
-                kept.extend(message.get("body", b""))
+                content.extend(message.get("body", b""))
                 if not message.get("more_body"):
-                    body = self._out(bytes(kept))
+                    body = self._out(bytes(content))
                     headers = MutableHeaders(scope=start)
                     if "content-length" in headers and start["status"] not in (204, 304) and body:
                         headers["content-length"] = str(len(body))

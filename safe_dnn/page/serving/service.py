@@ -117,10 +117,10 @@ class Service:
             os.utime(place / USED)
         except OSError:
             return None
-        told = {"days": f"{self._terms.days:g}", "link": "" if user else f"{address}{LINK[1:]}{secret}"}
+        terms = {"days": f"{self._terms.days:g}", "link": "" if user else f"{address}{LINK[1:]}{secret}"}
         home = place / HOME
         like = self._like._replace(
-            jobs=Jobs(self._opened.turn, place.name), root=home, login=user, cache=place / CACHE, workspace=told,
+            jobs=Jobs(self._opened.turn, place.name), root=home, login=user, cache=place / CACHE, workspace=terms,
             names={os.fspath(home): "/~", os.fspath(place): "/~own", os.environ["GRADIO_TEMP_DIR"]: "/~brought"},
         )  # fmt: skip
         return self._opened.at(home, like)

@@ -136,8 +136,8 @@ class UnsafeTab(FormTab):
         return _listed(unsafe, chosen)
 
     def _again(self) -> dict:
-        found = self.show()
-        return {widget: found[widget] for widget in (self.rccs, *self.images.outputs)}
+        views = self.show()
+        return {widget: views[widget] for widget in (self.rccs, *self.images.outputs)}
 
     def _by_formula(self, accuracy: str, test_size: str, factor: str) -> gr.Textbox:
         """What the number of images would be if it is left empty."""
@@ -177,8 +177,8 @@ class UnsafeTab(FormTab):
         settings = self._settings
         numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
         improvement = settings.accept(fields["folder"])
-        given = {name: fields[name] for name in ("model", "test", "features")}
-        paths = {name: settings.accept(path) for name, path in typed(**given).items()}
+        entered = {name: fields[name] for name in ("model", "test", "features")}
+        paths = {name: settings.accept(path) for name, path in typed(**entered).items()}
         remember(settings.out, UNSAFE_TAB, {**fields, RUN: settings.results.latest.marks.run})
         chosen = SelectionSettings(
             quota=fields["quota"], leave_out_safe=bool(fields["leave_out_safe"]), weights=settings.weights,

@@ -30,9 +30,6 @@ element.addEventListener("keydown", (event) => {
   next?.querySelector("button")?.focus();
 });
 watch("value", mark);
-shows("parts", () => {
-  $(".safe-choices").innerHTML = props.parts || "";
-  mark();
-});
+shows("parts", () => { $(".safe-choices").innerHTML = props.parts || ""; mark(); });
 // What was sent before this was on the page is lost.
 setTimeout(() => { if (!props.parts) trigger("opened"); });

@@ -51,7 +51,4 @@ element.addEventListener("keydown", (event) => {
 });
 
 watch("value", mark);
-shows("tiles", () => {
-  $(".safe-grid").innerHTML = props.tiles || "";
-  mark();
-});
+shows("tiles", () => { $(".safe-grid").innerHTML = props.tiles || ""; mark(); });

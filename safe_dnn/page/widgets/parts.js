@@ -23,15 +23,11 @@ function made(tag, properties = {}, ...content) {
   return part;
 }
 
-// Scrolls a box, and not the page, to a part of it.
-function keepInSight(box, part) {
-  const top = part.offsetTop - box.offsetTop, left = part.offsetLeft - box.offsetLeft;
-  if (top < box.scrollTop || top + part.offsetHeight > box.scrollTop + box.clientHeight) {
-    box.scrollTop = top - (box.clientHeight - part.offsetHeight) / 2;
-  }
-  if (left < box.scrollLeft || left + part.offsetWidth > box.scrollLeft + box.clientWidth) {
-    box.scrollLeft = left - (box.clientWidth - part.offsetWidth) / 2;
-  }
+// Scrolls what a part lies in, and not the page.
+function keepInSight(part) {
+  const { scrollX, scrollY } = window;
+  part.scrollIntoView({ block: "nearest", inline: "nearest" });
+  window.scrollTo(scrollX, scrollY);
 }
 
 // Whether keys are typed into an element.

@@ -29,15 +29,11 @@ let steps = { done: [], next: "", text: "" };
 function tick() {
   for (const tab of all()) tab.toggleAttribute("data-done", steps.done.includes(idOf(tab)));
   const hidden = !steps.next || idOf(all().find(selected) || button) === steps.next;
-  if (button.textContent !== steps.text) button.textContent = steps.text;  // to write the same again costs as much
-  if (button.hidden !== hidden) button.hidden = hidden;
+  Object.assign(button, { textContent: steps.text, hidden });
 }
 
 button.addEventListener("click", () => all().find((tab) => idOf(tab) === steps.next)?.click());
-watch("steps", () => {
-  steps = props.steps;
-  tick();
-});
+watch("steps", () => { steps = props.steps; tick(); });
 
 // An answer in an empty pane leads to the field to begin with.
 function begins(name, more = STEADY) {

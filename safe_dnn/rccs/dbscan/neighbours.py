@@ -62,7 +62,7 @@ class Points:
 
     def __init__(self, points: np.ndarray) -> None:
         self.exact = np.ascontiguousarray(points, dtype=np.float64)
-        self._found: tuple[np.ndarray, np.ndarray] | None = None  # the nearest to all points, as many as asked for
+        self._nearest: tuple[np.ndarray, np.ndarray] | None = None  # the nearest to all points, as many as asked for
 
     def __len__(self) -> int:
         return len(self.exact)
@@ -118,14 +118,14 @@ class Points:
         lengths : ndarray of shape (n_points, k), float32
             Their distances.
         """
-        if self._found and self._found[0].shape[1] >= k:
-            return self._found[0][:, :k], self._found[1][:, :k]
+        if self._nearest and self._nearest[0].shape[1] >= k:
+            return self._nearest[0][:, :k], self._nearest[1][:, :k]
         if k < 1:
             return np.empty((len(self), 0), dtype=int), np.empty((len(self), 0), np.float32)
         blocks = self.per_block(np.arange(len(self)), lambda block, distances: _least(block, distances, k))
         indices, lengths = (np.concatenate(parts) for parts in zip(*blocks, strict=True))
-        self._found = indices, lengths
-        return self._found
+        self._nearest = indices, lengths
+        return self._nearest
 
     def nearest_to(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """The nearest point to each of some other points. Ties are broken by index.

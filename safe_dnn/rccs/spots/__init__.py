@@ -1,1 +1,1 @@
-"""Failure rates of RCCs, and weak spots: conditions under which the DNN fails more often."""
+"""Error rates of RCCs, and weak spots: conditions under which the DNN fails more often."""

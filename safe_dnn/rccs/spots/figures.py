@@ -152,7 +152,7 @@ def design_effect(held: np.ndarray, of: Tally, correlation: float) -> np.ndarray
 
 
 def _between(held: np.ndarray, wrong: np.ndarray, of: Tally, correlation: float) -> np.ndarray:
-    """The chance in a comparison of all images, of which there are fewer by the design effect."""
+    """The chance in a comparison of all images, with their number reduced by the design effect."""
     from scipy.stats import hypergeom  # type: ignore[attr-defined]
 
     effect = design_effect(held, of, correlation)
@@ -201,7 +201,7 @@ def effective_share(held: np.ndarray, failing: np.ndarray, correlation: float, t
     """The effective number of images for the interval of a rate, as a share of the tested ones (Korn & Graubard).
 
     Groups may differ more where a condition holds than elsewhere, so that the larger correlation counts. Where groups
-    are few, the share is reduced by Student's t. Of a single group it is 1: then nothing is said of others.
+    are few, the share is reduced by Student's t. For a single group it is 1: then other groups are unknown.
 
     Parameters
     ----------
@@ -232,7 +232,7 @@ def share_of(of: np.ndarray, wrong: np.ndarray, correlation: float) -> float:
 
 
 def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float, times: float = 1) -> float:
-    """As `share_of`, for what may be claimed of new images, of which few wrong ones say little.
+    """As `share_of`, for claims about new images, about which few wrong ones say little.
 
     How alike images of a group are is told by groups that have wrong ones. So the correlation is the mean of the
     estimated one, which counts as often as there are such groups but the first, and of 1, which counts once: if none or
@@ -355,7 +355,7 @@ class Alike(NamedTuple):
     Attributes
     ----------
     inside, outside : ndarray of shape (n_images,), bool
-        Those that are compared, of which no other reason holds. Where there are none, all are compared.
+        Those that are compared, for which no other reason holds; all, if there are none.
     classes : ndarray of shape (n_images,), int, or None
         From 0; images are compared within them.
     independent : bool
@@ -369,7 +369,7 @@ class Alike(NamedTuple):
 
 
 class Figures(NamedTuple):
-    """Images of which something holds, and how often the network is wrong there.
+    """Images for which a condition holds, and how often the network is wrong on them.
 
     Attributes
     ----------
@@ -381,7 +381,7 @@ class Figures(NamedTuple):
     group : str
         What a group is, such as `person`.
     alone, alone_wrong : int
-        Images of which no other reason holds, and those of them that are wrong.
+        Images for which no other reason holds, and the wrong ones among them.
     like : float
         The rate that it is compared with, that of images like these; NaN without.
     p : float
@@ -421,7 +421,7 @@ class Figures(NamedTuple):
         return self.groups or None
 
     def limits(self, confidence: float) -> tuple[float, float]:
-        """Above the first and below the second of which the rate lies with this confidence, each on its own."""
+        """The limits above and below which the rate lies with this confidence, each on its own."""
         effective = self.worth * self.wrong, self.worth * self.tested
         return lower_limit(*effective, confidence), upper_limit(*effective, confidence)
 
@@ -488,7 +488,7 @@ def assess(
     like : sequence of Alike, optional
         What each is compared with.
     for_new : bool
-        Whether limits are claimed of new images, of which few wrong ones say little (see `share_for_limit`).
+        Whether limits are for new images, about which few wrong ones say little (see `share_for_limit`).
     """
     of, correlation = grouping(groups, wrong)
     share, name, figures = share_for_limit if for_new else share_of, groups.name if groups else "", list[Figures]()

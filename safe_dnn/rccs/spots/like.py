@@ -1,4 +1,4 @@
-"""Like with like: how often the DNN fails on images of the same classes of which no other condition holds.
+"""Comparable images: how often the DNN fails on images of the same classes for which no other condition holds.
 
 What a condition is compared with decides what is called chance. In a test set with several causes, "all other images"
 are mostly wrong for the other causes: a cause that explains an eighth of the failures then seems to fail no more often
@@ -32,7 +32,7 @@ def alike(
     conditions: Sequence[Conditions], holds: np.ndarray, label: str, classes: np.ndarray | None, *, groups: str = "",
     distinct: np.ndarray | None = None, within: Mapping[int, np.ndarray] = MappingProxyType({}),
 ) -> list[Alike]:  # fmt: skip
-    """What each condition is compared with: images of which no other one holds, within classes.
+    """The comparable images of each condition: those for which no other one holds, within classes.
 
     Parameters
     ----------
@@ -42,7 +42,7 @@ def alike(
         The column of the class.
     classes : ndarray of shape (n_images,), int, optional
     groups : str
-        The column of groups, a value of which is itself a group.
+        The column of groups; each of its values is a group.
     distinct : ndarray of shape (n, n), bool, optional
         Which conditions are other reasons than each; by default as in `distinct_reasons`.
     within : mapping of int to ndarray of shape (n_images,), bool

@@ -80,9 +80,9 @@ class Rate(NamedTuple):
         of_groups = f" (nearly all of one {of.group})" if of.groups == 1 else of.of_groups
         if self.verdict == "too few":
             wrong = "none is" if not of.wrong else "1 is" if of.wrong == 1 else f"{of.wrong:,} are"
-            why = "Looks alone do not tell" if of.tested >= ENOUGH else "Too few tested images to be sure"
+            why = "Appearance alone does not decide" if of.tested >= ENOUGH else "Too few tested images to be sure"
             if of.groups and of.tested >= 2 * of.groups:
-                why = f"Images of {count(of.groups, of.group)} do not tell"
+                why = f"Images of {count(of.groups, of.group)} do not decide"
             images = count(of.tested, "tested image")
             return f"{why}: of {images}{of_groups} like these, {wrong} wrong{of.compared}."
         rate = rate_text(of.rate)
@@ -231,12 +231,12 @@ def failure_rates(
     among: np.ndarray | None = None,
     whole: Collection[int] = (),
 ) -> tuple[Rate, ...]:
-    """The failure rate of each RCC, and whether it differs from that of comparable images.
+    """The error rate of each RCC, and whether it differs from that of comparable images.
 
     The interval extends from the lower end of Clopper and Pearson's for the wrong images that are evidence (see the top
     of this module) to the upper end for all that are counted.
 
-    Each RCC is compared like with like: with images of the same classes, among those of which no other reason holds.
+    Each RCC is compared with images of the same classes, among those for which no other reason holds.
 
     Fisher's exact test, within classes that of Mantel and Haenszel, with the correction of Holm: if right and wrong are
     independent of the regions, the probability that any RCC is said to fail more often is at most 5 %, and the same

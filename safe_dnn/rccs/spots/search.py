@@ -44,7 +44,7 @@ PRICES = tuple(SIMPLER ** min(n, 2) * LONGER ** max(n - 2, 0) for n in range(MOS
 EXPONENT = 0.65
 Z = 1.96
 MOST_COLUMNS = 100  # that are searched, of more those that by themselves go most with failing
-COARSE = 8  # parts of a number that tell which
+COARSE = 8  # parts of a number that show which
 MOST_PAIRS = 5_000_000  # of simple conditions that are tried
 MOST_KEPT = 100  # simple conditions for which it is kept where they hold
 FIRST = 8  # conditions that are compared with all other images at once, and then as many again as were
@@ -94,7 +94,7 @@ class Searched(NamedTuple):
 
 
 class Search:
-    """The search among some columns, in the images of which no weak spot holds so far.
+    """The search among some columns, in the images for which no weak spot holds so far.
 
     Attributes
     ----------
@@ -107,7 +107,7 @@ class Search:
     again : ndarray of shape (n_literals,), bool
         Which of them are about a number of which one found so far is, alone.
     plain : ndarray of shape (n_plain,), int
-        The literals of which one is in each pair.
+        The literals that occur in pairs.
     tag : ndarray of shape (n_literals,), int64
         Random numbers; conditions with the same sum of them have the same literals, in whichever order.
     whole : ndarray of shape (n_literals,), bool

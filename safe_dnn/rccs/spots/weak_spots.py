@@ -1,8 +1,8 @@
 """Weak spots: conditions, in words, under which the DNN fails more often than elsewhere.
 
 In: what is known of every tested image (classes, parameters, what it shows) and whether the DNN got it right. Out: a
-few conditions such as `label = centre and contrast >= 0.27`, each with its failure rate, and `weak_spots.csv`. RCCs
-say which failing images look alike; weak spots say what tells them from images that the DNN gets right.
+few conditions such as `label = centre and contrast >= 0.27`, each with its error rate, and `weak_spots.csv`. RCCs
+say which failing images look alike; weak spots say how they differ from images that the DNN gets right.
 
 They are found one after the other, each among the images that the earlier ones leave (see `search.py`). What stands out
 in the rest need not do so in the whole test set. The DNN must also fail more often than on *all* other images, and,
@@ -157,7 +157,7 @@ def find_weak_spots(
     label : str
         The column of the true class; empty if there is none.
     classes : ndarray of shape (n_images,), optional
-        The class of each image, if it is not that of the column, as of what a detector finds where nothing is.
+        The class of each image, if it is not that of the column, as for a false detection.
     groups : Groups, optional
         Of images that are not independent. A weak spot must then stand out in comparison of groups, or within groups. A
         value of their column is itself a group, whose images are independent.
@@ -241,7 +241,7 @@ def _narrower(literals: Conditions, searched: Searched, level: float, own: np.nd
 
 
 def _is_sure(literals: Conditions, searched: Searched) -> bool:
-    """Whether nearly all images of a condition are wrong, so that none inside it tells more."""
+    """Whether nearly all images of a condition are wrong, so that no narrower one says more."""
     return bool(searched.wrong[_holds(literals, searched.columns)].mean() >= SURE)
 
 
@@ -266,7 +266,7 @@ def _hidden(
 
 
 def _merged_with(conditions: Sequence[Conditions], literals: Conditions) -> list[Conditions]:
-    """The conditions with another one added: two that touch, as of dark and rather dark images, are one."""
+    """The conditions with another one added: two that touch, such as those of dark and rather dark images, are one."""
     for place, earlier in enumerate(conditions):
         if both := joined(earlier, literals):
             return _merged_with([*conditions[:place], *conditions[place + 1 :]], both)

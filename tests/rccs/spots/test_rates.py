@@ -248,7 +248,8 @@ def test_rates_like_elsewhere_and_below_it_are_called_so():
         ),
         (
             Rate(0, Figures(2223, 178, 0.07, 0.09, like=0.001, p=1.0), 0.001, "too few"),
-            "Looks alone do not tell: of 2,223 tested images like these, 178 are wrong, 0.1% of comparable images.",
+            "Appearance alone does not decide: of 2,223 tested images like these, 178 are wrong, 0.1% of comparable "
+            "images.",
         ),
         (
             Rate(0, Figures(0, 0, 0, 1, like=0.2, p=1.0), 0.2, "too few"),
