@@ -216,7 +216,7 @@ def spelt(path: Path, hosted: Hosted, rng: random.Random) -> str:
     inner = path.relative_to(hosted.data / WORKSPACES).as_posix()
     below = path.relative_to(theirs(hosted)).as_posix()
     ways = [
-        str(path), f"/~own/../{inner}", f"/~/../../{inner}", f"/~/../{below}", f"/~/{below.partition('/')[2]}",
+        str(path), f"/~own/../{inner}", f"/~/../../{inner}", f"/~/../{below}", f"/~/{below.partition('/')[2] or below}",
         f"/~/mine/gifs/../../../../{inner}", f"/~own/cache/../../{inner}", str(path).replace("/", "%2F"),
         f"/~/%2e%2e/%2e%2e/{inner}", f"//{path}", f"/proc/self/root{path}", f"{hosted.data}/./{WORKSPACES}/{inner}",
     ]  # fmt: skip
