@@ -57,7 +57,7 @@ from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.review.journal import Maker, newest
 from safe_dnn.rccs.spots.figures import Figures, row_of
 from safe_dnn.rccs.unsafe_set import UnsafeImage
-from safe_dnn.reasons.comparison import doubts_on
+from safe_dnn.reasons.known import doubts_on
 from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
 from safe_dnn.reasons.known_groups import notes_of as notes_of_groups
 from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry

@@ -34,8 +34,9 @@ from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import Placed, regions
-from safe_dnn.reasons.comparison import Known, known_classes, known_of, load_reasons, points_of_tested
+from safe_dnn.reasons.comparison import load_reasons, points_of_tested
 from safe_dnn.reasons.counted_images import FRESH_FILE, counted_text, nearest_to_tested
+from safe_dnn.reasons.known import Known, known_classes, known_of
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.listed import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text, reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements

@@ -26,18 +26,9 @@ from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.spots.conditions import are_known
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, load_curves
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
-from safe_dnn.reasons.comparison import (
-    Known,
-    bins_of,
-    compare_with_right,
-    doubts_on,
-    known_of,
-    reasons_of,
-    save_reasons,
-    spots_hold,
-    weak_spots_of,
-)
+from safe_dnn.reasons.comparison import compare_with_right, reasons_of, save_reasons
 from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
+from safe_dnn.reasons.known import Known, bins_of, doubts_on, known_of, spots_hold, weak_spots_of
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
 from safe_dnn.store.output_folder import Writer, foreign_files, save_files, working
@@ -154,11 +145,11 @@ def conditions_of(
     out : Path
         The analysis: if the same was searched there before, the weak spots are those that were found then.
     parameters
-        As for `reasons.comparison.known_of`.
+        As for `reasons.known.known_of`.
     required : bool
         As for both.
     partial : bool
-        As for `reasons.comparison.known_of`.
+        As for `reasons.known.known_of`.
     """
     how: dict[str, Any] = {"parameters": parameters, "required": required}
     known = known_of(tested, groups=groups, partial=partial, **how)
@@ -292,7 +283,7 @@ def find_reasons(
         With a folder of test images, conditions may also be on what is measured in them; without one, images are only
         known by their names.
     parameters : path, optional
-        As for `reasons.comparison.known_of`.
+        As for `reasons.known.known_of`.
 
     Raises
     ------

@@ -29,7 +29,8 @@ from safe_dnn.pipeline.run_record import NONE_GIVEN, answers_of_run, groups_of, 
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import Figures, Groups
-from safe_dnn.reasons.comparison import MOST_COMPARED, features_of_tested, known_classes
+from safe_dnn.reasons.comparison import MOST_COMPARED, features_of_tested
+from safe_dnn.reasons.known import known_classes
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.requirements import BROKEN, HOLDS, OPEN, Finding, Requirement
 from safe_dnn.store.database import present_engineer

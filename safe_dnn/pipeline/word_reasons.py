@@ -20,7 +20,8 @@ from safe_dnn.rccs.spots.conditions import Conditions, Literal
 from safe_dnn.rccs.spots.curves import Bin
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
-from safe_dnn.reasons.comparison import Known, Reasons, reasons_of
+from safe_dnn.reasons.comparison import Reasons, reasons_of
+from safe_dnn.reasons.known import Known
 from safe_dnn.words.drawing import YES
 from safe_dnn.words.rates import Sample, WordRate, rate_of
 from safe_dnn.words.tags import ANSWERS

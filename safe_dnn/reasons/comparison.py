@@ -10,8 +10,6 @@ RCCs say what failing images look like. If the DNN's answers to its whole test s
 RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_failures` writes them to the output folder.
 """
 
-import contextlib
-import itertools
 import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -21,23 +19,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import LABEL, PREDICTED, AnsweredImages
+from safe_dnn.dnn.tested import LABEL, AnsweredImages
 from safe_dnn.FE import ImageFeatures, stream_features
-from safe_dnn.features.attributes import ATTRIBUTES, measured_images
 from safe_dnn.features.extractor import Extractor
-from safe_dnn.rccs.answers import CONFIDENCE, known_in
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.parameters import MOST_CATEGORIES, Aside, find_parameters, read_parameters, read_texts, typed_column
-from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, find_curves, load_curves
+from safe_dnn.rccs.parameters import Aside
+from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, load_curves
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.like import of_classes
-from safe_dnn.rccs.spots.new_images import with_new_rates
 from safe_dnn.rccs.spots.rates import Placed, Rate, among_failing, failure_rates, nearest_failing, regions
-from safe_dnn.rccs.spots.search import MOST_COLUMNS
-from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, find_weak_spots, load_spots, ranked, spots_text
-from safe_dnn.reasons.disguises import disguised
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
+from safe_dnn.reasons.known import Known, class_names, known_classes
 from safe_dnn.reasons.known_groups import KnownGroups, notes_of
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import packed, unpacked
@@ -45,12 +39,11 @@ from safe_dnn.store.runs import COMPARISON, Run, add_run, present_runs, reading_
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.progress import report_progress
-from safe_dnn.support.text import count, printable, rate_text, some
+from safe_dnn.support.text import count, rate_text
 
 COMPARISON_FILE = "comparison.npz"
 
 NEARLY_ALL = 0.8  # of an RCC's images, for it to lie in a weak spot
-MOST_DOUBTED = 3  # columns that may be the answer itself, and are listed with the doubt
 MOST_COMPARED = 10_000  # tested images; of more, a random part is compared
 
 
@@ -133,24 +126,6 @@ class Compared(NamedTuple):
     failing: np.ndarray
     rows: np.ndarray
     notes: tuple[str, ...]
-
-
-class Known(NamedTuple):
-    """What is known of every tested image.
-
-    Attributes
-    ----------
-    columns : mapping of str to ndarray of shape (n_images,)
-        As of `rccs.parameters.Parameters`.
-    measured : frozenset of str
-        The columns that SAFE has measured in the images.
-    notes : tuple of str
-        Sentences on what could not be used of recorded parameters.
-    """
-
-    columns: Mapping[str, np.ndarray]
-    measured: frozenset[str]
-    notes: tuple[str, ...] = ()
 
 
 def compare_with_right(
@@ -285,141 +260,6 @@ def features_of_tested(tested: AnsweredImages, rows: np.ndarray, extractor: Extr
         at = [place[path] for path in batch.paths]
         features[at], read[at] = batch.features, True
     return features[read], read
-
-
-def known_of(
-    tested: AnsweredImages,
-    *,
-    parameters: StrPath | None = None,
-    groups: Sequence[str] = (),
-    required: bool = False,
-    partial: bool = True,
-) -> Known:
-    """What is known of every tested image: its class and the predicted one, recorded parameters, measured attributes.
-
-    Parameters
-    ----------
-    parameters : path, optional
-        As for `rccs.parameters.read_parameters`; by default `parameters.csv` in the test folder or beside it, if it
-        exists. A column that is known of no image that the DNN gets right is left out: it would only say that an image
-        is wrong.
-    groups : sequence of str
-        Columns that say which group an image is of: their values are no numbers, and left out if they are many.
-    required : bool
-        Whether it is an error (SAFEError) if the table cannot be read. Otherwise it is left out, as one may be that
-        nobody gave: RCCs have a note on it.
-    partial : bool
-        As for `rccs.parameters.read_parameters`.
-    """
-    columns, notes = _answers_known(tested), ()
-    source = parameters or find_parameters(tested.root)
-    if source:
-        with contextlib.suppress(*(() if required else (SAFEError,))):
-            recorded, notes = vars(read_parameters(source, tested.root, tested.paths, partial=partial)).values()
-            texts = read_texts(source, tested.root, tested.paths) if recorded.keys() & set(groups) else {}
-            for name in recorded.keys() & set(groups):
-                recorded[name] = np.array(texts[name], str)
-                if len(np.unique(recorded[name])) > MOST_CATEGORIES:
-                    del recorded[name]
-            if same := tested.same_as_target(recorded):
-                notes += (f"Taken as the target, not as a parameter: {some(same)}.",)
-                if LABEL in columns:  # a table that does not name its target
-                    columns[same[0]] = columns.pop(LABEL)
-            if shares := recorded.keys() & {*tested.classes, *tested.answers.label.tolist()}:
-                notes += (f"Left out of the parameters, since they are named like classes: {some(sorted(shares))}.",)
-            new = recorded.keys() - columns.keys() - shares - {*same}
-            columns |= {name: of for name, of in recorded.items() if name in new and known_in(of[tested.right])}
-            if len(new) > MOST_COLUMNS:
-                most = f"the {MOST_COLUMNS} of {count(len(new), 'parameter')} that by themselves go most with failing"
-                notes += (f"Conditions are on {most}.",)
-    unknown = set(ATTRIBUTES) - set(columns) if tested.has_images else ()
-    measured: dict[str, np.ndarray] = {}
-    if unknown:
-        rows = measured_images(tested.root, tested.paths).astype(np.float64)
-        measured = {name: rows[:, i] for i, name in enumerate(ATTRIBUTES) if name in unknown}
-    return Known({**columns, **measured}, frozenset(measured), notes)
-
-
-def _answers_known(tested: AnsweredImages) -> dict[str, np.ndarray]:
-    """The class and the predicted one, or the numbers of a regression, as columns."""
-    answers = tested.answers
-    columns: dict[str, np.ndarray | None] = {answers.target: answers.label, PREDICTED: answers.predicted}
-    for name, values in ((answers.target, answers.label), (PREDICTED, answers.predicted)):
-        if tested.answers.kind != CONFIDENCE:
-            columns[name], _ = typed_column(name, values.tolist())
-        else:
-            # An answer that is no image's class, such as missed, would say that it is wrong.
-            columns[name] = np.where(np.isin(values, answers.label), values, "")
-    return {name: column for name, column in columns.items() if column is not None}
-
-
-def known_classes(*tested: AnsweredImages) -> np.ndarray | None:
-    """The class of each image as a number, of one test set after the other; None if unknown, or the same of all."""
-    if tested[0].answers.kind != CONFIDENCE:
-        return None
-    numbers = np.unique(np.concatenate([class_names(one) for one in tested]), return_inverse=True)[1]
-    return numbers if numbers.any() else None
-
-
-def class_names(tested: AnsweredImages) -> np.ndarray:
-    """The class of each image, or what a detector takes it for where nothing is; empty of a regression."""
-    if tested.answers.kind != CONFIDENCE:
-        return np.full(len(tested.paths), "")
-    known = _answers_known(tested)
-    return np.where(known[LABEL] == "", known[PREDICTED], known[LABEL])
-
-
-def weak_spots_of(
-    tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None
-) -> tuple[WeakSpot, ...]:
-    """The conditions under which the DNN fails more often than elsewhere, and how often on new images."""
-    columns, label, classes, groups = _searched(tested, known, known_groups)
-    wrong = ~tested.right
-    own = {label, *known.measured, *tested.same_as_target(columns)}  # a target is no answer, however much it explains
-    recorded = {name: column for name, column in columns.items() if name not in own}
-    doubted = disguised(recorded, wrong, classes=classes, groups=groups)
-    columns = {name: column for name, column in columns.items() if name not in doubted}
-
-    def search(rows: np.ndarray) -> list[WeakSpot]:
-        return find_weak_spots(
-            {name: column[rows] for name, column in columns.items()}, wrong[rows], measured=known.measured, label=label,
-            classes=None if classes is None else classes[rows], groups=groups and groups.taken(rows),
-        )  # fmt: skip
-
-    spots = with_new_rates(search(np.arange(len(wrong))), columns, wrong, search, groups=groups)
-    alone = [find_weak_spots({name: recorded[name]}, wrong)[:1] for name in sorted(doubted, key=lambda n: -doubted[n])]
-    last = [spot._replace(doubted=True) for spot in itertools.chain(*alone[:MOST_DOUBTED])]
-    return (*ranked(spots, columns, wrong, label), *last)
-
-
-def doubts_on(spots: Sequence[WeakSpot]) -> tuple[str, ...]:
-    """A sentence on the columns that may be the answer under another name, if there are any."""
-    names = sorted({one.column for spot in spots if spot.doubted for one in spot.literals})
-    sentence = (
-        "Perhaps the network's answer under another name, since right and wrong nearly follow from it: "
-        f"{printable(some(names))}. The other reasons were searched for in the remaining columns."
-    )
-    return (sentence,) if names else ()
-
-
-def bins_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None) -> tuple[Bin, ...]:
-    """How often the DNN fails over the range of what is known of the images."""
-    columns, label, _, groups = _searched(tested, known, known_groups)
-    return find_curves(columns, ~tested.right, label=label, groups=groups)
-
-
-def _searched(
-    tested: AnsweredImages, known: Known, known_groups: KnownGroups | None
-) -> tuple[Mapping[str, np.ndarray], str, np.ndarray | None, Groups | None]:
-    """What is known of images but the answers, the column of the class, the classes, and the groups if given."""
-    columns = {name: column for name, column in known.columns.items() if name != PREDICTED}
-    groups = known_groups.groups if known_groups and known_groups.named else None
-    return columns, LABEL if tested.answers.kind == CONFIDENCE else "", known_classes(tested), groups
-
-
-def spots_hold(spots: Sequence[WeakSpot], known: Known, n_tested: int) -> np.ndarray:
-    """For which tested images each weak spot holds: bool of shape (n_spots, n_tested)."""
-    return np.array([spot.holds(known.columns) for spot in spots], bool).reshape(len(spots), n_tested)
 
 
 # --- The files --------------------------------------------------------------------------------------------------

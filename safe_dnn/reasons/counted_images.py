@@ -12,7 +12,7 @@ import numpy as np
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.spots.figures import Groups
-from safe_dnn.reasons.comparison import Known
+from safe_dnn.reasons.known import Known
 from safe_dnn.store.runs import COMPARISON, present_runs, reading_file
 from safe_dnn.support.tables import read_table, table_text
 

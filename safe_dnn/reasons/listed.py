@@ -455,7 +455,7 @@ def answers_to(
     groups : Groups, optional
         Of fresh images that are not independent.
     classes : ndarray of shape (n_fresh,), int, optional
-        As of `reasons.comparison.known_classes`.
+        As of `reasons.known.known_classes`.
     """
     like, held = compared_with(claims, len(wrong), groups, classes), [held_by(claim, len(wrong)) for claim in claims]
     every, answers = assess(held, wrong, groups, like=like, for_new=False), []

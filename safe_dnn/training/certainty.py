@@ -461,7 +461,7 @@ def closures(
     groups : Groups, optional
         Of images that are not independent.
     classes : ndarray of shape (n_images,), int, optional
-        As of `reasons.comparison.known_classes`.
+        As of `reasons.known.known_classes`.
     beside : sequence of Claim, optional
         Further ones, whose images may be of no claim all the same.
     """

@@ -9,7 +9,8 @@ import pytest
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.rccs.answers import ERROR, Answers
 from safe_dnn.rccs.spots.rates import Placed
-from safe_dnn.reasons.comparison import Comparison, class_names, doubts_on, known_of, weak_spots_of
+from safe_dnn.reasons.comparison import Comparison
+from safe_dnn.reasons.known import class_names, doubts_on, known_of, weak_spots_of
 from tests.helpers.answered import draw_case
 
 

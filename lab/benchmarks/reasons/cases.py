@@ -18,7 +18,7 @@ from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.FE import ImageFeatures, extract_features
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.dbscan.contrast import RightImages
-from safe_dnn.reasons.comparison import Known, class_names, known_of
+from safe_dnn.reasons.known import Known, class_names, known_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, OBJECTS, PREDICTIONS_FILE

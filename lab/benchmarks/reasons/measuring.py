@@ -28,7 +28,8 @@ from safe_dnn.features.batches import FeatureBatch, streaming
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.spots.rates import Rate
-from safe_dnn.reasons.comparison import PREDICTED, compare_with_right, weak_spots_of
+from safe_dnn.reasons.comparison import PREDICTED, compare_with_right
+from safe_dnn.reasons.known import weak_spots_of
 from safe_dnn.support.images import ImageListing
 
 # The sources that a kept result depends on

@@ -7,7 +7,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.extractor import DIMENSIONS, Extractor
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.rccs.dbscan.contrast import uncertainty_coefficient
-from safe_dnn.reasons.comparison import Known
+from safe_dnn.reasons.known import Known
 
 
 def compared(root, *, by_looks, kind=CONFIDENCE):

@@ -23,7 +23,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.batches import present_stream, streaming
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
-from safe_dnn.reasons.comparison import Known
+from safe_dnn.reasons.known import Known
 from safe_dnn.support.errors import SAFEError
 
 

@@ -24,7 +24,7 @@ from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.FE import extract_features
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.reasons.comparison import known_of, weak_spots_of
+from safe_dnn.reasons.known import known_of, weak_spots_of
 from tests.helpers.cases import causes_found, read_subjects
 
 PLAIN = Head(

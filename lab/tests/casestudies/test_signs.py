@@ -26,7 +26,7 @@ from safe_dnn.dnn.detection.files import read_coco
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.FE import extract_features
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.reasons.comparison import known_of, weak_spots_of
+from safe_dnn.reasons.known import known_of, weak_spots_of
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.cases import causes_found
 from tests.helpers.detected import counted_by_the_library, write_json
