@@ -78,7 +78,7 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     expect(page.locator("#clusters-status")).to_contain_text(baseline)
     expect(page.locator("#reason-list output")).to_have_text("0 of 1 judged")
     first = page.locator("#reason-list .safe-card").first
-    expect(first).to_have_class(re.compile("selected"))
+    expect(first).to_have_attribute("aria-pressed", "true")
     expect(first.locator("b")).to_have_text("label = night")
     expect(first.locator(".safe-card-rate")).to_have_text(rate_text(spot.figures.rate))
     expect(first.locator(".safe-card-facts")).to_have_text("12 of 12 wrong · RCC 0")
@@ -105,7 +105,7 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     # The RCC by itself, whose card is the reason's.
     page.locator("#spot-heading [data-open-rcc='0']").click()
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
-    expect(first).to_have_class(re.compile("selected"))
+    expect(first).to_have_attribute("aria-pressed", "true")
     expect(page.locator("#rcc-heading .safe-confusion")).to_have_text("All are night taken for wood")
     page.set_viewport_size({"width": 1024, "height": 768})  # where all stand one below the other
     first.click()
