@@ -166,7 +166,8 @@ def check_spelling(names: Iterable[str], together: Iterable[Collection[str]], so
     Raises
     ------
     SAFEError
-        Two names look the same, or differ in upper case, blanks, hyphens or leading zeros and never stand together.
+        Two names look the same, or differ in upper case, blanks, hyphens, quotation marks or leading zeros and never
+        stand together.
     """
     first: dict[str, str] = {}
     for name in sorted(names):
@@ -185,7 +186,8 @@ def _spelt(name: str) -> str:
     looks = visible_text(name)
     if abs(number := number_in(looks)) < 2**53:  # above, it may be another one
         return repr(number)
-    return re.sub(r"[\s_]|(?<=\w)-(?=\w)|(?<!\d)0+(?=\d)", "", unicodedata.normalize("NFKC", looks).casefold()) or looks
+    text = unicodedata.normalize("NFKC", looks).casefold()
+    return re.sub(r'[\s_"“”„]|(?<=\w)-(?=\w)|(?<!\d)0+(?=\d)', "", text) or looks
 
 
 def labelled_images(folder: StrPath, *, classes: Sequence[str] | None = None) -> LabelledImages:
