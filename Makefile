@@ -1,6 +1,6 @@
 # make run          the page on http://127.0.0.1:7860 (creates .venv, installs, and builds the example first)
 # make test         the fast tests, 3 minutes on two cores (creates .venv with the tools for development)
-# make test-slow    the slow tests, 10 to 15 minutes: the example's case study, reviews in a browser, kills, damaged images
+# make test-slow    the slow tests, 25 minutes on two cores: the example's case study, reviews in a browser, kills, damaged images
 # make test-cases   the other case studies, half an hour: each is built and analysed
 # make test-all     all three, and the two of the laboratory
 # make test-lowest  the fast tests with the lowest versions that the requirements allow (Python 3.11 or 3.12)
@@ -35,13 +35,12 @@ run: $(VENV)/.installed $(EXAMPLE)/accuracy.json
 	$(BIN)/python SAFE_Tool.py ui --example $(EXAMPLE)
 
 # loadfile: one worker runs all tests of a file, so that its page or network is started once; in the order of
-# tests/conftest.py, not by their number. Libraries that would each take both cores hold each other up. The slow tests
-# measure memory and time.
+# tests/conftest.py, not by their number. Libraries that would each take both cores hold each other up.
 test: $(VENV)/.installed-dev
 	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not case"
+	$(ONE_THREAD) $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "slow and not case"
 
 test-cases: $(VENV)/.installed-dev
 	$(BIN)/python -m pytest tests lab/tests -m case
@@ -50,7 +49,7 @@ lab-test: $(VENV)/.installed-dev
 	$(ONE_THREAD) $(BIN)/python -m pytest lab/tests -n 2 --dist loadfile
 
 lab-test-slow: $(VENV)/.installed-dev
-	$(BIN)/python -m pytest lab/tests -n 2 --dist loadfile -m "slow and not case"
+	$(ONE_THREAD) $(BIN)/python -m pytest lab/tests -n 2 --dist loadfile -m "slow and not case"
 
 # One after the other, also with `make -j`: all use two cores.
 test-all:
