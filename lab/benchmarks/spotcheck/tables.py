@@ -22,8 +22,8 @@ import numpy as np
 
 from lab.benchmarks.results import table, tell
 from lab.benchmarks.spotcheck.scores import score
+from safe_dnn.dnn.tested import LABEL, PREDICTED
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
-from safe_dnn.reasons.comparison import LABEL, PREDICTED
 from safe_dnn.support.errors import SAFEError
 
 

@@ -19,9 +19,9 @@ from lab.benchmarks.spotcheck.scenes import COLOURS, SIZES, draw_scenes
 from lab.benchmarks.spotcheck.scores import Score, score
 from lab.benchmarks.spotcheck.settings import N_CLAUSES, SQUARE, UPPER, Setting, draw_setting, presence_of
 from lab.benchmarks.spotcheck.tables import main
+from safe_dnn.dnn.tested import LABEL
 from safe_dnn.rccs.dbscan.contrast import uncertainty_coefficient
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
-from safe_dnn.reasons.comparison import LABEL
 
 
 def test_blind_spots_contradict_each_other_and_have_attributes_only_of_what_is_there():
