@@ -388,8 +388,8 @@ def select_images(
         except SAFEError as error:
             notes.append(f"whether they are parts of full images is unknown: {error}")
         if n_tested := _of_the_test(unsafe, out, review.original):
-            which = "they are" if n_tested == len(unsafe.images) else f"{n_tested:,} of them are"
-            notes.append(f"{which} test images, by content: a network that learns them cannot be tested with them")
+            which = f"{count(n_tested, 'test image')} among the selected images, by content"
+            notes.append(f"{which}: a network cannot be tested with images that it learns")
         chosen_by = prediction.source if prediction else None
         unsafe = dataclasses.replace(unsafe, run=fingerprint(review.original), model=chosen_by, notes=tuple(notes))
         unsafe = save_unsafe_set(unsafe, out, extra_files=extra_files)

@@ -19,7 +19,10 @@ def test_the_accuracy_is_that_of_the_predictions_the_clusters_were_found_with(ge
     case = generated  # 26 of 74 test images fail
     copies = shutil.copytree(case.test, case.out / "copies")
     unsafe = select_images(copies, case.out, SelectionSettings())
-    assert unsafe.notes == ("they are test images, by content: a network that learns them cannot be tested with them",)
+    assert unsafe.notes == (
+        f"{len(unsafe.images)} test images among the selected images, by content: a network cannot be tested with "
+        "images that it learns",
+    )
     assert unsafe.wanted == 15  # 0.3 · 74 · 48/74 = 14.4, rounded up
     assert "74" in unsafe.formula
     for given, wanted in (  # what is given comes first
