@@ -26,6 +26,7 @@ from PIL import Image
 from safe_dnn.features.extractor import INPUT_SIZE, Extractor
 from safe_dnn.features.network import BATCH_SIZE, Network
 from safe_dnn.support.contents import content_key
+from safe_dnn.support.contexts import holding
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import cache_folder, log_ahead, private_cache
 from safe_dnn.support.images import UNREADABLE, ImageListing, Skipped, decode_with_size, read_bytes, reason_for
@@ -145,14 +146,9 @@ Stream = Callable[[ImageListing, Extractor], Iterator[FeatureBatch]]
 _stream: ContextVar[Stream | None] = ContextVar("stream", default=None)
 
 
-@contextlib.contextmanager
-def streaming(stream: Stream | None) -> Iterator[None]:
+def streaming(stream: Stream | None) -> contextlib.AbstractContextManager[None]:
     """Have features extracted in another way in the block, in this thread; None: by this machine."""
-    before = _stream.set(stream)
-    try:
-        yield
-    finally:
-        _stream.reset(before)
+    return holding(_stream, stream)
 
 
 def present_stream() -> Stream | None:

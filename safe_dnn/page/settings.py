@@ -17,6 +17,7 @@ from safe_dnn.page.jobs import Jobs, Turn
 from safe_dnn.page.results import Results
 from safe_dnn.pipeline.analysis import check_places
 from safe_dnn.store.database import speaking
+from safe_dnn.support.contexts import holding
 from safe_dnn.support.errors import SAFEError, confined, is_within, path_of, quoted
 from safe_dnn.support.files import DAMAGED, caching_in
 from safe_dnn.support.run_folder import ACCURACY_FILE
@@ -125,12 +126,9 @@ def showing(settings: PageSettings, engineer: str) -> Iterator[None]:
 
     Nothing outside the root is opened.
     """
-    token = _SHOWN.set(settings)
-    try:
-        with speaking(engineer), caching_in(settings.cache), confined(settings.root):
-            yield
-    finally:
-        _SHOWN.reset(token)
+    cached, shut_in = caching_in(settings.cache), confined(settings.root)
+    with holding(_SHOWN, settings), speaking(engineer), cached, shut_in:
+        yield
 
 
 class _OfRequest:

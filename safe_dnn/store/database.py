@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from safe_dnn.support.contexts import holding
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import log_ahead, state_of_file
 from safe_dnn.support.text import printable
@@ -228,14 +229,9 @@ class _Value(dict):
         raise sqlite3.DatabaseError(f"an entry lacks {name}")
 
 
-@contextlib.contextmanager
-def speaking(engineer: str) -> Iterator[None]:
+def speaking(engineer: str) -> contextlib.AbstractContextManager[None]:
     """Entries added in the block have this engineer's name: one line of up to `LONGEST_ENGINEER` characters."""
-    token = _ENGINEER.set(printable(" ".join(engineer.split()))[:LONGEST_ENGINEER])
-    try:
-        yield
-    finally:
-        _ENGINEER.reset(token)
+    return holding(_ENGINEER, printable(" ".join(engineer.split()))[:LONGEST_ENGINEER])
 
 
 def present_engineer() -> str:

@@ -8,10 +8,11 @@ import contextlib
 import math
 import os
 import re
-from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeAlias
+
+from safe_dnn.support.contexts import holding
 
 StrPath: TypeAlias = str | os.PathLike
 """A path as it is given."""
@@ -126,17 +127,12 @@ def quoted(text: str) -> str:
 _ROOT: ContextVar[Path | None] = ContextVar("root", default=None)
 
 
-@contextlib.contextmanager
-def confined(root: Path | None) -> Iterator[None]:
+def confined(root: Path | None) -> contextlib.AbstractContextManager[None]:
     """In the block, and in work that is begun there, `may_open` allows only what lies in a folder, all links followed.
 
     Whoever serves strangers enters it; None allows everything, as on the command line.
     """
-    before = _ROOT.set(root)
-    try:
-        yield
-    finally:
-        _ROOT.reset(before)
+    return holding(_ROOT, root)
 
 
 def present_root() -> Path | None:

@@ -28,6 +28,7 @@ from typing import Any
 import numpy as np
 import platformdirs
 
+from safe_dnn.support.contexts import holding
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 
 LEFTOVER_SECONDS = 3600
@@ -348,17 +349,12 @@ def cache_folder() -> Path:
 _OF_ONE_USER: ContextVar[Path | None] = ContextVar("safe-cache", default=None)
 
 
-@contextlib.contextmanager
-def caching_in(folder: Path | None) -> Iterator[None]:
+def caching_in(folder: Path | None) -> contextlib.AbstractContextManager[None]:
     """What is computed of images in the block is cached in a folder that nobody else uses; `cache_folder` where None.
 
     Otherwise, the response time would reveal whether somebody else has the same image.
     """
-    token = _OF_ONE_USER.set(folder)
-    try:
-        yield
-    finally:
-        _OF_ONE_USER.reset(token)
+    return holding(_OF_ONE_USER, folder)
 
 
 def private_cache() -> Path | None:

@@ -9,6 +9,8 @@ import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 
+from safe_dnn.support.contexts import holding
+
 Progress = Callable[[str, int, int], None]
 _listening: ContextVar[Progress] = ContextVar("progress", default=lambda what, done, total: None)
 
@@ -18,14 +20,9 @@ def report_progress(what: str, done: int = 0, total: int = 0) -> None:
     _listening.get()(what, done, total)
 
 
-@contextlib.contextmanager
-def reporting(listen: Progress) -> Iterator[None]:
+def reporting(listen: Progress) -> contextlib.AbstractContextManager[None]:
     """Have the progress of work in the block, in this thread, passed to a function, which may raise an exception."""
-    before = _listening.set(listen)
-    try:
-        yield
-    finally:
-        _listening.reset(before)
+    return holding(_listening, listen)
 
 
 @contextlib.contextmanager
