@@ -185,12 +185,15 @@ class ListedView:
     def wire(self, counts: Mapping[gr.HTML, str], at_first: str = "") -> None:
         """Connect the pager, and widgets whose counts open their images; the others then have none selected.
 
+        No answer changes the widget that was clicked: it may have been clicked again by then, and that click is still
+        to be sent.
+
         Parameters
         ----------
         counts : mapping
             Widgets, each with what its counts begin with in what is chosen.
         at_first : str
-            What is chosen in the first widget where a count is left.
+            What is chosen in the first widget (its `first`) where a count is left.
         """
 
         def on_turn(key: str, chosen: str, page: int, by: int = 0) -> dict:
@@ -201,10 +204,10 @@ class ListedView:
                 return {}  # what is shown stays
 
         def on_count(widget: gr.HTML, key: str, count: object) -> dict:
-            others = {other: gr.HTML("") for other in counts if other is not widget}
-            if not count or not isinstance(count, str):
-                return {**others, next(iter(counts)): gr.HTML(at_first), **on_turn(key, at_first, 0)}
-            return {**others, **on_turn(key, counts[widget] + count, 0)}
+            is_open = isinstance(count, str) and count != ""
+            first, others = next(iter(counts)), [other for other in counts if other is not widget]
+            marks = {other: gr.HTML(at_first if other is first and not is_open else "") for other in others}
+            return {**marks, **on_turn(key, f"{counts[widget]}{count}" if is_open else at_first, 0)}
 
         listed = [self.key, self.chosen, self.grid.page]
         for button, by in ((self.grid.back, -1), (self.grid.forth, 1)):

@@ -46,7 +46,7 @@ class FailuresView:
     def lay_out(self) -> None:
         """The pane, below the state of things, in which `find` is."""
         with pane("failures-pane") as self.pane:
-            self.reasons = scripted("widgets/choices", "", elem_id="failures-reasons", parts="")
+            self.reasons = scripted("widgets/choices", "", elem_id="failures-reasons", parts="", first="")
             with gr.Row(equal_height=False, elem_id="failures-images"):
                 with pane("errors-pane") as self.errors_pane:
                     gr.HTML("<h3 class='safe-title'>How far answers are off</h3>")
@@ -55,7 +55,7 @@ class FailuresView:
                 with pane("matrix-pane") as self.matrix_pane:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
                     self.confused = gr.HTML(elem_id="confused")
-                    self.matrix = scripted("widgets/choices", "", elem_id="matrix", parts="")
+                    self.matrix = scripted("widgets/choices", "", elem_id="matrix", parts="", first="")
                 with gr.Column(min_width=360):
                     self.images = ListedView("failing", self._images_of, self._settings)
             with gr.Row(equal_height=False):

@@ -66,14 +66,14 @@ class RetrainingView:
     def lay_out(self) -> None:
         """The pane, below the state of things."""
         with pane("retraining-pane") as self.pane:
-            self.figures = scripted("widgets/choices", "", elem_id="retraining-figures", parts="")
+            self.figures = scripted("widgets/choices", "", elem_id="retraining-figures", parts="", first=IMPROVED)
             self.reasons = gr.HTML(elem_id="reasons-changed")
             with gr.Row(equal_height=False, elem_id="changed-images"):
                 with pane("confusions-pane") as self.matrix_pane:
                     gr.HTML(heading("What is taken for what now"))
-                    self.after = scripted("widgets/choices", "", elem_id="matrix-after", parts="")
+                    self.after = scripted("widgets/choices", "", elem_id="matrix-after", parts="", first="")
                     with gr.Accordion(TAKEN_BEFORE, open=False):  # as in the first tab when the failures were collected
-                        self.before = scripted("widgets/choices", "", elem_id="matrix-before", parts="")
+                        self.before = scripted("widgets/choices", "", elem_id="matrix-before", parts="", first="")
                 with gr.Column(min_width=360):
                     self.images = ListedView("changed", self._images_of, self._settings)
             with gr.Row(equal_height=False):

@@ -68,7 +68,7 @@ class UnsafeTab(FormTab):
         self._lay_out_state(UNSAFE_TAB, form)
         with pane("unsafe-pane") as self.pane:
             gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster, of its candidates</h3>")
-            self.rccs = scripted("widgets/choices", "", elem_id="unsafe-rccs", parts="")
+            self.rccs = scripted("widgets/choices", "", elem_id="unsafe-rccs", parts="", first=ALL)
             self.images = ListedView("selected", self._images_of, settings)
         self._show_in(UNSAFE_TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
 

@@ -1,5 +1,6 @@
-// Parts that open images where they are clicked: tiles, cells of a matrix, cards. A second click closes them again. Props: value
-// (what is open, "" if nothing), parts (HTML, where `data-opens` says what each opens, and `data-of` with which one it is in sight).
+// Parts that open images where they are clicked: tiles, cells of a matrix, cards. A second click goes back to what is open at
+// first. Props: value (what is open, "" if nothing), first (what is open at first, "" if nothing), parts (HTML, where `data-opens`
+// says what each opens, and `data-of` with which one it is in sight).
 const parts = () => [...element.querySelectorAll("[data-opens]")];
 const stop = (cell) => { for (const one of element.querySelectorAll("td button")) one.tabIndex = one === cell ? 0 : -1; };
 
@@ -12,7 +13,7 @@ function mark() {
 element.addEventListener("click", ({ target }) => {
   const opens = target.closest("[data-opens]")?.dataset.opens;
   if (!opens) return;
-  props.value = props.value === opens ? "" : opens;  // Gradio reads it when it sends the event: the last of quick clicks counts
+  props.value = props.value === opens ? props.first : opens;  // Gradio reads it when it sends the event: the last of quick clicks counts
   mark();
   trigger("select");
 });
