@@ -21,7 +21,9 @@ Models run in a process of their own: a script calls these functions below `if _
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from html import escape
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import pandas
@@ -31,6 +33,7 @@ from safe_dnn.dnn.detection.units import failures_in_table
 from safe_dnn.dnn.failures import checked, find_failures
 from safe_dnn.dnn.group_columns import hold_out_of
 from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.pipeline import confirmation, exports, tagging
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.asking import HEATMAPS_FOLDER, look, probe_reasons
@@ -64,9 +67,10 @@ from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry
 from safe_dnn.reasons.register import take_over as take_over_changes
 from safe_dnn.reasons.requirements import HOLDS
 from safe_dnn.selection import SelectionSettings, chosen_by_model
-from safe_dnn.store.output_folder import writing
+from safe_dnn.store.output_folder import working, writing
 from safe_dnn.support.errors import Number, SAFEError, StrPath, path_of
 from safe_dnn.support.options import names_of, settings_of
+from safe_dnn.support.progress import as_part
 from safe_dnn.support.text import count, some
 from safe_dnn.training.certainty import with_intervals
 from safe_dnn.training.compared import compare_answers
@@ -213,25 +217,18 @@ def failures(
     if boxes:
         files = dict(zip(("truth", "results", "images"), boxes, strict=True))
         (detector,) = _settings(options, DetectorFiles, **files, yolo=bool(yolo))
-        collected = find_detection_failures(detector, folder)
+        collect: Callable[[], AnsweredImages] = partial(find_detection_failures, detector, folder)
     else:
-        dnn, images = _settings(options, DnnOptions, TestSet)
-        hold_out = hold_out_of(images.hold_out, images.group)
-        if predictions and (dnn.rescale or dnn.trust_model):
-            text = "Expected rescale and trust_model with a model only. Received predictions."
-            raise SAFEError(text).about("rescale", "trust_model")
-        common: dict[str, Any] = {"options": dnn, "train": images.train, "hold_out": hold_out}
-        if predictions:
-            collected = failures_in_table(predictions, test, folder, **common)
-        else:
-            collected = find_failures(kept_copy(model), test, folder, **common)
-    if earlier:
-        take_over(earlier, folder)
+        collect = _collecting(model, predictions, test, folder, options)
+    with working(folder, "collecting failures"):
+        collected = collect()
+        if earlier:
+            take_over(earlier, folder)
+        spots, doubts = why = explain_collected(folder)
     answers, right = collected.answers, collected.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
     paths, names = collected.paths, ("image", answers.target, "predicted", "right", answers.kind)
     interval = accuracy_interval(right, groups_of_test(folder, collected.root, paths, right))
-    spots, doubts = why = explain_collected(folder)
     tested = Tested(collected, collected.accuracy, *interval, why)
     lines = (*(spot_lines(spots) if spots is not None else ()), *earlier_lines(since_earlier(folder)))
     table = "" if spots is None or Analysis(folder).there else ", weak_spots.csv"
@@ -240,6 +237,21 @@ def failures(
         (*left_out(collected.skipped), *(f"reasons: {one}" for one in doubts)), collected.notes,
         f"{'objects/, ' if boxes else ''}failures/, failures.csv, predictions.csv, accuracy.json{table}",
     )  # fmt: skip
+
+
+def _collecting(
+    model: StrPath, predictions: StrPath, test: StrPath, folder: Path, options: dict[str, Any]
+) -> Callable[[], AnsweredImages]:
+    """The work on a model or a table of its answers, with options that go together."""
+    dnn, images = _settings(options, DnnOptions, TestSet)
+    common: dict[str, Any] = {"options": dnn, "train": images.train}
+    common["hold_out"] = hold_out_of(images.hold_out, images.group)
+    if not predictions:
+        return lambda: find_failures(kept_copy(model), test, folder, **common)
+    if dnn.rescale or dnn.trust_model:
+        text = "Expected rescale and trust_model with a model only. Received predictions."
+        raise SAFEError(text).about("rescale", "trust_model")
+    return partial(failures_in_table, predictions, test, folder, **common)
 
 
 def reasons(
@@ -338,7 +350,12 @@ def cluster(
     folder, (settings,) = path_of(out, "an output folder"), _settings(options, ClusteringSettings)
     clusters = generate_clusters(images, folder, settings)
     then(_clustered(clusters, folder))
-    compared = explain_failures(folder, weights=settings.weights)
+    try:
+        with as_part(_of_rates):
+            compared = explain_failures(folder, weights=settings.weights)
+    except SAFEError as error:
+        text = f"The RCCs were found, but not compared with images that are right. {error}"
+        raise SAFEError(text).about(*error.fields) from error
     found = Analysis(folder)
     rows = tuple(
         (one.name, one.where or found.profile_of(one.rcc), len(one.images), *row_of(one.figures), one.fails_more)
@@ -353,6 +370,10 @@ def cluster(
     doubts = (found.problem, *(found.reasons.comparison.notes if found.reasons.comparison else ()))
     written = "rcc_rates.csv, weak_spots.csv"
     return StepResult(value, headline, columns, rows, tuple(rate_lines(found)), doubts, written=written)
+
+
+def _of_rates(what: str, done: int, total: int) -> tuple[str, int, int]:
+    return f"The RCCs are there. For their error rates: {what}", done, total
 
 
 def _clustered(clusters: Any, folder: Any) -> StepResult:
