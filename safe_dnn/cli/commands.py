@@ -1,6 +1,6 @@
 """What each command does: it calls one function of SAFE and prints the result. Its docstring is its help.
 
-The steps are those of `safe_dnn/api.py`, which programs call as well. It is imported once a command runs, since it
+The steps are those of `safe_dnn/api/`, which programs call as well. It is imported once a command runs, since it
 imports all else.
 """
 
