@@ -24,6 +24,6 @@ from safe_dnn.api.repairing import compare, label, retrain, select
 from safe_dnn.api.results import StepResult
 
 __all__ = (
-    "StepResult", "check", "cluster", "compare", "confirm", "crops", "evidence", "export", "failures", "heatmaps", "label", "probe",
-    "reasons", "register", "report", "retrain", "select", "verify", "word",
+    "StepResult", "check", "cluster", "compare", "confirm", "crops", "evidence", "export", "failures", "heatmaps",
+    "label", "probe", "reasons", "register", "report", "retrain", "select", "verify", "word",
 )  # fmt: skip
