@@ -137,6 +137,18 @@ def test_page_and_command_line_read_an_analysis_by_one_door():
             assert name.rpartition(".")[2] not in loaders, at(path, node)
 
 
+def test_page_and_command_line_do_a_step_by_one_door():
+    """Nothing but `api` calls what a step consists of, so that page, command line and notebooks do the same."""
+    works = {
+        "compare_answers", "confirm", "cut_detections", "explain_collected", "explain_failures",
+        "failures_in_table", "find_detection_failures", "find_failures", "find_reasons", "generate_clusters", "look",
+        "probe_reasons", "retrain_apart", "select_images", "verify", "write_evidence", "write_register", "write_report",
+    }  # fmt: skip
+    for path, name, node in all_imports():
+        if package_of(module_at(path)) in DOORS and not name.startswith("api."):
+            assert name.rpartition(".")[2] not in works, at(path, node)
+
+
 def test_modules_of_a_package_do_not_import_each_other_in_a_circle():
     assert circle_in([("a", "b"), ("b", "c"), ("c", "a")])
     assert not circle_in([("a", "b"), ("b", "c"), ("a", "c")])

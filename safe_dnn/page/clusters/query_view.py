@@ -4,11 +4,12 @@ from collections.abc import Callable
 
 import gradio as gr
 
+from safe_dnn import api
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of, look, model_at_hand, probe_reasons
+from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of, model_at_hand
 from safe_dnn.pipeline.reporting.report import probes_html
 
 
@@ -44,13 +45,13 @@ class QueryView:
 
     def work(self, job: Job, reason: str) -> None:
         """Ask about a reason, such as `RCC 0`."""
-        self.ask(self._settings.out, [reason])
+        self.ask(self._settings.out, reason=(reason,))
 
 
 class LooksView(QueryView):
     """Where the network looks, below a GIF."""
 
-    question, again, ask = "Where it looks", "Look again", staticmethod(look)
+    question, again, ask = "Where it looks", "Look again", staticmethod(api.heatmaps)
 
     def _stored_answer(self, state: Analysis, subject: str) -> str:
         heatmaps = heatmaps_of(self._settings.out, state.review.run, [subject])
@@ -60,7 +61,7 @@ class LooksView(QueryView):
 class ProbeView(QueryView):
     """Whether the condition of a reason is the cause, below its heading."""
 
-    question, again, ask = "Is it the cause?", "Ask again", staticmethod(probe_reasons)
+    question, again, ask = "Is it the cause?", "Ask again", staticmethod(api.probe)
 
     def _stored_answer(self, state: Analysis, subject: str) -> str:
         return probes_html([probe for probe in state.probes if probe.subject == subject])

@@ -8,6 +8,7 @@ from functools import partial
 
 import gradio as gr
 
+from safe_dnn import api
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.forms import FormView, check_there, remember, remembered, required_path
 from safe_dnn.page.job_view import JobView
@@ -17,11 +18,9 @@ from safe_dnn.page.report.register_view import RegisterView
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.pipeline.analysis import LABELS, NOTES, Analysis, check_links
-from safe_dnn.pipeline.confirmation import confirm
-from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE, export_here, missing_in, verify, write_evidence
+from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE, export_here, missing_in
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.report import REPORT_FILE, confirmation_html, write_report
-from safe_dnn.pipeline.run_record import GivenAnswers
+from safe_dnn.pipeline.reporting.report import REPORT_FILE, confirmation_html
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.store.runs import CONFIRMATION, SELECTION
 from safe_dnn.support.errors import SAFEError
@@ -85,7 +84,7 @@ class FreshTestSet:
         remember(settings.out, FORM, {"predictions": predictions, "tested": tested, "after": after})
         later = settings.accept(after) or None
         check_there({"predictions": table, "fresh test images": folder, "later predictions": later or table})
-        return partial(confirm, settings.out, GivenAnswers(table, folder), after=later, weights=settings.weights)
+        return partial(api.confirm, table, folder, settings.out, after=later, weights=settings.weights)
 
 
 class ReportTab:
@@ -171,7 +170,7 @@ class ReportTab:
         results: list[list[tuple[str, str]]] = []  # none if there is no answer
 
         def work(job: Job) -> None:
-            results.append(verify(self._settings.out))
+            results.append(api.verify(self._settings.out).value)
 
         def show() -> dict:
             texts = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in results]
@@ -191,7 +190,7 @@ class ReportTab:
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
-        for button, write in ((self.report, write_report), (self.export, export_here), (self.evidence, write_evidence)):
+        for button, write in ((self.report, api.report), (self.export, export_here), (self.evidence, api.evidence)):
             button.click(partial(self._on_make, write), self.run, self.outputs, **VIEW)
         self.verify.click(self.on_verify, self.run, self.outputs, **VIEW)
         self.fresh.ask.click(self.on_confirm, [self.run, *self.fresh.form.widgets], self.outputs, **VIEW)

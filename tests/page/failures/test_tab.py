@@ -206,10 +206,10 @@ def run(
     """Collect with some fields of the form; what went wrong."""
     form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | fields
     try:
-        wanted = tab._wanted(form)
+        wanted = tab._wanted(form, trust=True, partial=partial)
     except SAFEError as error:
         return error
-    job = Job("failures", 1, lambda job: tab._collect(job, form, trust=True, partial=partial), Turn(), wanted)
+    job = Job("failures", 1, tab._collect, Turn(), wanted)
     if cancelled:
         job.cancel()
     job.run()
