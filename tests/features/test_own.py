@@ -61,10 +61,8 @@ def test_without_a_reader_of_parquet_the_error_says_what_to_install(tmp_path, mo
     ("arrays", "reason"),
     [
         ({"paths": ["a"], "features": [[np.nan]]}, "NaN or infinity for 1 image, the first a"),
-        ({"paths": ["a", "b"], "features": [[1.0], [1e39]]}, "NaN or infinity for 1 image, the first b"),
         ({"paths": ["a", "b"], "features": [[1.0]]}, "2 paths and 1 row"),
         ({"paths": np.zeros(0, str), "features": np.zeros((0, 3))}, r"shape \(0, 3\)"),
-        ({"paths": ["a"], "features": [1.0]}, r"shape \(1,\)"),
         ({"paths": ["a"], "features": [["x"]]}, "type <U1"),
         ({"paths": [1], "features": [[1.0]]}, r"np\.array\(paths, str\)"),
         ({"paths": np.array(["a"], object), "features": [[1.0]]}, "allow_pickle"),

@@ -13,16 +13,6 @@ def frame():
     return make_frame(rng.normal(size=400), np.arange(400) % 4 == 0, np.arange(400) < 10, seed=3)
 
 
-def test_the_order_is_random_whatever_the_scores_are():
-    first = [
-        int(np.flatnonzero((frame.stratum == 0) & (frame.place == 0))[0])
-        for frame in (
-            make_frame(-np.arange(800.0), np.ones(800, bool), np.zeros(800, bool), seed) for seed in range(200)
-        )
-    ]
-    assert len({*first}) == 9 == make_frame(-np.arange(800.0), np.ones(800, bool), np.zeros(800, bool), 0).sizes[0]
-
-
 def test_each_stratum_is_asked_before_more_is_asked_of_any(frame):
     tags = np.full(400, UNTAGGED)
     tags[:10] = YES

@@ -7,8 +7,6 @@ import pytest
 from scipy.stats import binomtest, hypergeom
 
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.dbscan.projection import average_neighbours, fit_projection
-from safe_dnn.rccs.dbscan.tuning import tune
 from safe_dnn.rccs.spots.figures import (
     Groups,
     Tally,
@@ -18,9 +16,10 @@ from safe_dnn.rccs.spots.figures import (
     share_of,
     tally,
 )
-from safe_dnn.rccs.spots.rates import Rate, failure_rates, nearest_failing, regions
+from safe_dnn.rccs.spots.rates import Rate, failure_rates
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
 from safe_dnn.support.intervals import clopper_pearson
+from tests.rccs.spots.test_rates import rates_of
 
 MEASURED = ("brightness", "contrast", "hue_deg", "saturation")
 
@@ -213,30 +212,21 @@ def test_an_rcc_of_one_person_stands_for_this_person():
     assert "(nearly all of one person)" in rate.text
 
 
-def rates_where_only_the_person_matters(seed: int, correlation: float) -> tuple[tuple[Rate, ...], tuple[Rate, ...]]:
-    """Three persons each look alike, of 18, so that RCCs are of three; with groups, and as if there were none."""
-    rng = np.random.default_rng(seed)
-    person = np.repeat(np.arange(18), 50)
-    looks = rng.normal(0, 1, (6, 48))[person // 3]
-    features = np.exp(looks + rng.normal(0, 0.25, (len(person), 48))).astype(np.float32)
-    groups = Groups("person", person, "person")
-    wrong = rng.random(len(person)) < failing(groups, correlation, rng)
-    projection, _ = fit_projection(features[wrong], "vgg16-fc2")
-    points = projection.apply(features[wrong])
-    averaged = average_neighbours(points)
-    labels = tune(averaged, original=points, averaged=averaged).labels
-    nearest = nearest_failing(points, projection.apply(features[~wrong]))
-    placed, n_rccs = [regions(each, labels) for each in nearest], int(labels.max(initial=NOISE)) + 1
-    of_both = groups.taken(np.r_[np.flatnonzero(wrong), np.flatnonzero(~wrong)])
-    known, plain = (failure_rates(*placed, n_rccs, labels=labels, groups=each) for each in (of_both, None))
-    return known, plain
-
-
 @pytest.mark.slow
 @pytest.mark.parametrize("correlation", [0.0, 0.1, 0.4])
 def test_an_rcc_of_several_persons_is_rarely_said_to_fail_more_often_where_only_the_person_matters(correlation):
-    runs = [rates_where_only_the_person_matters(seed, correlation) for seed in range(200)]
-    false = [any(rate.verdict == "more" and rate.figures.groups != 1 for rate in known) for known, _ in runs]
-    assert sum(false) <= 16
-    if correlation == 0.4:  # as many as are found then if images count as independent
-        assert sum(any(rate.verdict == "more" for rate in plain) for _, plain in runs) > 100
+    """Three persons each look alike, of 18, so that RCCs are of three."""
+    false = alone = 0
+    person = np.repeat(np.arange(18), 50)
+    for seed in range(200):
+        rng, groups = np.random.default_rng(seed), Groups("person", person, "person")
+        looks = rng.normal(0, 1, (6, 48))[person // 3]
+        features = np.exp(looks + rng.normal(0, 0.25, (len(person), 48))).astype(np.float32)
+        wrong = rng.random(len(person)) < failing(groups, correlation, rng)
+        false += any(
+            rate.verdict == "more" and rate.figures.groups != 1 for rate in rates_of(features, wrong, groups)[0]
+        )
+        if correlation == 0.4 and seed < 50:
+            alone += any(rate.verdict == "more" for rate in rates_of(features, wrong)[0])
+    assert false <= 16
+    assert alone > 25 or correlation < 0.4  # as many are found then if images count as independent

@@ -6,7 +6,7 @@ import pytest
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.projection import average_neighbours, fit_projection
 from safe_dnn.rccs.dbscan.tuning import tune
-from safe_dnn.rccs.spots.figures import Figures
+from safe_dnn.rccs.spots.figures import Figures, Groups
 from safe_dnn.rccs.spots.rates import (
     COLUMNS,
     LEVEL,
@@ -52,7 +52,9 @@ def groups_of(rng: np.random.Generator, sizes: list[int], *, dimension: int = 48
     return np.exp(np.concatenate(blocks)).astype(np.float32)
 
 
-def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...], np.ndarray]:
+def rates_of(
+    features: np.ndarray, wrong: np.ndarray, groups: Groups | None = None
+) -> tuple[tuple[Rate, ...], np.ndarray]:
     """The rates of RCCs that are found among wrong images as `clustering.py` finds them, and the RCCs' labels."""
     projection, _ = fit_projection(features[wrong], EXTRACTOR)
     points = projection.apply(features[wrong])
@@ -60,7 +62,9 @@ def rates_of(features: np.ndarray, wrong: np.ndarray) -> tuple[tuple[Rate, ...],
     labels = tune(averaged, original=points, averaged=averaged).labels
     of_failing, of_right = placed(points, labels, projection.apply(features[~wrong]))
     n_rccs = int(labels.max(initial=NOISE)) + 1
-    return failure_rates(of_failing, of_right, n_rccs, labels=labels), labels
+    if groups:
+        groups = groups.taken(np.r_[np.flatnonzero(wrong), np.flatnonzero(~wrong)])
+    return failure_rates(of_failing, of_right, n_rccs, labels=labels, groups=groups), labels
 
 
 # --- Regions ----------------------------------------------------------------------------------------------------
