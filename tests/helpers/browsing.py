@@ -184,15 +184,22 @@ def give_accuracy(page: Page, accuracy: str) -> None:
     field(page, "accuracy").fill(accuracy)
 
 
-def select_nine(page: Page, served: Served) -> None:
-    """In the second tab: an unsafe set of 9 images without labels, 3 of each RCC."""
+def select(page: Page, improvement: Path, size: str, *, equal: bool = False) -> None:
+    """In the third tab: an unsafe set, perhaps with as many images of each RCC."""
     page.get_by_role("tab", name="Unsafe set").click()
-    field(page, "improvement").fill(str(served.improvement))
-    field(page, "set-size").fill("9")
-    page.get_by_text("How many images").click()
-    page.get_by_text("the same of each (the paper)").click()
+    unfold_in_sight(page)
+    field(page, "improvement").fill(str(improvement))
+    field(page, "set-size").fill(size)
+    if equal:
+        page.get_by_text("How many images").click()
+        page.get_by_text("the same of each (the paper)").click()
     page.locator("#select").click()
-    expect(page.locator("#unsafe-status strong")).to_contain_text("9 of 18 improvement")
+    expect(page.locator("#unsafe-status strong")).to_contain_text(f"{size} of ")
+
+
+def select_nine(page: Page, served: Served) -> None:
+    """An unsafe set of 9 images without labels, 3 of each RCC."""
+    select(page, served.improvement, "9", equal=True)
 
 
 def forget(out: Path) -> None:

@@ -90,13 +90,6 @@ def generated(browser: Browser, served: Served) -> Served:
     return served
 
 
-def select(page: Page, folder: Path, accuracy: str) -> None:
-    """Fill in the second tab, and click."""
-    give_accuracy(page, accuracy)
-    field(page, "improvement").fill(str(folder))
-    page.locator("#select").click()
-
-
 # --- Start-up ---------------------------------------------------------------------------------------------------
 
 
@@ -166,7 +159,9 @@ def test_every_input_has_a_label_and_a_hint(served):
 
 def test_an_improvement_folder_becomes_the_unsafe_set_that_the_list_and_the_grid_show(generated, page):
     page.get_by_role("tab", name="Unsafe set").click()
-    select(page, generated.improvement, "0.5")
+    give_accuracy(page, "0.5")
+    field(page, "improvement").fill(str(generated.improvement))
+    page.locator("#select").click()
     expect(page.locator("#unsafe-status strong")).to_contain_text("8 of 18 improvement images selected")
     # 24 failing images are half of 48; 0.3 · 48 · 0.5 = 7.2
     expect(field(page, "set-size")).to_have_attribute("placeholder", "8, by the formula")
