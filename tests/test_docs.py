@@ -138,7 +138,6 @@ def test_every_decision_that_the_code_refers_to_is_there():
 # --- Numbers ------------------------------------------------------------------------------------------------------
 
 CONV_BYTES, FC2_ROW_BYTES, JOINED_BYTES = (4 * DIMENSIONS[name] for name in ("vgg16-conv", "vgg16-fc2", "vgg16"))
-ROWS = round(125e6 / CONV_BYTES, -2)  # a second, on 1 Gbit/s
 WORDS = {2: "twice", 5: "five"}
 NUMBERS = (
     ("README.md", f"VGG16's weights ({FC2_BYTES / 1e6:.0f} MB)"),

@@ -164,19 +164,3 @@ def test_installed_it_serves_the_page_beside_a_users_modules_of_the_same_names(i
                 pytest.fail("no page")
         finally:
             served.terminate()
-
-
-@pytest.mark.slow
-def test_installed_it_clusters_beside_a_users_modules_of_the_same_names(
-    installed, beside, tmp_path, draw_folder, monkeypatch
-):
-    weights = Path(sys.prefix, "weights")
-    if not weights.is_dir():
-        pytest.skip("see SAFE_Tool.py weights")
-    (installed.parent / "weights").symlink_to(weights)
-    command = [
-        installed / "safe-dnn", "cluster", draw_folder(tmp_path / "images", {"night": 12, "snow": 12}), "--out",
-        tmp_path / "out",
-    ]  # fmt: skip
-    subprocess.run([*command, "--extractor", "vgg16-conv"], cwd=beside, check=True)
-    assert (tmp_path / "out" / "labels.txt").is_file()
