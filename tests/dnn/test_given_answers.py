@@ -90,15 +90,6 @@ def test_the_largest_probability_is_the_prediction_and_the_probabilities_are_kep
 # --- Tables of other programs -----------------------------------------------------------------------------------
 
 
-def test_classes_in_another_spelling_are_refused_but_two_that_differ_in_case_are_told_apart(test_set, tmp_path):
-    rows = [(image, predicted.capitalize()) for image, predicted in answers(test_set)]
-    with pytest.raises(SAFEError, match=r"one spelling of each class\. Received: Blue and blue"):
-        read_answers(table(tmp_path, rows), test_set)
-    for name in ("Blue", "Green", "Red"):
-        (test_set / name).mkdir()
-    assert read_answers(table(tmp_path, rows), test_set).accuracy == 0
-
-
 # --- Regressions ------------------------------------------------------------------------------------------------
 
 

@@ -8,7 +8,6 @@ from PIL import Image
 
 from safe_dnn.FE import extract_features
 from safe_dnn.features.batches import streaming
-from safe_dnn.features.extractor import blocks_of, comparable
 from safe_dnn.features.own import own_extractor, read_features
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE
@@ -56,11 +55,6 @@ def test_without_a_reader_of_parquet_the_error_says_what_to_install(tmp_path, mo
     monkeypatch.setattr("pandas.read_parquet", missing)
     with pytest.raises(SAFEError, match="pip install pyarrow"):
         own_extractor(tmp_path / "features.parquet")
-
-
-def test_features_are_compared_as_they_are():
-    assert comparable(ROWS, "own") is ROWS
-    assert blocks_of("own") == ()
 
 
 @pytest.mark.parametrize(
@@ -129,13 +123,6 @@ def test_a_row_about_another_image_of_the_same_name_is_not_taken(images, tmp_pat
     Image.new("RGB", (8, 8)).save(tmp_path / "elsewhere" / NAMES[2])
     with pytest.raises(SAFEError, match=r"1 of 3 images \(b/0\.png\)"):
         extract_features(images, own_extractor(file))
-
-
-def test_a_file_that_has_changed_is_noticed(images, tmp_path):
-    extractor = own_extractor(write(tmp_path / "features.npz"))
-    write(tmp_path / "features.npz", rows=ROWS + 1)
-    with pytest.raises(SAFEError, match=r"features\.npz, which has changed since\. Restore the file"):
-        extract_features(images, extractor)
 
 
 def test_a_cluster_of_machines_has_nothing_to_compute(images, tmp_path):

@@ -211,6 +211,11 @@ def write(page: Page, name: str, text: str) -> None:
     field(page, name).blur()
 
 
+def await_pictures(page: Page) -> None:
+    """Wait for the pictures in sight: once something is edited, those of the state before are gone."""
+    page.wait_for_function("[...document.images].every((one) => one.complete || !one.checkVisibility())")
+
+
 def wait_until(holds: Callable[[], bool]) -> None:
     """Wait for what the page does behind what it shows."""
     end = time.monotonic() + WAIT / 1000

@@ -1,16 +1,12 @@
 """Analyses: the folders of the page's list, and how they are named, found and made."""
 
-import dataclasses
 import os
-import shutil
 from pathlib import Path
 from urllib.parse import unquote
 
-import numpy as np
 import pytest
 from starlette.datastructures import URL
 
-from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.page.analyses import (
     TOP,
     address_of,
@@ -21,47 +17,17 @@ from safe_dnn.page.analyses import (
     names_in,
     split_address,
 )
-from safe_dnn.page.forms import remember, remembered
-from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, labels_text, load_clusters, save_clusters
+from safe_dnn.rccs.clusters import LABELS_FILE
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import save_files
-from safe_dnn.store.runs import CLUSTERS, runs_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK, GIF_FOLDER
-from tests.helpers.features import features_of
 
 ODD_NAMES = ["50% dark #1?", "a&b=c;d, {x} $y 'z' \"q\"", "🚗 مركبة עין 眼", "-rf x.y"]
-
-
-@pytest.fixture(scope="module")
-def clusters() -> RootCauseClusters:
-    return find_root_cause_clusters(features_of([12, 9, 6]))
 
 
 @pytest.fixture
 def home(tmp_path: Path) -> Path:
     return tmp_path
-
-
-def fill(folder: Path, clusters: RootCauseClusters) -> Path:
-    """An analysis whose failing images were collected in it, as `failures` and `cluster` write it."""
-    (folder / FAILURES).mkdir(parents=True)
-    (folder / FAILURES / FAILURES_MARK).write_text("{}")
-    (folder / FAILURES / "a.png").write_bytes(b"an image")
-    (folder / GIF_FOLDER).mkdir()
-    (folder / GIF_FOLDER / "RCC_00.gif").write_bytes(b"GIF89a")
-    save_clusters(dataclasses.replace(clusters, image_root=folder / FAILURES), folder)
-    save_files(folder, {LABELS_FILE: labels_text(clusters)})
-    remember(folder, "clusters", {"folder": str(folder / FAILURES), "aside": "/elsewhere"})
-    return folder
-
-
-def contents(folder: Path) -> dict[str, bytes]:
-    return {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in folder.rglob("*")
-        if path.is_file() and not path.name.endswith(".lock") and not path.name.startswith(DATABASE_FILE)
-    }
 
 
 # --- Names and addresses ----------------------------------------------------------------------------------------
@@ -115,21 +81,6 @@ def test_what_is_no_analysis_is_found_under_no_name(home):
 
 
 # --- Changes in the file manager --------------------------------------------------------------------------------
-
-
-def test_a_renamed_and_a_copied_analysis_find_their_own_images_and_keep_their_dates(home, clusters):
-    folder = fill(home / "a", clusters)
-    save_clusters(dataclasses.replace(clusters, image_root=folder / FAILURES, eps=0.5), folder)
-    dates = {name: (folder / name).stat().st_mtime_ns for name in contents(folder)}
-    folder.rename(home / "b")
-    shutil.copytree(home / "b", home / "c")
-    assert names_in(home) == ["b", "c"]
-    for new in (home / "b", home / "c"):
-        for run in runs_of(new, CLUSTERS):
-            assert load_clusters(new, run).image_root == new / FAILURES
-        assert remembered(new, "clusters") == {"folder": str(new / FAILURES), "aside": "/elsewhere"}
-        assert {name: (new / name).stat().st_mtime_ns for name in dates} == dates
-        np.testing.assert_array_equal(load_clusters(new).points, clusters.points)
 
 
 def test_of_too_many_analyses_no_more_are_made(home):

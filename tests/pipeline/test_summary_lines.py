@@ -28,8 +28,6 @@ def test_the_headline_is_the_gain_on_images_that_chose_nothing():
     ("known", "chosen"),
     [
         ({}, ""),
-        ({"outcomes": (Share("a.png", 1, 0, 1),), "unsafe_size": 0}, "the RCCs"),
-        ({"outcomes": (Share("a.png", 1, 0, 1),)}, "the RCCs and the unsafe set"),
         ({"unlabelled_size": 9}, "what the second pass learned"),
         (
             {"outcomes": (Share("a.png", 1, 0, 1),), "unlabelled_size": 9},

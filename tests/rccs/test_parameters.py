@@ -5,7 +5,6 @@ import pytest
 
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.rccs.parameters import find_parameters, read_parameters, read_texts
-from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case
@@ -176,10 +175,6 @@ def case(tmp_path: Path) -> AnsweredCase:
     case = draw_case(tmp_path / "case")
     collect_failures(case.table, case.test, case.out)
     return case
-
-
-def test_the_test_folder_of_copies_is_known_by_the_tables_beside_them(case):
-    assert source_folder_of(case.out / FAILURES) == case.test
 
 
 def test_parameters_of_the_test_set_are_found_and_those_beside_the_copies_go_first(case):

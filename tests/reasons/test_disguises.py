@@ -86,13 +86,6 @@ def test_disguises_hide_no_true_reason(tmp_path):
     assert sum(spot.doubted for spot in spots) == MOST_DOUBTED
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", disguises(np.ones(8, bool), np.zeros(8, int)))
-def test_no_disguise_hides_a_true_reason_by_itself(name, tmp_path):
-    _, classes, wrong = draw()
-    check_reasons(reasons_with({name: disguises(wrong, classes)[name]}, tmp_path))
-
-
 def test_a_disguise_is_told_where_the_class_explains_most():
     rng = np.random.default_rng(0)
     classes = rng.integers(0, 3, 3000)

@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.dnn.detection.files import read_coco, read_yolo
+from safe_dnn.dnn.detection.files import read_yolo
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.detected import CLASSES, SIDE, DetectedCase, draw_detected
 from tests.helpers.powers import bound_by_permissions
@@ -34,15 +33,6 @@ def as_yolo(case: DetectedCase) -> tuple[Path, Path]:
 @pytest.fixture
 def case(tmp_path) -> DetectedCase:
     return draw_detected(tmp_path, 6)
-
-
-def test_boxes_are_those_of_the_same_files_in_cocos_format(case):
-    yolo, coco = read_yolo(*as_yolo(case), case.images), read_coco(case.truth, case.results)
-    assert (yolo.classes, yolo.images, yolo.notes) == (coco.classes, coco.images, coco.notes)
-    assert yolo.sizes.tolist() == coco.sizes.tolist()
-    for ours, theirs in ((yolo.objects, coco.objects), (yolo.detections, coco.detections)):
-        for name, column in ours._asdict().items():
-            np.testing.assert_allclose(column, getattr(theirs, name), atol=1e-9)
 
 
 def test_an_image_without_a_file_has_no_boxes_and_a_class_without_a_name_its_number(case):

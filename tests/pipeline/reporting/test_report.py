@@ -73,13 +73,6 @@ class Page(html.parser.HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def saved(clusters, folder):
-    """A new output folder with these clusters in it."""
-    folder.mkdir()
-    save_clusters(clusters, folder)
-    return folder
-
-
 def select(found, folder, **changes) -> None:
     """An unsafe set of two images of RCC 0 and one of RCC 2, one of them labelled."""
     images = (

@@ -47,17 +47,6 @@ def test_figures_are_those_of_counting():
         assert spot.elsewhere == wrong[~here].mean()
 
 
-def test_a_cause_is_found_beside_a_larger_one_whose_images_fail_more_often():
-    """In the rain a fifth of the images are wrong: more than on a dry day, though most at night are wrong."""
-    rng = np.random.default_rng(0)
-    night, rain = rng.random(3000) < 0.5, rng.random(3000) < 0.3
-    columns = {"time": np.where(night, "night", "day"), "weather": np.where(rain, "rain", "dry")}
-    wrong = rng.random(3000) < np.select([night & ~rain, rain], [0.8, 0.2], 0.01)
-    night_and_dry, in_rain = find_weak_spots(columns, wrong)
-    assert (night_and_dry.where, in_rain.where) == ("time = night and weather = dry", "weather = rain")
-    assert in_rain.elsewhere > in_rain.figures.rate > in_rain.figures.low > in_rain.figures.like
-
-
 def few(rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Classes only."""
     return {"label": rng.choice([f"{i:02d}" for i in range(30)], 600)}
