@@ -21,7 +21,7 @@ from typing import IO, Any, NamedTuple
 from safe_dnn.support.errors import SAFEError, quoted
 from safe_dnn.support.files import DAMAGED, free_name, new_folder
 from safe_dnn.support.images import SUFFIXES
-from safe_dnn.support.text import count
+from safe_dnn.support.text import count, in_series
 
 TABLES = frozenset({".csv", ".txt", ".json"})
 FEATURES = frozenset({".npz", ".parquet"})
@@ -204,5 +204,5 @@ def _field(top: Path) -> Path:
 
 def _notes(names: set[str], n_ignored: int) -> str:
     kinds = Counter(_KINDS.get(_suffix(name), "model") for name in names)
-    text = "Received " + " and ".join(count(n, kind) for kind, n in sorted(kinds.items()))
+    text = "Received " + in_series([count(n, kind) for kind, n in sorted(kinds.items())])
     return f"{text}; left out {count(n_ignored, 'file')} of another kind." if n_ignored else f"{text}."

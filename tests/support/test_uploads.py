@@ -133,7 +133,7 @@ def test_files_of_other_kinds_are_left_out_and_counted_and_hidden_ones_are_not(t
     assert uploaded.notes == "Received 1 image; left out 5 files of another kind."
     trusted = SMALL._replace(suffixes=SMALL.suffixes | TRUSTED)
     uploaded = received(tmp_path, zipped(files | {"a/own.npz": b"x"}), trusted)
-    assert uploaded.notes == "Received 1 feature file and 1 image and 1 model; left out 4 files of another kind."
+    assert uploaded.notes == "Received 1 feature file, 1 image and 1 model; left out 4 files of another kind."
 
 
 @pytest.mark.parametrize(
