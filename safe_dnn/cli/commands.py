@@ -201,7 +201,7 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
     from safe_dnn.page.app import serve
     from safe_dnn.page.serving.connections import Outside
     from safe_dnn.support.files import read_text
-    from safe_dnn.support.uploads import MODELS, Limits
+    from safe_dnn.support.uploads import TRUSTED, Limits
 
     served = {name: getattr(options, name) for name in ("host", "port", "weights")}
     proxy = options.proxy or os.environ.get("FORWARDED_ALLOW_IPS", "")
@@ -218,7 +218,7 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
     auth = read_text(options.password_file).rstrip("\r\n") if options.password_file else None
     served |= {name: getattr(options, name) for name in ("root", "example")}
     if options.uploads:
-        served["uploads"] = Limits(MOST_OF_ENGINEER, 2**40, suffixes=Limits().suffixes | MODELS)
+        served["uploads"] = Limits(MOST_OF_ENGINEER, 2**40, suffixes=Limits().suffixes | TRUSTED)
     serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), **served)
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from safe_dnn.support import uploads
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.uploads import LARGEST_DIRECTORY, MODELS, Limits, Uploaded, put_in_place
+from safe_dnn.support.uploads import LARGEST_DIRECTORY, TRUSTED, Limits, Uploaded, put_in_place
 from tests.helpers.places import names_in
 
 ATTEMPTS = 200
@@ -130,9 +130,9 @@ def test_files_of_other_kinds_are_left_out_and_counted_and_hidden_ones_are_not(t
     uploaded = received(tmp_path, zipped(files))
     assert content_of(uploaded.path) == {"1.png": b"1"}
     assert uploaded.notes == "Received 1 image; left out 5 files of another kind."
-    models = SMALL._replace(suffixes=SMALL.suffixes | MODELS)
-    uploaded = received(tmp_path, zipped(files), models)
-    assert uploaded.notes == "Received 1 image and 1 model; left out 4 files of another kind."
+    trusted = SMALL._replace(suffixes=SMALL.suffixes | TRUSTED)
+    uploaded = received(tmp_path, zipped(files | {"a/own.npz": b"x"}), trusted)
+    assert uploaded.notes == "Received 1 feature file, 1 image and 1 model; left out 4 files of another kind."
 
 
 @pytest.mark.parametrize(
