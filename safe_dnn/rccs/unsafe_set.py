@@ -4,12 +4,11 @@
 selection.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -105,8 +104,6 @@ class UnsafeSet:
         The DNN whose likely errors half of the images were chosen by, or the table of its answers.
     run : str
         Fingerprint of those clusters as they were found, without the engineer's edits.
-    labels : str
-        A sentence on the labels of the previous set; empty if there were none.
     notes : tuple of str
         Sentences on improvement images from which a nuisance variable was not subtracted.
     listed : bool
@@ -127,7 +124,6 @@ class UnsafeSet:
     quota: str = QUOTA
     model: Path | None = None
     run: str = ""
-    labels: str = ""
     notes: tuple[str, ...] = ()
     listed: bool = False
     extractor: Extractor | None = None
@@ -160,8 +156,7 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, extra_files: Files | Non
     Returns
     -------
     UnsafeSet
-        The set with the labels that its images were given before; its field `labels` says how many labels of the
-        previous set these are.
+        The set with the labels that its images were given before.
 
     Raises
     ------
@@ -171,7 +166,6 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, extra_files: Files | Non
     contents = [
         (content_of(file) or b"").hex() or ascii(path) for file, path in zip(unsafe.files, unsafe.paths, strict=True)
     ]
-    unsafe = dataclasses.replace(unsafe, labels=_labels_again(folder, {*contents}))
     record = plain(unsafe, folder)
     record |= {"selected": len(unsafe.images), "images": _digest(unsafe.images), "contents": contents}
     files: dict[str, Writer] = {
@@ -182,18 +176,6 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, extra_files: Files | Non
     clustering = find_clusters(folder, unsafe.run)
     clusters = clustering.clusters if clustering else ""
     return load_unsafe_set(folder, add_run(folder, SELECTION, {**files, **(extra_files or {})}, clusters=clusters))
-
-
-def _labels_again(folder: Path, contents: Collection[str]) -> str:
-    """A sentence on the labels of the present set that images with these contents have; empty if it has none."""
-    labelled: list[str] = []
-    with contextlib.suppress(SAFEError):
-        labelled = [image.content for image in load_unsafe_set(folder).images if image.label]
-    if not labelled:
-        return ""
-    again = sum(content in contents for content in labelled)
-    text = f"{again:,} of {len(labelled):,} labels of the previous set belong to images in this one"
-    return f"{text}{'; the others are kept until their images are selected again' if again < len(labelled) else ''}."
 
 
 def unsafe_table(unsafe: UnsafeSet) -> str:

@@ -6,9 +6,8 @@ import pytest
 from safe_dnn.pipeline.generation import generate_clusters, restore_run
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.rccs.review.review import load_review, merge_rccs, set_note
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.runs import CLUSTERS, earlier_runs, present_runs
 from safe_dnn.support.errors import SAFEError

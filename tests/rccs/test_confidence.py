@@ -10,8 +10,7 @@ from safe_dnn.rccs.confidence import (
     loose_text,
 )
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.edits import merge_rccs, undo_edit
-from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.review.review import load_review, merge_rccs, undo_edit
 from tests.helpers.steadied import steadied
 
 

@@ -28,10 +28,10 @@ from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.confidence import by_closeness, most_similar
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
-from safe_dnn.rccs.review.edits import move_images, new_rcc
 from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import judgements, title
-from safe_dnn.reasons.counted_images import TESTED_FILE
+from safe_dnn.rccs.review.review import move_images, new_rcc
+from safe_dnn.reasons.known import TESTED_FILE
 from safe_dnn.store.runs import COMPARISON, reading_file
 from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable

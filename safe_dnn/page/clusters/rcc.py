@@ -21,8 +21,8 @@ from safe_dnn.rccs.clusters import answer_texts, sample
 from safe_dnn.rccs.confidence import nearest_rccs
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.gifs import gif_path, gif_shows
-from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.review.review import merge_rccs
 
 HUGE = 0.5  # of all failing images: such an RCC distinguishes nothing
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"

@@ -77,7 +77,7 @@ class WeakSpot(NamedTuple):
     new_rate : float
         The rate that is expected of new images. None if unknown.
     doubted : bool
-        Whether it is about a column that may be the answer under another name (see `reasons.disguises`).
+        Whether it is about a column that may be the answer under another name (see `reasons.known`).
     """
 
     literals: Conditions

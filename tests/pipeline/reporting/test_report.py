@@ -18,9 +18,8 @@ from safe_dnn.pipeline.reporting.report import report_html, write_report
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.confidence import BOUND, confidence_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.edits import merge_rccs, move_images, undo_edit
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import set_note
+from safe_dnn.rccs.review.review import merge_rccs, move_images, set_note, undo_edit
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
