@@ -184,7 +184,7 @@ def find_weak_spots(
         None if classes is None else classes[rows], max(1, len(every)) / max(1, len(columns)),
     )  # fmt: skip
     recorded = [name for name in columns if name not in measured]
-    open_to = apart = np.ones(len(wrong), bool)
+    open_to = comparable = np.ones(len(wrong), bool)
     found: list[Conditions] = []
     # If only the class is recorded, measured columns do not come after it: each class would be a reason of its own.
     rounds = [recorded] if set(recorded) - {label} else []
@@ -193,10 +193,12 @@ def find_weak_spots(
         # A recorded cause may be hidden by others, and is compared only with images that are still open. What is
         # measured must stand out among all: the last failures always have something in common.
         overall = 0.0 if names == recorded and set(recorded) - {label} else float(failing.mean())
-        search = Search(searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, apart=apart)
+        search = Search(
+            searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, comparable=comparable
+        )
         while len(found) < MOST_SPOTS and (literals := search.next()):
             found = _merged_with(found, literals)
-        open_to, apart = search.open_to, search.apart
+        open_to, comparable = search.open_to, search.comparable
     if searched.classes is not None:
         inside = [literals for literals in found if not of_classes(literals, label)]
         most = MOST_SPOTS + len(found) - len(inside)
@@ -232,12 +234,12 @@ def _narrower(literals: Conditions, searched: Searched, level: float, own: np.nd
         return [literals]
     inside = searched.inside(holds).among([name for name in searched.cuts if name not in named])
     search, found = Search(inside, np.ones(len(inside.wrong), bool), level=level / 2), list[Conditions]()
-    while len(found) < MOST_SPOTS and (more := search.next()):
-        found = _merged_with(found, more)
+    while len(found) < MOST_SPOTS and (inner := search.next()):
+        found = _merged_with(found, inner)
     left = inside.wrong & search.open_to & own[holds]
     if not found or left.sum() > LEFT_OVER * np.count_nonzero(searched.wrong & holds & own):
         return [literals]
-    return [each for more in found for each in _narrower((*literals, *more), searched, level / 2 / len(found), own)]
+    return [each for inner in found for each in _narrower((*literals, *inner), searched, level / 2 / len(found), own)]
 
 
 def _is_sure(literals: Conditions, searched: Searched) -> bool:
