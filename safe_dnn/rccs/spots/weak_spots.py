@@ -42,7 +42,6 @@ from safe_dnn.rccs.spots.search import (
     cuts_of,
 )
 from safe_dnn.store.runs import Run, reading_file
-from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.tables import from_cell, table_text
 from safe_dnn.support.text import rate_text
 
@@ -118,19 +117,7 @@ class WeakSpot(NamedTuple):
         return self.doubted or self.figures.low <= self.figures.like
 
     def holds(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """For which images it holds: bool of shape (n_images,). False where a value is unknown.
-
-        Raises
-        ------
-        SAFEError
-            A column is missing.
-        """
-        missing = [literal.column for literal in self.literals if literal.column not in columns]
-        if missing:
-            raise SAFEError(
-                f"The weak spot `{self.where}` needs the column {missing[0]}. Received: "
-                f"{', '.join(columns) or 'none'}. Provide it, or find the weak spots again."
-            )
+        """For which images it holds: bool of shape (n_images,). False where a value is unknown."""
         return _holds(self.literals, columns)
 
 
