@@ -257,6 +257,6 @@ def test_the_list_holds_a_path_a_line_and_the_table_all_that_is_known(unsafe, tm
     assert [row[0] for row in rows] == lines[:-1]
     assert rows[0][3] in ("true", "false")
     record = json.loads((run / SELECTION_FILE).read_text())
-    assert record["selected"] == len(unsafe.images)
+    assert len(record["images"]) == len(unsafe.images)
     assert record["formula"] == "N = 9, as requested"
     assert record["skipped"] == [{"path": "bad.png", "reason": unsafe.skipped[0].reason}]

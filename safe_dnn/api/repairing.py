@@ -53,7 +53,7 @@ def select(improvement: StrPath, out: StrPath = ".", **options: Any) -> StepResu
     rows = tuple(image[:-1] for image in unsafe.images)  # without the digest
     return StepResult(
         unsafe, selection_summary(unsafe), UnsafeImage._fields[:-1], rows,
-        (unsafe.formula, chosen_by_model(unsafe), unsafe.labels), tuple(left_out(unsafe.skipped)),
+        (unsafe.formula, chosen_by_model(unsafe)), tuple(left_out(unsafe.skipped)),
         written="IS_filenames.txt, unsafe_set.csv",
     )  # fmt: skip
 

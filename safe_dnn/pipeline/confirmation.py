@@ -35,8 +35,7 @@ from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import Placed, regions
 from safe_dnn.reasons.comparison import load_reasons, points_of_tested
-from safe_dnn.reasons.counted_images import FRESH_FILE, counted_text, nearest_to_tested
-from safe_dnn.reasons.known import Known, known_classes, known_of
+from safe_dnn.reasons.known import FRESH_FILE, Known, counted_text, known_classes, known_of, nearest_to_tested
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.listed import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text, reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
@@ -361,7 +360,7 @@ def _reasons(
     """The reasons of an analysis as claims on a new model's answers, or a sentence if they are of its own failures.
 
     Weak spots are asked about on any images, RCCs on the test images that they were compared with (see
-    `reasons.counted_images.nearest_to_tested`).
+    `reasons.known.nearest_to_tested`).
     """
     review = load_review(out)
     clusters = review.clusters  # as the engineer has edited them

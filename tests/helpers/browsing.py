@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from safe_dnn.rccs.review.edits import undo_edit
 from safe_dnn.rccs.review.journal import standing
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
+from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note, undo_edit
 from tests.helpers import visiting
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scenes

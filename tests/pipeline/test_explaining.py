@@ -15,13 +15,12 @@ from safe_dnn.pipeline.run_record import notes_of, specified_parameters
 from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters
 from safe_dnn.rccs.gifs import spot_gif_path
 from safe_dnn.rccs.profiles import load_profiles
-from safe_dnn.rccs.review.edits import merge_rccs
-from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.review.review import load_review, merge_rccs
 from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.rates import RATES_FILE, by_excess
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.counted_images import TESTED_FILE
+from safe_dnn.reasons.known import TESTED_FILE
 from safe_dnn.store.runs import COMPARISON, earlier_runs, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES

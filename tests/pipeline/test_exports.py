@@ -17,7 +17,7 @@ from tests.helpers.troubles import Disk, Trouble
 NOTES = {0: Note(0, "sunglasses at night", "hazard", "unsafe"), 2: Note(2, "", "", "safe")}
 FOLDERS = ["RCC_00_sunglasses-at-night", "RCC_01", "RCC_02", "no_cluster"]
 COLUMNS = ["image", "rcc", "name", "verdict", "core", "distance", "file", "label", "predicted", "score"]
-COLUMNS += ["rcc_confidence", "together", "beside", "together_beside"]
+COLUMNS += ["rcc_confidence"]
 
 
 def export_rccs(clusters, notes, to, rccs=None, report=""):
@@ -48,7 +48,7 @@ def test_every_rcc_becomes_a_folder_of_its_images_and_a_table_lists_them(cluster
     assert len(of) == 26
     file = "RCC_00_sunglasses-at-night/night_03.png"
     known = ["night_03.png", "0", "sunglasses at night", "unsafe", "true", of["night_03.png"]["distance"], file]
-    assert [*of["night_03.png"].values()] == [*known, *[""] * 7]  # nothing is known of answers and steadiness
+    assert [*of["night_03.png"].values()] == [*known, *[""] * 4]  # nothing is known of answers and steadiness
     assert (of["snow_07.png"]["core"], of["wood_00.png"]["verdict"]) == ("false", "safe")
     assert (of["sea_00.png"]["rcc"], of["sea_00.png"]["file"]) == ("-1", "no_cluster/sea_00.png")
 

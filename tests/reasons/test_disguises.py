@@ -7,8 +7,7 @@ from safe_dnn.pipeline.explaining import find_reasons
 from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
-from safe_dnn.reasons.disguises import disguised
-from safe_dnn.reasons.known import MOST_DOUBTED
+from safe_dnn.reasons.known import MOST_DOUBTED, disguised
 from safe_dnn.support.tables import table_text
 
 

@@ -1,8 +1,7 @@
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.report import report_html
-from safe_dnn.rccs.review.edits import redo_edit, undo_edit
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.rccs.review.review import load_review, redo_edit, set_note, undo_edit
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.listed import LISTED, UNDECIDED, Reason, chosen, folded, reasons_of
 

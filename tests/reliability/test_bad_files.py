@@ -120,11 +120,11 @@ def file_of(folder: Path, pattern: str) -> Path:
 
 LABELS_TABLE = "labels.csv"
 CLUSTERS, COMPARISON, MAP, RUN = (in_run(name) for name in (CLUSTERS_FILE, COMPARISON_FILE, MAP_FILE, RUN_FILE))
-TABLE, SELECTION, RETRAINING = (in_run(name) for name in (UNSAFE_SET_FILE, SELECTION_FILE, RETRAINING_FILE))
+SELECTION, RETRAINING = in_run(SELECTION_FILE), in_run(RETRAINING_FILE)
 READERS: dict[str, Callable[[Path], object]] = {
     CLUSTERS: load_clusters, COMPARISON: lambda folder: load_reasons(folder, load_clusters(folder)),
     DATABASE_FILE: lambda folder: [load_spot_notes(folder), all_edits(folder, load_review(folder))],
-    TABLE: load_unsafe_set, SELECTION: load_unsafe_set, UNSAFE_SET_FILE: typed_labels, PROFILES_FILE: load_profiles,
+    SELECTION: load_unsafe_set, UNSAFE_SET_FILE: typed_labels, PROFILES_FILE: load_profiles,
     RETRAINING: load_retraining,
     PARAMETERS_FILE: lambda folder: read_parameters(folder / PARAMETERS_FILE, folder, ["night_00.png", "night_01.png"]),
     MAP: lambda folder: load_map(folder, load_clusters(folder)),

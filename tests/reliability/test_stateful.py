@@ -35,11 +35,20 @@ from safe_dnn.rccs.clusters import (
     load_clusters,
 )
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review import edits, journal, review
-from safe_dnn.rccs.review.edits import merge_rccs, move_images, redo_edit, undo_edit
+from safe_dnn.rccs.review import journal, review
 from safe_dnn.rccs.review.journal import SAYING, Edit, Maker, newest, reviewed, standing
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import CHANGED, Review, all_edits, load_review, set_note
+from safe_dnn.rccs.review.review import (
+    CHANGED,
+    Review,
+    all_edits,
+    load_review,
+    merge_rccs,
+    move_images,
+    redo_edit,
+    set_note,
+    undo_edit,
+)
 from safe_dnn.rccs.unsafe_set import (
     FILENAMES_FILE,
     UNSAFE_SET_FILE,
@@ -759,7 +768,7 @@ class Fakes:
         monkeypatch.setattr(generation, "select_unsafe_set", _select)
         monkeypatch.setattr(journal, "rcc_reach", lambda *_: [0.0])
         self._loaded: dict[bytes, RootCauseClusters] = {}
-        for module in (review, edits, generation):
+        for module in (review, generation):
             monkeypatch.setattr(module, "load_clusters", self._load_clusters)
         monkeypatch.setattr(database, "_now", lambda: self.clock.isoformat(timespec="seconds"))
 

@@ -18,11 +18,11 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import answer_texts, sample
-from safe_dnn.rccs.confidence import n_near, nearest_rccs
+from safe_dnn.rccs.confidence import nearest_rccs
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.gifs import gif_path, gif_shows
-from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.review.review import merge_rccs
 
 HUGE = 0.5  # of all failing images: such an RCC distinguishes nothing
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
@@ -144,8 +144,7 @@ def _heading(results: Analysis, rcc: int) -> str:
 def _most_like(results: Analysis, rcc: int) -> tuple[str, str]:
     """The RCCs that an RCC is most like, and the same with their distances, for the tooltip."""
     if rcc == NOISE:
-        who = "Each of the others" if n_near(results.clusters, NOISE) else "Each"
-        line = f"{who} fails for a reason of its own, or for a rare one"
+        line = "Each fails for a reason of its own, or for a rare one"
         return line, line
     near = nearest_rccs(results.clusters, rcc)
     if not near:

@@ -13,9 +13,9 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.confidence import parts_of
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.edits import new_rcc
 from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.review.review import new_rcc
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
 

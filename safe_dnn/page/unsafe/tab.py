@@ -125,7 +125,7 @@ class UnsafeTab(FormTab):
         images = self.images.show(set_key(unsafe), _listed(unsafe, ALL), ALL)
         tiles = gr.HTML(ALL, parts=filled("page/widgets/figures.html", tiles=_tiles(unsafe, current)))
         written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
-        notices = (unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written)
+        notices = (f"{unsafe.formula}.", chosen_by_model(unsafe), written)
         status = done(f"{selection_summary(unsafe)}.", " ".join(filter(None, notices)))
         return {self.status: status, self.pane: reveal(), self.rccs: tiles, **images}
 
