@@ -24,6 +24,7 @@ from safe_dnn.page.assets import script
 from safe_dnn.page.between_tabs import wire_classes, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
+from safe_dnn.page.forms import widgets_in
 from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.missing_folder import MovedView
@@ -32,6 +33,7 @@ from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
 from safe_dnn.page.results import Results
 from safe_dnn.page.retraining.tab import RetrainingTab
+from safe_dnn.page.safety_case.tab import SafetyCaseTab
 from safe_dnn.page.serving.connections import AT_THE_ROOT, LOOPBACK, Outside, answer
 from safe_dnn.page.serving.door import Page
 from safe_dnn.page.serving.guard import Guard, Visitor, failed, with_password
@@ -50,7 +52,8 @@ from safe_dnn.support.text import printable
 from safe_dnn.support.uploads import Limits
 
 MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
-CLASSES = (FailuresTab, ClustersTab, UnsafeTab, LabelsTab, RetrainingTab, ReportTab)  # in the order of `TABS`
+# In the order of `TABS`
+CLASSES = (FailuresTab, ClustersTab, UnsafeTab, LabelsTab, RetrainingTab, ReportTab, SafetyCaseTab)
 MOST_OF_VISITOR = 20  # analyses
 MOST_SESSIONS = 500  # each holds about 1 MiB; the least recently used one is dropped
 
@@ -72,11 +75,11 @@ def build_app(settings: PageSettings) -> gr.Blocks:
                 with gr.Tab(title, id=name, render_children=name != CLUSTERS_TAB) as laid_out[name]:
                     made[name] = kind(settings)
         clusters = made.pop(CLUSTERS_TAB)
-        loaded = clusters.wire(app)
+        loaded = clusters.wire(app, laid_out[CLUSTERS_TAB])
         moved.wire(loaded)
         for name, tab in made.items():
             tab.wire(loaded, laid_out[name])
-        wire_reasons(made[FAILURES_TAB], clusters, settings)
+        wire_reasons(made[FAILURES_TAB], clusters, widgets_in(laid_out[CLUSTERS_TAB]), settings)
         wire_classes(made[LABELS_TAB], made[RETRAINING_TAB])
         tabs = {CLUSTERS_TAB: clusters, **made}
         lay_out_steps(settings, {name: tab.job_view.timer for name, tab in tabs.items() if name != LABELS_TAB})

@@ -22,7 +22,7 @@ TO_CLUSTERS = f"""(...sent) => {{
 }}"""
 
 
-def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSettings) -> None:
+def wire_reasons(failures: FailuresTab, clusters: ClustersTab, outputs: list, settings: PageSettings) -> None:
     """Connect *Group failing images*: the first tab's failing images become root cause clusters in the second."""
 
     form = clusters.form
@@ -49,8 +49,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
         filled_fields = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
         return {**filled_fields, **clusters.generate(fields)}
 
-    filled = [*form.widgets, form.filled]
-    failures.view.find.click(on_find, filled, [*filled, *clusters.outputs], js=TO_CLUSTERS, **VIEW)
+    failures.view.find.click(on_find, [*form.widgets, form.filled], outputs, js=TO_CLUSTERS, **VIEW)
 
 
 def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:

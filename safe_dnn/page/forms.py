@@ -5,6 +5,7 @@ have in common is here as well: they follow the work, and what changes in the fo
 """
 
 import contextlib
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,7 +18,7 @@ from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import OPENING
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import Analysis, Marks
+from safe_dnn.pipeline.analysis import Analysis, check_links
 from safe_dnn.store.database import append, changing, entries, reading
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS
@@ -158,11 +159,6 @@ class FormView:
         """The fields in the order in which Gradio sends their values."""
         return [*self._fields.values()]
 
-    @property
-    def outputs(self) -> list:
-        """What an update of the form can change, without `filled`."""
-        return [*self._folds, *self.widgets]
-
     def named(self, values: Iterable[Any]) -> dict[str, Any]:
         """The values that Gradio sends, by name."""
         return dict(zip(self._fields, values, strict=True))
@@ -220,10 +216,11 @@ class Fold:
     """
 
     def __init__(self, form: gr.Column):
-        self._form, self._folded = form, gr.State(False)
-        self._button = gr.Button(CLOSE_FORM, size="sm", scale=0, elem_classes="safe-fold")
-        self.outputs = [form, self._folded, self._button]
-        self._button.click(lambda folded: self.show(folded=not folded), self._folded, self.outputs, **VIEW)
+        form.elem_classes = ["safe-folded"]
+        self._form, self._folded = form, gr.State(True)
+        self._button = gr.Button(OPEN_FORM, size="sm", scale=0, elem_classes="safe-fold")
+        outputs = [form, self._folded, self._button]
+        self._button.click(lambda folded: self.show(folded=not folded), self._folded, outputs, **VIEW)
 
     def show(self, *, folded: bool) -> dict:
         """Updates that show the form, or only the button."""
@@ -232,47 +229,55 @@ class Fold:
         return {self._form: gr.update(elem_classes=classes), self._folded: folded, self._button: button}
 
 
-# --- A tab with a form and long work ----------------------------------------------------------------------------------
+# --- A tab in which work is started -----------------------------------------------------------------------------------
 
 
-class FormTab:
-    """A tab in whose form work is started, and whose pane shows the result.
+def widgets_in(part: gr.blocks.BlockContext) -> list[gr.blocks.Block]:
+    """All that lies in a part of the page, laid out in whatever it is: what an answer may change."""
+    inner = (widgets_in(child) if isinstance(child, gr.blocks.BlockContext) else [child] for child in part.children)
+    return [part, *itertools.chain.from_iterable(inner)]
 
-    A tab lays out its form, then `_lay_out_state`, then its pane, and calls `_show_in`; `wire` connects its widgets.
-    The form is folded once its work has a result.
+
+class WorkTab:
+    """A tab in which work is started, and whose pane shows the result.
+
+    A tab lays out its form, if it has one, then `_lay_out_state`, its pane, and `_follow`; `wire` connects its widgets.
     """
+
+    name: str
+    start: gr.Button
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
         self.form = FormView(self._last_form)
-        self.marks = gr.State(None)  # of the folder, as the window shows it
+        self.marks = gr.State(None)  # of the folder, as the window shows it; first the run
 
     def _lay_out_start(self, name: str, title: str, elem_id: str, min_width: int = 170) -> None:
         """Lay out the buttons at the end of the first row: the example, if there is one, and the one that starts."""
         self.example = example_button(self._settings, name)
         self.start = gr.Button(title, variant="primary", scale=1, min_width=min_width, elem_id=elem_id)
 
-    def _lay_out_state(self, name: str, form: gr.Column, onward: gr.Button | None = None) -> None:
-        """Lay out what says how far the work is, and buttons: to stop it, to show the form, and to go on from there."""
+    def _lay_out_state(self, form: gr.Column | None = None, onward: gr.Button | None = None) -> None:
+        """Lay out what says how far the work is, and buttons: to show the form, which is folded as soon as there is a
+        result, to go on from there, and to stop it."""
         with gr.Row(elem_classes="safe-state"):
-            self.status = gr.HTML(OPENING, elem_id=f"{name}-status", scale=1)
-            self.fold = Fold(form)
+            self.status = gr.HTML(OPENING, elem_id=f"{self.name}-status", scale=1)
+            self.fold: Any = Fold(form) if form else None
             if onward:
                 onward.render()
-            self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id=f"cancel-{name}")
+            self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id=f"cancel-{self.name}")
 
-    def _show_in(self, tab: str, result: gr.Column, outputs: list, **options: Any) -> None:
-        """Follow the work of a tab; `outputs` are the widgets of its pane."""
+    def _follow(self, result: gr.Column, **options: Any) -> None:
+        """Follow the work, whose result is shown in a pane."""
         self.job_view = JobView(
-            self._settings, tab, self.status, self.start, self.cancel, guide=self._guide, result=result, **options
+            self._settings, self.name, self.status, self.start, self.cancel, guide=self._guide, result=result, **options
         )
-        self.outputs = [*self.job_view.outputs, *self.fold.outputs, self.marks, self.form.filled, *outputs]
 
     # --- What each tab says ---------------------------------------------------------------------------------------
 
     def _last_form(self) -> Mapping[str, Any]:
         """The form as it was last sent."""
-        raise NotImplementedError
+        return {}
 
     def _guide(self) -> str:
         """What to do if there is no result to show; empty if there is one."""
@@ -282,37 +287,54 @@ class FormTab:
         """What the widgets show of the result in the folder; a SAFEError if there is none."""
         raise NotImplementedError
 
-    def _now(self) -> Marks:
-        """What of the folder the tab depends on."""
+    def _now(self) -> tuple:
+        """What of the folder the tab depends on; first the run that its form is of."""
         return self._settings.results.latest.marks
 
-    def _result_of(self, marks: Marks) -> tuple:
+    def _result_of(self, marks: tuple) -> object:
         """What of `_now` says whether the result is another one."""
-        raise NotImplementedError
+        return marks
 
     # --- What they do alike ---------------------------------------------------------------------------------------
 
     def _view(self) -> dict:
         return {self.marks: self._now(), **self.show()}
 
+    def _folded(self) -> dict:
+        """The same after work."""
+        return self._view() | (self.fold.show(folded=True) if self.fold else {})
+
     def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object], ask: Callable) -> dict:
         """Start work with the fields that were sent.
 
         `ask` gives what the fields ask for, and keeps them; a SAFEError where one cannot be used.
         """
-        show = lambda: self._view() | self.fold.show(folded=True)  # noqa: E731
-        started = self.job_view.start(work, show, lambda: ask(fields))
-        return {**self.form.sent(self._now().run, fields), **started}
+        started = self.job_view.start(work, self._folded, lambda: ask(fields))
+        return {**self.form.sent(self._now()[0], fields), **started}
+
+    def _work_on(
+        self, marks: tuple | None, work: Callable[[Job], object], show: Callable[[], dict] | None = None,
+        ask: Callable = lambda: None,
+    ) -> dict:  # fmt: skip
+        """Start work on the clusters that a window shows, unless they are others by now.
+
+        Images that lead out of the page's root by now are refused as well.
+        """
+
+        def checked(job: Job) -> None:
+            check_links(self._settings.results.state(marks[0] if marks else None).clusters)
+            work(job)
+
+        return self.job_view.start(checked, show or self._view, ask)
 
     def _first_look(self) -> dict:
         marks = self._now()
-        looked = {**self.job_view.look(self._view), **self.form.first_look(marks.run)}
-        return {**looked, **self.fold.show(folded=True), self.marks: marks}
+        return {**self.job_view.look(self._view), **self.form.first_look(marks[0]), self.marks: marks}
 
-    def on_tab(self, marks: Marks | None, before: dict, *values: Any) -> dict:
+    def on_tab(self, marks: tuple | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder."""
         now = self._now()
-        updates, _ = self.form.follow(now.run, before, self.form.named(values))
+        updates, _ = self.form.follow(now[0], before, self.form.named(values))
         if now != marks:
             same = marks is not None and self._result_of(now) == self._result_of(marks)
             updates = {**updates, self.marks: now, **self.job_view.look(self._view, same=same)}
@@ -320,10 +342,9 @@ class FormTab:
 
     def _wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Follow work and folder; `loaded` is the event that a window that was just opened shows the RCCs."""
-        filled_in = [*self.form.outputs, *self.outputs]
-        tab.select(self.on_tab, [self.marks, self.form.filled, *self.form.widgets], filled_in, **LATEST)
-        loaded.then(lambda: self.job_view.first(self._first_look), None, filled_in, **VIEW)
-        self.job_view.wire(filled_in)
+        tab.select(self.on_tab, [self.marks, self.form.filled, *self.form.widgets], widgets_in(tab), **LATEST)
+        loaded.then(lambda: self.job_view.first(self._first_look), None, widgets_in(tab), **VIEW)
+        self.job_view.timer.tick(self.job_view.tick, self.job_view.followed, widgets_in(tab), **VIEW)
 
 
 def required_path(path: str | None, what: str, settings: PageSettings) -> str:

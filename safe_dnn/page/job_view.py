@@ -36,8 +36,6 @@ class JobView:
 
     Attributes
     ----------
-    outputs : list
-        The widgets.
     followed : State
         The number of the last job that a window has shown.
     timer : Timer
@@ -55,7 +53,6 @@ class JobView:
         self._status, self._cancel = status, cancel
         self.followed = gr.State(0)
         self.timer = gr.Timer(REFRESH_SECONDS, active=False)
-        self.outputs = [status, cancel, *self._buttons, self.followed, self.timer]
         cancel.click(self._stop, None, None, **VIEW)
 
     def start(self, work: Callable[[Job], object], show: Callable[[], dict], form: Callable = lambda: None) -> dict:
@@ -99,10 +96,6 @@ class JobView:
         if job and not job.finished(0):
             return {**updates, self._status: gr.skip(), **self._follow()}
         return updates
-
-    def wire(self, outputs: list) -> None:
-        """Follow work."""
-        self.timer.tick(self.tick, self.followed, outputs, **VIEW)
 
     def tick(self, followed: int) -> dict:
         """The progress of the tab's latest job, then what it has found, or its error."""

@@ -34,10 +34,12 @@ TABS = {
     "labels": Tab("Labels", "Next: label them"),
     "retraining": Tab("Retraining", "Next: retrain"),
     "report": Tab("Report", "Next: write the report"),
+    "safety_case": Tab("Safety case", ""),
 }
-"""In the order of the work, by the name that their jobs and forms have, and that stands in the page's address."""
+"""The paper's steps in the order of the work, and what a safety case asks beside them; by the name that their jobs and
+forms have, and that stands in the page's address."""
 LOOK_SECONDS = 2.0
-FAILURES_TAB, CLUSTERS_TAB, UNSAFE_TAB, LABELS_TAB, RETRAINING_TAB, REPORT_TAB = TABS
+FAILURES_TAB, CLUSTERS_TAB, UNSAFE_TAB, LABELS_TAB, RETRAINING_TAB, REPORT_TAB, SAFETY_TAB = TABS
 
 
 def lay_out_steps(settings: PageSettings, timers: Mapping[str, gr.Timer]) -> None:
@@ -96,7 +98,7 @@ class Steps:
             RETRAINING_TAB: there and latest.is_retrained,
             REPORT_TAB: there and (out / REPORT_FILE).is_file(),
         }
-        done = [tab for tab in TABS if is_done[tab]]
+        done = [tab for tab, one in is_done.items() if one]
         following = _next(done)
         # Verdicts say for which reasons no images are chosen, and are what the report quotes.
         if there and following in (UNSAFE_TAB, REPORT_TAB, "") and not _is_judged(latest):

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 
 from safe_dnn.page import folders
-from safe_dnn.page.folders import folder_of, list_folder
+from safe_dnn.page.paths import folder_of, list_folder
 from tests.helpers.powers import bound_by_permissions
 
 

@@ -1,7 +1,7 @@
 from pathlib import Path
 
 from safe_dnn import page
-from safe_dnn.page.texts import FORM_LABELS, worded
+from safe_dnn.page.messages import FORM_LABELS, worded
 from safe_dnn.support.errors import SAFEError
 
 

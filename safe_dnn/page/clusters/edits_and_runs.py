@@ -31,7 +31,7 @@ OF_RCC, OF_SPOT = "safe-of-rcc", "safe-of-spot"  # what is in sight only while a
 
 
 class RunsView:
-    """Lay out the panes below the images; `outputs` are their widgets, `show` gives what they show."""
+    """Lay out the panes below the images; `show` gives what they show."""
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
@@ -56,7 +56,6 @@ class RunsView:
             self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
                                    info="Its number in runs/, and when it was made (UTC)")  # fmt: skip
             self.restore = gr.Button("Open", scale=0, min_width=90, elem_id="restore")
-        self.outputs = [self.edits, self.run, self.restore]
 
     def show_edits(self, results: Analysis) -> dict:
         """What was done and said, the latest first."""

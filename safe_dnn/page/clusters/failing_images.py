@@ -19,10 +19,9 @@ from safe_dnn.page.clusters.reason_list import named
 from safe_dnn.page.clusters.words import WordsView
 from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.grid_view import PER_PAGE, GridView
-from safe_dnn.page.messages import tell, warn
+from safe_dnn.page.messages import as_text, tell, warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.texts import as_text
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.confidence import by_closeness, most_similar, near_rcc, place_text
@@ -54,12 +53,8 @@ class ImagesView:
         self.curve = scripted("clusters/curve", "", curve="", elem_id="curve", render=False)
 
     @property
-    def map_outputs(self) -> list:
-        return [self.map, self.colour]
-
-    @property
     def outputs(self) -> list:
-        return [*self.map_outputs, self.right, *self.images.outputs, self.similar, self.to, self.move, self.listed,
+        return [self.map, self.colour, self.right, *self.images.outputs, self.similar, self.to, self.move, self.listed,
                 self.heading, self.curve, self.words.widget]  # fmt: skip
 
     def lay_out_map(self) -> None:
@@ -193,16 +188,16 @@ class ImagesView:
         self._edited, self._choose = edited, choose
         run, images = window.run, self.images
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
-        self.words.widget.select(self._on_word, run, self.map_outputs, **LATEST)
-        self.curve.select(self._on_range, [self.curve, run], self.outputs, **LATEST, **IN_TURN)
+        self.words.widget.select(self._on_word, run, outputs, **LATEST)
+        self.curve.select(self._on_range, [self.curve, run], outputs, **LATEST, **IN_TURN)
         self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         # Images are selected one after the other: the first one does not open its RCC.
         self.map.input(partial(self._on_map, opens=False), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         images.grid.select(self._on_pick, [images.grid, run], [self.move, self.to, self.similar], **LATEST)
-        self.similar.click(self._on_similar, [images.grid, run], self.outputs, **VIEW, **IN_TURN)
+        self.similar.click(self._on_similar, [images.grid, run], outputs, **VIEW, **IN_TURN)
         for button, by in ((images.back, -1), (images.forth, 1)):
             listed = [self.listed, images.page, images.grid, self.heading, run]
-            button.click(partial(self._on_turn, by=by), listed, self.outputs, **VIEW, **IN_TURN)
+            button.click(partial(self._on_turn, by=by), listed, outputs, **VIEW, **IN_TURN)
         self.move.click(self._on_move, [rcc, images.grid, self.to, *window.parts], outputs, **VIEW, **EDITS)
 
     def _listed(self, sent: object, run: str) -> tuple[Analysis, list[int]]:

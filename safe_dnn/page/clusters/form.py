@@ -11,9 +11,9 @@ from safe_dnn.features.extractor import OWN
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_precision
 from safe_dnn.page.forms import FormView, check_there, example_button, remember, remembered, typed
+from safe_dnn.page.messages import FORM_LABELS
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
-from safe_dnn.page.texts import FORM_LABELS
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.generation import ClusteringSettings
 from safe_dnn.pipeline.run_record import GivenAnswers, groups_of, specified_parameters, specified_predictions

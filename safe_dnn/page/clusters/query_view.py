@@ -13,7 +13,7 @@ from safe_dnn.pipeline.reporting.report import probes_html
 
 
 class QueryView:
-    """Lay out the button and the answer; `outputs` are both, `show` gives what they show.
+    """Lay out the button and the answer; `show` gives what they show.
 
     Parameters
     ----------
@@ -31,7 +31,6 @@ class QueryView:
         self._settings = settings
         self.button = gr.Button(self.question, size="sm", elem_id=elem_id, elem_classes=AWAY)
         self.answer = gr.HTML(elem_id=f"{elem_id}-answer", elem_classes=AWAY)
-        self.outputs = [self.button, self.answer]
 
     def show(self, state: Analysis, subject: str) -> dict:
         """Updates that show the stored answer about a reason, by its `subject`; empty without a reason."""

@@ -30,7 +30,7 @@ NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them 
 
 
 class RccView:
-    """Lay out the pane; `outputs` are its widgets, `show` gives what they show."""
+    """Lay out the pane; `show` gives what it shows."""
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
@@ -53,8 +53,6 @@ class RccView:
                 self.split = SplitView(settings)
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
-        self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.five,
-                        self.into, self.merge]  # fmt: skip
 
     def show(self, state: Analysis, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""

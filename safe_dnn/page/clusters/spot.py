@@ -16,7 +16,7 @@ MOST_OVERLAPS = 3  # RCCs named with a weak spot
 
 
 class SpotView:
-    """Lay out the pane; `outputs` are its widgets, `show` gives what they show."""
+    """Lay out the pane; `show` gives what it shows."""
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
@@ -27,7 +27,6 @@ class SpotView:
                 self.probes = ProbeView(settings, "probe-spot")
                 self.heading = gr.HTML(elem_id="spot-heading")
             self.queries = self.looks, self.probes
-        self.outputs = [self.player, *self.looks.outputs, self.heading, *self.probes.outputs]
 
     def show(self, state: Analysis, conditions: object) -> dict:
         """A weak spot's GIF and heading; nothing of one that is not there."""

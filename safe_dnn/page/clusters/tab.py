@@ -18,14 +18,13 @@ from safe_dnn.page.clusters.query_view import QueryView
 from safe_dnn.page.clusters.rcc import RccView
 from safe_dnn.page.clusters.reason_list import ReasonList, entry_key
 from safe_dnn.page.clusters.spot import SpotView, rank_of
-from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW
-from safe_dnn.page.forms import Fold, take_labels
+from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW, visitor_of
+from safe_dnn.page.forms import Fold, take_labels, widgets_in
 from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import OPENING, done, empty, failed, pane, reveal, warn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
-from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.analysis import Analysis, check_links
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.explaining import explain_failures
@@ -71,15 +70,11 @@ class ClustersTab:
         self._mending = threading.Lock()
         self._drawn = gr.State("")  # the run whose map is shown
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
-        self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs, self._runs_view.file]
         self.job_view = JobView(
             settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
             guide=lambda: "" if settings.results.latest.there else self._nothing, result=self._pane,
             other_buttons=[view.button for view in (*self._rcc_view.queries, *self._spot_view.queries)],
         )  # fmt: skip
-        self.outputs = [*self.job_view.outputs, *self.fold.outputs, self._pane, *self._note.outputs,
-                         *self._one_rcc, self._reasons.widget, *self._spot_view.outputs, self._compared, self._drawn,
-                         *self._runs_view.outputs, self._how, self._skipped_pane, self._skipped]  # fmt: skip
 
     def _lay_out_screen(self) -> None:
         """One screen: the reasons to choose from, the map, and the selected reason; below it, its images."""
@@ -101,14 +96,13 @@ class ClustersTab:
                 self.images_view.lay_out_words()
         self.images_view.lay_out_grid()
 
-    def wire(self, app: gr.Blocks) -> gr.events.Dependency:
+    def wire(self, app: gr.Blocks, tab: gr.Tab) -> gr.events.Dependency:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
         rcc, note, reasons, form = self._rcc, self._note, self._reasons.widget, self.form
-        rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
-        filled_in = [*form.outputs, form.filled]
+        rcc_view, images_view, outputs = self._rcc_view, self.images_view, widgets_in(tab)
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]
-        gr.on(sent, self._on_generate, form.widgets, [form.filled, *outputs], **VIEW)
+        gr.on(sent, self._on_generate, form.widgets, outputs, **VIEW)
         if example := self._settings.example:
             form.fill_from(form.example, {"folder": example.folder / "failures"})
         chosen = reasons.select(self._on_select, [reasons, *note.parts], outputs, **LATEST, **EDITS)
@@ -121,13 +115,12 @@ class ClustersTab:
         rcc_view.wire(reasons, note, outputs, self._edited)
         images_view.wire(rcc, note, outputs, self._edited, self._choose)
         self._runs_view.wire(rcc, reasons, note, outputs, self._edited)
-        drawn = [*filled_in, *outputs, note.visitor]
-        loaded = app.load(self._on_load, [note.visitor, note.draft], drawn, js=ON_LOAD, **VIEW)
+        loaded = app.load(self._on_load, [note.visitor, note.draft], outputs, js=ON_LOAD, **VIEW)
         mended = loaded.then(self._mended, rcc, outputs, **VIEW)
         looked = [self.job_view.followed, rcc, reasons, note.run, self._compared]
-        ticked = self.job_view.timer.tick(self._on_tick, looked, [*filled_in, *outputs], **VIEW, **EDITS)
+        ticked = self.job_view.timer.tick(self._on_tick, looked, outputs, **VIEW, **EDITS)
         for event in (mended, ticked):
-            event.then(self._draw, self._drawn, [*images_view.map_outputs, self._drawn], **VIEW)
+            event.then(self._draw, self._drawn, outputs, **VIEW)
         return loaded
 
     def _wire_query(self, view: QueryView, reason: gr.Component, outputs: list) -> None:
@@ -218,7 +211,7 @@ class ClustersTab:
             if not results.latest.there:
                 return {**fields, self._status: self._nothing}
             fields |= self.form.of(results.state(), new=True)
-            return {**fields, **self.show(problem=problem), **self.fold.show(folded=True)}
+            return {**fields, **self.show(problem=problem)}
         except SAFEError as error:
             return {**fields, self._status: failed(error)}
 

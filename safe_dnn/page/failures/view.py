@@ -11,11 +11,10 @@ from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, co
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.collected import collected
-from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.errors import error_histogram, fit_table, predicted_plots
 from safe_dnn.page.failures.reasons import cards_of, images_with, ungrouped_reasons
 from safe_dnn.page.grid_view import Listed, ListedView
-from safe_dnn.page.messages import if_there, pane, put_away, reveal
+from safe_dnn.page.messages import pane, put_away, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.rccs.answers import confused
@@ -29,7 +28,7 @@ REASON = "reason"  # begins what is chosen, if that is no cell
 
 
 class FailuresView:
-    """Lay out the pane; `outputs` are its widgets, `show` gives what they show.
+    """Lay out the pane; `show` gives what it shows.
 
     Parameters
     ----------
@@ -72,10 +71,6 @@ class FailuresView:
                     headers=["image", "reason"], interactive=False, max_height=260, wrap=True,
                     elem_id="failures-skipped",
                 )  # fmt: skip
-        self.outputs = [self.pane, self.reasons, self.confused, self.matrix_pane, self.matrix, self.rates_pane,
-                        self.rates, self.find, self.errors_pane, self.errors, self.fit, self.predicted_pane,
-                        self.predicted, self.assumptions, self.skipped_pane, self.skipped,
-                        *self.images.outputs]  # fmt: skip
 
     def _images_of(self, key: str, chosen: str) -> Listed:
         answered, (of, _, place) = collected(self._settings, key), chosen.partition(":")
@@ -122,16 +117,9 @@ class FailuresView:
             self.rates: _rates(answered, groups),
         }
 
-    def wire(self) -> None:
+    def wire(self, outputs: list) -> None:
         """Connect reasons and matrix with the grid."""
-        # Gradio loses what is sent to widgets with scripts before their tab is first opened: the script asks for it.
-        outputs = [self.reasons, self.matrix, self.errors, *self.images.outputs]
-        for widget in (self.reasons, self.matrix, self.errors):
-            widget.opened(self._on_opened, self.images.key, outputs, **VIEW)
-        self.images.wire({self.matrix: "", self.reasons: f"{REASON}:"})
-
-    def _on_opened(self, key: str) -> dict:
-        return if_there(lambda: self._show_all(collected(self._settings, key)))
+        self.images.wire({self.matrix: "", self.reasons: f"{REASON}:"}, outputs)
 
     def _show_all(self, answered: AnsweredImages) -> dict:
         """All failing images in the grid and, with none selected, reasons and matrix; of a regression, the errors."""

@@ -11,14 +11,13 @@ import gradio as gr
 
 from safe_dnn.dnn.predictions import class_folders
 from safe_dnn.page.events import LATEST, VIEW
-from safe_dnn.page.forms import FormView, example_button, remember, remembered, take_labels
+from safe_dnn.page.forms import FormView, example_button, remember, remembered, take_labels, widgets_in
 from safe_dnn.page.labels.view import LabelView
-from safe_dnn.page.messages import done, empty, failed, pane, put_away, reveal
+from safe_dnn.page.messages import FORM_LABELS, done, empty, failed, pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB, LABELS_TAB, RETRAINING_TAB
-from safe_dnn.page.texts import FORM_LABELS
-from safe_dnn.pipeline.analysis import Analysis, Marks
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.store.output_folder import writing
 from safe_dnn.support.errors import SAFEError, is_within
@@ -61,7 +60,6 @@ class LabelsTab:
         with pane("label-pane") as self.pane:
             self.view = LabelView(settings, self._examples)
         self.marks = gr.State(None)  # of the folder, as the window shows it
-        self.outputs = [self.pane, self.status, self.view.widget]
 
     def show(self, train: str | None) -> dict:
         """What the widgets show of the unsafe set, after taking labels from its table and from class folders."""
@@ -161,7 +159,7 @@ class LabelsTab:
             return {self.status: failed(error)}
         return self.show(train)
 
-    def on_tab(self, marks: Marks | None, before: dict, *values: Any) -> dict:
+    def on_tab(self, marks: tuple | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder: other clusters, edits, another set."""
         now = self._settings.results.latest.marks
         updates, fields = self.form.follow(now.run, before, self.form.named(values))
@@ -173,23 +171,17 @@ class LabelsTab:
         """Show the images to label after an event that may have filled in the training folder."""
         filled_in.then(*self._view, **VIEW, **ONE_BY_ONE)
 
-    @property
-    def _view(self) -> tuple:
-        return self.on_train_folder, [self.train, self.form.filled], [*self.outputs, self.form.filled]
-
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
-        form = self.form
+        form, outputs = self.form, widgets_in(tab)
+        self._view = self.on_train_folder, [self.train, form.filled], outputs
         if self._settings.example:
             self.show_after(form.fill_from(self.example, {"train": self._settings.example.folder / "train"}))
         gr.on([self.train.blur, self.train.submit], *self._view, **LATEST, **ONE_BY_ONE)
-        gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
-        filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **VIEW)
+        gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], outputs, **VIEW)
+        filled = loaded.then(self._first_look, None, outputs, **VIEW)
         self.show_after(filled)  # the tab may have been in sight before the field was filled in
-        tab.select(
-            self.on_tab, [self.marks, form.filled, *form.widgets],
-            [*form.outputs, form.filled, self.marks, *self.outputs], **LATEST, **ONE_BY_ONE,
-        )  # fmt: skip
+        tab.select(self.on_tab, [self.marks, form.filled, *form.widgets], outputs, **LATEST, **ONE_BY_ONE)
 
 
 # --- What the images of a class look like ---------------------------------------------------------------------------

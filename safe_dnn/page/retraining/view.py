@@ -7,10 +7,9 @@ from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ONE_ANOTHER
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.view import WIDE, cell_in, matrix_table
 from safe_dnn.page.grid_view import Listed, ListedView
-from safe_dnn.page.messages import if_there, pane, put_away, reveal
+from safe_dnn.page.messages import pane, put_away, reveal
 from safe_dnn.page.retraining.plots import class_bars, learning_curves
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import filled
@@ -50,7 +49,7 @@ CLASSES = "The bar is the share that is right now, the dark line the share befor
 
 
 class RetrainingView:
-    """Lay out the pane; `outputs` are its widgets, `show` gives what they show.
+    """Lay out the pane; `show` gives what it shows.
 
     Parameters
     ----------
@@ -81,9 +80,6 @@ class RetrainingView:
                 self.curves = gr.HTML(elem_id="curves", min_width=430)
             with gr.Accordion("What was assumed", open=False):
                 self.assumptions = gr.HTML(elem_id="assumed")
-        self._opened = [self.figures, self.before, self.after, *self.images.outputs]
-        self.outputs = [self.pane, self.reasons, self.matrix_pane, self.classes, self.curves, self.assumptions,
-                        *self._opened]  # fmt: skip
 
     def show(self, result: Retraining, key: str, listed: Sequence[Reason], lines: Sequence[str]) -> dict:
         """What the widgets show of a retraining.
@@ -98,6 +94,8 @@ class RetrainingView:
         epochs = len(result.history) - 1
         first = result.settings.epochs if result.settings and result.settings.epochs < epochs else None
         curves = learning_curves(result.history, epochs, best=result.best, first_pass=first)
+        chosen = IMPROVED if result.improved or not result.worsened else WORSENED
+        matrices = zip((self.before, self.after), matrices_of(result), strict=True) if result.answers else ()
         wide = "safe-wide" if len({row.label for row in result.answers}) > WIDE else ""
         return {
             self.pane: reveal(),
@@ -106,14 +104,6 @@ class RetrainingView:
             self.curves: titled("Accuracy by epoch", curves, CURVES),
             self.reasons: titled("Each reason, before and after", changed_reasons(listed, result), REASONS),
             self.assumptions: filled("page/widgets/list.html", lines=[*result.assumptions, *lines]),
-            **self._show_all(result, key),
-        }
-
-    def _show_all(self, result: Retraining, key: str) -> dict:
-        """What widgets with scripts show: they lose it where it comes before their tab is first opened."""
-        chosen = IMPROVED if result.improved or not result.worsened else WORSENED
-        matrices = zip((self.before, self.after), matrices_of(result), strict=True) if result.answers else ()
-        return {
             **{widget: gr.HTML("", parts=matrix_table(matrix)) for widget, matrix in matrices},
             **self.images.show(key, listed_images(result, chosen), chosen),
             self.figures: gr.HTML(chosen, parts=filled("page/widgets/figures.html", tiles=_tiles(result))),
@@ -122,17 +112,9 @@ class RetrainingView:
     def _images_of(self, key: str, chosen: str) -> Listed:
         return listed_images(self._load(key), chosen)
 
-    def wire(self) -> None:
+    def wire(self, outputs: list) -> None:
         """Connect tiles and matrices with the grid."""
-        self.figures.opened(self._on_opened, self.images.key, self._opened, **VIEW)
-        self.before.opened(self._on_before, self.images.key, self.before, **VIEW)
-        self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, IMPROVED)
-
-    def _on_before(self, key: str) -> dict:
-        return if_there(lambda: {self.before: gr.HTML("", parts=matrix_table(matrices_of(self._load(key))[0]))})
-
-    def _on_opened(self, key: str) -> dict:
-        return if_there(lambda: self._show_all(self._load(key), key))
+        self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, outputs, IMPROVED)
 
 
 def listed_images(result: Retraining, chosen: str) -> Listed:
