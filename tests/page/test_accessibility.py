@@ -99,7 +99,7 @@ def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served
     wanted = {
         "Failures": "failures-kind failures-model failures-test collect failures-options",
         "Root cause clusters": "images generate more-options rcc-gif rcc-sample note-name note-verdict note-text "
-        "merge-into reason-list screen-bar map colour-by grid move-to export-one runs why",
+        "merge-into reason-list screen-bar map colour-by grid move-to undo runs why",
         "Unsafe set": "improvement accuracy select",
         "Labels": "classes-folder labels-table take-labels",
         "Retraining": "model train test retrain training-options",

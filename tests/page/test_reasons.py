@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import re
-import zipfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -125,34 +124,6 @@ def test_keys_go_through_all_reasons_and_only_the_one_at_hand_is_framed_and_brig
         expect(cards.nth(place)).to_have_css("outline-style", "solid")
         expect(cards.nth(1 - place)).to_have_css("outline-style", "none")
         expect(canvas).to_have_attribute("data-chosen", rcc)  # whose label is black, and whose dots are bright
-
-
-def exported_names(page: Page, button: str, file: str) -> set[str]:
-    """The images in the ZIP file that is made of what is at hand."""
-    page.locator(button).click()
-    download = page.locator("#download")
-    expect(download).to_have_text(f"Download {file}")
-    with page.expect_download() as waiting:
-        download.click()
-    with zipfile.ZipFile(waiting.value.path()) as archive:
-        names = {name for name in archive.namelist() if name.endswith(".png")}
-    return {name.split("/")[-1] for name in names}
-
-
-@pytest.mark.slow
-def test_what_is_at_hand_is_exported(page, compared):
-    clusters = load_clusters(compared.served.out)
-    reasons = load_reasons(compared.served.out, clusters)
-    page.locator("#reason-list [data-fold]").click()
-    page.locator("#reason-list [data-rcc='1']").click()
-    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 1")
-    expect(page.locator("#export-spot")).to_be_hidden()
-    in_rcc = {path.split("/")[-1] for path in clusters.members(1)}
-    assert exported_names(page, "#export-one", "RCC_1.zip") == in_rcc
-    page.locator("#reason-list [data-is=spot]").first.click()
-    expect(page.locator("#export-one")).to_be_hidden()
-    in_spot = {clusters.paths[row].split("/")[-1] for row in reasons.images[0].tolist()}
-    assert exported_names(page, "#export-spot", "weak_spot_1.zip") == in_spot
 
 
 @pytest.fixture

@@ -10,7 +10,6 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.clusters.query_view import LooksView, ProbeView
 from safe_dnn.page.clusters.reason_list import named, words_of
-from safe_dnn.page.clusters.split import SplitView
 from safe_dnn.page.events import EDITS, VIEW
 from safe_dnn.page.messages import AWAY, warn
 from safe_dnn.page.pictures import thumbnails
@@ -50,7 +49,6 @@ class RccView:
                     elem_id="merge-into",
                 )  # fmt: skip
                 self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
-                self.split = SplitView(settings)
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
 
@@ -118,7 +116,6 @@ class RccView:
             return changed(int(into), parts, lambda maker: merge_rccs(settings.out, int(rcc), int(into), maker=maker))
 
         self.merge.click(on_merge, [self.owner, chosen, self.into, *window.parts], outputs, **VIEW, **EDITS)
-        self.split.wire(self.owner, window, outputs, changed)
 
 
 def lay_out_player(elem_id: str) -> gr.HTML:

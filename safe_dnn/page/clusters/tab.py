@@ -196,7 +196,7 @@ class ClustersTab:
 
     def _show_rcc(self, results: Analysis, chosen: int) -> dict:
         updates = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
-        return {self._rcc: chosen, **updates, **self._runs_view.no_export()}
+        return {self._rcc: chosen, **updates}
 
     def _choose(self, results: Analysis, chosen: int) -> dict:
         updates = {**self._show_rcc(results, chosen), **self._note.show(results, chosen)}
@@ -293,7 +293,7 @@ class ClustersTab:
         if results.number != maker.last_entry:  # something was changed elsewhere
             return self.show(None if is_spot else int(str(chosen)), chosen)
         updates = {**self._note.show(results, str(chosen) if is_spot else int(str(chosen)))}
-        updates |= {**(self._show_said(results, chosen) if saved else {}), **self._runs_view.no_export()}
+        updates |= self._show_said(results, chosen) if saved else {}
         if is_spot:
             return {**updates, **self._spot_view.show(results, chosen)}
         return {**updates, self._rcc: chosen, **self._rcc_view.show_words(results, int(str(chosen)))}
