@@ -31,7 +31,6 @@ from safe_dnn.page.missing_folder import MovedView
 from safe_dnn.page.paths import lay_out_paths
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
-from safe_dnn.page.results import Results
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.page.safety_case.tab import SafetyCaseTab
 from safe_dnn.page.serving.connections import AT_THE_ROOT, LOOPBACK, Outside, answer
@@ -39,7 +38,7 @@ from safe_dnn.page.serving.door import Page
 from safe_dnn.page.serving.guard import Guard, Visitor, failed, with_password
 from safe_dnn.page.serving.routes import routes
 from safe_dnn.page.serving.service import BROUGHT, WORKSPACES, Service, Terms
-from safe_dnn.page.settings import Opened, PageSettings, find_example, of_request
+from safe_dnn.page.settings import Opened, PageSettings, Results, find_example, of_request
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS, lay_out_steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.page.uploading import lay_out_upload

@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
+from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.job_view import JobView
 from safe_dnn.page.jobs import Job
@@ -23,6 +25,7 @@ from safe_dnn.store.database import append, changing, entries, reading
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS
 from safe_dnn.support.errors import SAFEError, quoted
+from safe_dnn.support.text import printable
 from safe_dnn.training.labels import take_typed_labels, typed_text
 
 LONGEST = 4096
@@ -345,6 +348,31 @@ class WorkTab:
         tab.select(self.on_tab, [self.marks, self.form.filled, *self.form.widgets], widgets_in(tab), **LATEST)
         loaded.then(lambda: self.job_view.first(self._first_look), None, widgets_in(tab), **VIEW)
         self.job_view.timer.tick(self.job_view.tick, self.job_view.followed, widgets_in(tab), **VIEW)
+
+
+def network_of(failures: AnsweredImages, settings: PageSettings) -> dict[str, str]:
+    """The network that failed and its test images, as a form names them: `model`, `test`; empty as in `model_of`.
+
+    Empty as well if they are not for the visitors of the page.
+    """
+    if (model := model_of(failures)) is None:
+        return {}
+    try:
+        paths = [printable(settings.accept(os.fspath(path))) for path in (model, failures.root)]
+    except SAFEError:
+        return {}
+    return dict(zip(("model", "test"), paths, strict=True))
+
+
+def model_of(failures: AnsweredImages) -> Path | None:
+    """The file of the network that failed, if it can be run again without being told anything about it.
+
+    That is, of a classifier whose pixels are scaled as its file says, and which needs no trust; not a table.
+    """
+    model = failures.source
+    is_keras, is_onnx = model.suffix.lower() in KERAS_SUFFIXES, model.suffix.lower() == ONNX_SUFFIX
+    needs_options = failures.task != "classification" or failures.rescale or failures.trust_model
+    return model if not needs_options and (is_keras or is_onnx) and model.is_file() else None
 
 
 def required_path(path: str | None, what: str, settings: PageSettings) -> str:

@@ -21,8 +21,8 @@ from safe_dnn.page.app import serve
 from safe_dnn.page.clusters.edits_and_runs import refreshed
 from safe_dnn.page.paths import FIELDS
 from safe_dnn.page.pictures import picture
-from safe_dnn.page.results import Results
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES
+from safe_dnn.page.settings import Results
 from safe_dnn.pipeline.analysis import check_places
 from safe_dnn.pipeline.exports import EVIDENCE_FILE, EXPORT_ZIP, SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE

@@ -10,14 +10,12 @@ import gradio as gr
 from markupsafe import Markup
 
 from safe_dnn.page.assets import scripted
+from safe_dnn.page.clusters.at_hand import QueryView, RccView, SpotView, rank_of
 from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
 from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
-from safe_dnn.page.clusters.query_view import QueryView
-from safe_dnn.page.clusters.rcc import RccView
 from safe_dnn.page.clusters.reason_list import ReasonList, entry_key
-from safe_dnn.page.clusters.spot import SpotView, rank_of
 from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW, visitor_of
 from safe_dnn.page.forms import Fold, take_labels, widgets_in
 from safe_dnn.page.job_view import JobView
@@ -129,8 +127,8 @@ class ClustersTab:
 
         def on_ask(at_hand: object, run: str) -> dict:
             reason = state(run).reason(at_hand)  # refuses a window that shows other clusters
-            work = functools.partial(view.work, reason=reason.name if reason else f"RCC {at_hand}")
-            return self.job_view.start(work, dict)
+            name = reason.name if reason else f"RCC {at_hand}"
+            return self.job_view.start(lambda _: view.ask(self._settings.out, [name]), dict)
 
         view.button.click(on_ask, [reason, self._note.run], outputs, **VIEW)
 

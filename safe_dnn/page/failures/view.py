@@ -10,7 +10,6 @@ from markupsafe import Markup
 from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.collected import collected
 from safe_dnn.page.failures.errors import error_histogram, fit_table, predicted_plots
 from safe_dnn.page.failures.reasons import cards_of, images_with, ungrouped_reasons
 from safe_dnn.page.grid_view import Listed, ListedView
@@ -73,7 +72,7 @@ class FailuresView:
                 )  # fmt: skip
 
     def _images_of(self, key: str, chosen: str) -> Listed:
-        answered, (of, _, place) = collected(self._settings, key), chosen.partition(":")
+        answered, (of, _, place) = self._settings.results.failures(key), chosen.partition(":")
         known = ungrouped_reasons(answered, self._settings.out) if of == REASON and place.isdecimal() else None
         if known is None or int(place) >= len(known.listed):
             return images_of(answered, chosen)

@@ -8,12 +8,12 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
-from safe_dnn.page.collected import network_of
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
 from safe_dnn.page.forms import (
     WorkTab,
     check_there,
+    network_of,
     remember,
     remembered,
     required_path,

@@ -7,6 +7,7 @@ from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ONE_ANOTHER
 from safe_dnn.page.assets import scripted
+from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.view import WIDE, cell_in, matrix_table
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import pane, put_away, reveal
@@ -71,7 +72,8 @@ class RetrainingView:
                 with pane("confusions-pane") as self.matrix_pane:
                     gr.HTML(heading("What is taken for what now"))
                     self.after = scripted("widgets/choices", "", elem_id="matrix-after", parts="", first="")
-                    with gr.Accordion(TAKEN_BEFORE, open=False):  # as in the first tab when the failures were collected
+                    # As in the first tab when the failures were collected
+                    with gr.Accordion(TAKEN_BEFORE, open=False) as self.before_pane:
                         self.before = scripted("widgets/choices", "", elem_id="matrix-before", parts="", first="")
                 with gr.Column(min_width=360):
                     self.images = ListedView("changed", self._images_of, self._settings)
@@ -114,7 +116,12 @@ class RetrainingView:
 
     def wire(self, outputs: list) -> None:
         """Connect tiles and matrices with the grid."""
+        # Gradio loses what is sent to a widget with a script before what it is folded in is opened.
+        self.before_pane.expand(self._on_before, self.images.key, self.before, **VIEW)
         self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, outputs, IMPROVED)
+
+    def _on_before(self, key: str) -> gr.HTML:
+        return gr.HTML("", parts=matrix_table(matrices_of(self._load(key))[0]))
 
 
 def listed_images(result: Retraining, chosen: str) -> Listed:

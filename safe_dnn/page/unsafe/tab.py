@@ -9,9 +9,8 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.collected import network_of
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.forms import WorkTab, check_there, remember, remembered, take_labels, typed, widgets_in
+from safe_dnn.page.forms import WorkTab, check_there, network_of, remember, remembered, take_labels, typed, widgets_in
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import FORM_LABELS, done, empty, pane, reveal
@@ -131,10 +130,7 @@ class UnsafeTab(WorkTab):
         return {self.status: status, self.pane: reveal(), self.rccs: tiles, **images}
 
     def _images_of(self, key: str, chosen: str) -> Listed:
-        unsafe = self._settings.results.latest.unsafe
-        if set_key(unsafe) != key:
-            raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
-        return _listed(unsafe, chosen)
+        return _listed(self._settings.results.unsafe_set(key), chosen)
 
     def _by_formula(self, accuracy: str, test_size: str, factor: str) -> gr.Textbox:
         """What the number of images would be if it is left empty."""
