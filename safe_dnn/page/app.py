@@ -24,7 +24,6 @@ from safe_dnn.page.assets import script
 from safe_dnn.page.between_tabs import wire_classes, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
-from safe_dnn.page.forms import widgets_in
 from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.missing_folder import MovedView
@@ -42,6 +41,7 @@ from safe_dnn.page.settings import Opened, PageSettings, Results, find_example, 
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS, lay_out_steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.page.uploading import lay_out_upload
+from safe_dnn.page.work_tab import widgets_in
 from safe_dnn.pipeline.analysis import check_places
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
@@ -81,7 +81,7 @@ def build_app(settings: PageSettings) -> gr.Blocks:
         wire_reasons(made[FAILURES_TAB], clusters, widgets_in(laid_out[CLUSTERS_TAB]), settings)
         wire_classes(made[LABELS_TAB], made[RETRAINING_TAB])
         tabs = {CLUSTERS_TAB: clusters, **made}
-        lay_out_steps(settings, {name: tab.job_view.timer for name, tab in tabs.items() if name != LABELS_TAB})
+        lay_out_steps(settings, {name: tab.timer for name, tab in tabs.items() if name != LABELS_TAB})
     return app
 
 

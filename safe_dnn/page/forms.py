@@ -1,11 +1,9 @@
 """The forms of tabs: what was last typed into them is kept as entries, so that a page opened again is filled in again.
 
-The fields of a tab are filled in anew when the output folder holds another run. What the tabs with a form and long work
-have in common is here as well: they follow the work, and what changes in the folder.
+The fields of a tab are filled in anew when the output folder holds another run.
 """
 
 import contextlib
-import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
@@ -15,12 +13,9 @@ import gradio as gr
 
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.page.events import LATEST, VIEW
-from safe_dnn.page.job_view import JobView
-from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import OPENING
+from safe_dnn.page.events import VIEW
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import Analysis, check_links
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.store.database import append, changing, entries, reading
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS
@@ -95,7 +90,6 @@ def typed(**fields: str | None) -> dict[str, str]:
 
 
 Field = TypeVar("Field", bound=gr.components.Component)
-OPEN_FORM, CLOSE_FORM = "Other inputs or options", "Hide the form"
 
 
 def example_button(settings: PageSettings, name: str) -> gr.Button:
@@ -167,22 +161,21 @@ class FormView:
         return dict(zip(self._fields, values, strict=True))
 
     def first_look(self, run: str) -> dict:
-        """Updates for a window that was just opened: from now on, the fields can be edited."""
-        last = self._last_by_name()
-        return {**self.released(last), **self.sent(run, {**self._defaults, **last})}
-
-    def released(self, values: Mapping[str, Any]) -> dict:
-        """Updates that fill in the fields of a window that was just opened, which can be edited from now on.
+        """Updates for a window that was just opened: from now on, the fields can be edited.
 
         A field below folded options is filled in when these are opened, and may just be typed into: what it holds
         already is not sent again.
         """
-        differs = self._differing(values)
-        fields = {
-            widget: gr.update(interactive=True, **({"value": differs[name]} if name in differs else {}))
-            for name, widget in self._fields.items()
+        last = self._last_by_name()
+        return {
+            **self._fill_in(self._differing(last), interactive=True),
+            **self.sent(run, {**self._defaults, **last}),
         }
-        return {**self._opened(values), **fields}
+
+    def anew(self, run: str) -> dict:
+        """Updates that fill in all fields as for the run in the folder."""
+        last = {**self._defaults, **self._last_by_name()}
+        return {**self._fill_in(last), **self.sent(run, last)}
 
     def sent(self, run: str, fields: Mapping[str, Any]) -> dict:
         """The update for a form that was sent, or filled in, with these fields."""
@@ -200,8 +193,18 @@ class FormView:
         last = self._last()
         return {name: last[name] for name in self._fields if name in last}
 
-    def _fill_in(self, values: Mapping[str, Any]) -> dict:
-        return {**self._opened(values), **{self._fields[name]: value for name, value in values.items()}}
+    def _choices(self) -> Mapping[str, list[str]]:
+        """What fields offer in this analysis, by name."""
+        return {}
+
+    def _fill_in(self, values: Mapping[str, Any], **always: Any) -> dict:
+        filled = {name: {"value": value} for name, value in values.items()}
+        offered = {name: {"choices": choices} for name, choices in self._choices().items()}
+        fields = {name: {**always, **filled.get(name, {}), **offered.get(name, {})} for name in self._fields}
+        return {
+            **self._opened(values),
+            **{self._fields[name]: gr.update(**update) for name, update in fields.items() if update},
+        }
 
     def _differing(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if (value or "") != self._defaults[name]}
@@ -210,144 +213,6 @@ class FormView:
         """The updates that open folded options, if one of these values is theirs and not the default."""
         differs = self._differing(values).keys()
         return {fold: gr.update(open=True) for fold, names in self._folds.items() if names & differs}
-
-
-class Fold:
-    """A form that leaves the room to the result, and the button that shows it again.
-
-    Where there is no result, the style shows the form all the same, without the button.
-    """
-
-    def __init__(self, form: gr.Column):
-        form.elem_classes = ["safe-folded"]
-        self._form, self._folded = form, gr.State(True)
-        self._button = gr.Button(OPEN_FORM, size="sm", scale=0, elem_classes="safe-fold")
-        outputs = [form, self._folded, self._button]
-        self._button.click(lambda folded: self.show(folded=not folded), self._folded, outputs, **VIEW)
-
-    def show(self, *, folded: bool) -> dict:
-        """Updates that show the form, or only the button."""
-        classes = ["safe-folded"] if folded else []
-        button = gr.Button(OPEN_FORM if folded else CLOSE_FORM)
-        return {self._form: gr.update(elem_classes=classes), self._folded: folded, self._button: button}
-
-
-# --- A tab in which work is started -----------------------------------------------------------------------------------
-
-
-def widgets_in(part: gr.blocks.BlockContext) -> list[gr.blocks.Block]:
-    """All that lies in a part of the page, laid out in whatever it is: what an answer may change."""
-    inner = (widgets_in(child) if isinstance(child, gr.blocks.BlockContext) else [child] for child in part.children)
-    return [part, *itertools.chain.from_iterable(inner)]
-
-
-class WorkTab:
-    """A tab in which work is started, and whose pane shows the result.
-
-    A tab lays out its form, if it has one, then `_lay_out_state`, its pane, and `_follow`; `wire` connects its widgets.
-    """
-
-    name: str
-    start: gr.Button
-
-    def __init__(self, settings: PageSettings):
-        self._settings = settings
-        self.form = FormView(self._last_form)
-        self.marks = gr.State(None)  # of the folder, as the window shows it; first the run
-
-    def _lay_out_start(self, name: str, title: str, elem_id: str, min_width: int = 170) -> None:
-        """Lay out the buttons at the end of the first row: the example, if there is one, and the one that starts."""
-        self.example = example_button(self._settings, name)
-        self.start = gr.Button(title, variant="primary", scale=1, min_width=min_width, elem_id=elem_id)
-
-    def _lay_out_state(self, form: gr.Column | None = None, onward: gr.Button | None = None) -> None:
-        """Lay out what says how far the work is, and buttons: to show the form, which is folded as soon as there is a
-        result, to go on from there, and to stop it."""
-        with gr.Row(elem_classes="safe-state"):
-            self.status = gr.HTML(OPENING, elem_id=f"{self.name}-status", scale=1)
-            self.fold: Any = Fold(form) if form else None
-            if onward:
-                onward.render()
-            self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id=f"cancel-{self.name}")
-
-    def _follow(self, result: gr.Column, **options: Any) -> None:
-        """Follow the work, whose result is shown in a pane."""
-        self.job_view = JobView(
-            self._settings, self.name, self.status, self.start, self.cancel, guide=self._guide, result=result, **options
-        )
-
-    # --- What each tab says ---------------------------------------------------------------------------------------
-
-    def _last_form(self) -> Mapping[str, Any]:
-        """The form as it was last sent."""
-        return {}
-
-    def _guide(self) -> str:
-        """What to do if there is no result to show; empty if there is one."""
-        raise NotImplementedError
-
-    def show(self) -> dict:
-        """What the widgets show of the result in the folder; a SAFEError if there is none."""
-        raise NotImplementedError
-
-    def _now(self) -> tuple:
-        """What of the folder the tab depends on; first the run that its form is of."""
-        return self._settings.results.latest.marks
-
-    def _result_of(self, marks: tuple) -> object:
-        """What of `_now` says whether the result is another one."""
-        return marks
-
-    # --- What they do alike ---------------------------------------------------------------------------------------
-
-    def _view(self) -> dict:
-        return {self.marks: self._now(), **self.show()}
-
-    def _folded(self) -> dict:
-        """The same after work."""
-        return self._view() | (self.fold.show(folded=True) if self.fold else {})
-
-    def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object], ask: Callable) -> dict:
-        """Start work with the fields that were sent.
-
-        `ask` gives what the fields ask for, and keeps them; a SAFEError where one cannot be used.
-        """
-        started = self.job_view.start(work, self._folded, lambda: ask(fields))
-        return {**self.form.sent(self._now()[0], fields), **started}
-
-    def _work_on(
-        self, marks: tuple | None, work: Callable[[Job], object], show: Callable[[], dict] | None = None,
-        ask: Callable = lambda: None,
-    ) -> dict:  # fmt: skip
-        """Start work on the clusters that a window shows, unless they are others by now.
-
-        Images that lead out of the page's root by now are refused as well.
-        """
-
-        def checked(job: Job) -> None:
-            check_links(self._settings.results.state(marks[0] if marks else None).clusters)
-            work(job)
-
-        return self.job_view.start(checked, show or self._view, ask)
-
-    def _first_look(self) -> dict:
-        marks = self._now()
-        return {**self.job_view.look(self._view), **self.form.first_look(marks[0]), self.marks: marks}
-
-    def on_tab(self, marks: tuple | None, before: dict, *values: Any) -> dict:
-        """Show what has changed in the folder."""
-        now = self._now()
-        updates, _ = self.form.follow(now[0], before, self.form.named(values))
-        if now != marks:
-            same = marks is not None and self._result_of(now) == self._result_of(marks)
-            updates = {**updates, self.marks: now, **self.job_view.look(self._view, same=same)}
-        return updates or gr.skip()
-
-    def _wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
-        """Follow work and folder; `loaded` is the event that a window that was just opened shows the RCCs."""
-        tab.select(self.on_tab, [self.marks, self.form.filled, *self.form.widgets], widgets_in(tab), **LATEST)
-        loaded.then(lambda: self.job_view.first(self._first_look), None, widgets_in(tab), **VIEW)
-        self.job_view.timer.tick(self.job_view.tick, self.job_view.followed, widgets_in(tab), **VIEW)
 
 
 def network_of(failures: AnsweredImages, settings: PageSettings) -> dict[str, str]:

@@ -17,12 +17,12 @@ from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
 from safe_dnn.page.clusters.reason_list import ReasonList, entry_key
 from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW, visitor_of
-from safe_dnn.page.forms import Fold, take_labels, widgets_in
-from safe_dnn.page.job_view import JobView
+from safe_dnn.page.forms import take_labels
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import OPENING, done, empty, failed, pane, reveal, warn
+from safe_dnn.page.messages import done, empty, failed, pane, reveal, warn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
+from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import Analysis, check_links
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.explaining import explain_failures
@@ -43,21 +43,19 @@ from safe_dnn.support.text import printable
 CURVE = 620  # width of the curve, in pixels, at most
 
 
-class ClustersTab:
+class ClustersTab(WorkTab):
     """Lay out the tab: the form, the state, the selected RCC, all RCCs (the paper's Figure 4), and all images.
 
     `wire` connects its widgets.
     """
 
+    name = CLUSTERS_TAB
+
     def __init__(self, settings: PageSettings):
-        self._settings = settings
-        self._nothing = _nothing(settings)
-        self.form = ClustersForm(settings)
-        with gr.Row(elem_classes="safe-state"):
-            self._status = gr.HTML(OPENING, elem_id="clusters-status", scale=1)
-            self.fold = Fold(self.form.pane)
-            self._cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
-        with pane("clusters-pane") as self._pane:
+        super().__init__(settings, ClustersForm(settings))
+        self.start = self.form.generate
+        self._lay_out_state(self.form.pane)
+        with pane("clusters-pane") as self.pane:
             self._lay_out_screen()
             self._runs_view = RunsView(settings)
             with gr.Accordion("How these were found", open=False, elem_id="why"):
@@ -68,11 +66,7 @@ class ClustersTab:
         self._mending = threading.Lock()
         self._drawn = gr.State("")  # the run whose map is shown
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
-        self.job_view = JobView(
-            settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
-            guide=lambda: "" if settings.results.latest.there else self._nothing, result=self._pane,
-            other_buttons=[view.button for view in (*self._rcc_view.queries, *self._spot_view.queries)],
-        )  # fmt: skip
+        self.other_buttons = [view.button for view in (*self._rcc_view.queries, *self._spot_view.queries)]
 
     def _lay_out_screen(self) -> None:
         """One screen: the reasons to choose from, the map, and the selected reason; below it, its images."""
@@ -115,8 +109,8 @@ class ClustersTab:
         self._runs_view.wire(rcc, reasons, note, outputs, self._edited)
         loaded = app.load(self._on_load, [note.visitor, note.draft], outputs, js=ON_LOAD, **VIEW)
         mended = loaded.then(self._mended, rcc, outputs, **VIEW)
-        looked = [self.job_view.followed, rcc, reasons, note.run, self._compared]
-        ticked = self.job_view.timer.tick(self._on_tick, looked, outputs, **VIEW, **EDITS)
+        looked = [self.followed, rcc, reasons, note.run, self._compared]
+        ticked = self.timer.tick(self._on_tick, looked, outputs, **VIEW, **EDITS)
         for event in (mended, ticked):
             event.then(self._draw, self._drawn, outputs, **VIEW)
         return loaded
@@ -128,7 +122,7 @@ class ClustersTab:
         def on_ask(at_hand: object, run: str) -> dict:
             reason = state(run).reason(at_hand)  # refuses a window that shows other clusters
             name = reason.name if reason else f"RCC {at_hand}"
-            return self.job_view.start(lambda _: view.ask(self._settings.out, [name]), dict)
+            return self._start(lambda _: view.ask(self._settings.out, [name]), dict)
 
         view.button.click(on_ask, [reason, self._note.run], outputs, **VIEW)
 
@@ -160,8 +154,8 @@ class ClustersTab:
             consensus=consensus_text(clusters), missing=why_unknown(results.review.original),
         )  # fmt: skip
         return {
-            self._status: self._state(results),
-            self._pane: reveal(),
+            self.status: self._state(results),
+            self.pane: reveal(),
             **self._note.show(results, rcc if key is None else key, problem),
             **self._reasons.show(results, rcc if key is None else key),
             **self._spot_view.show(results, key),
@@ -177,6 +171,24 @@ class ClustersTab:
             **(drawn or {images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc)}),
             self._drawn: results.run if drawn else "",
         }
+
+    def _guide(self) -> str:
+        """What the tab asks without clusters; each answer leads to a field to begin with (see tabs.js)."""
+        if self._settings.results.latest.there:
+            return ""
+        example = ", or click Example" if self._settings.example else ""
+        groups = (
+            f"Give their folder{example}: SAFE groups them by the reason for failing, in root cause clusters (RCCs)."
+        )
+        collects = "SAFE collects the images that it gets wrong. A table of its answers will do, or a detector's files."
+        button = Markup("<button type='button' data-tab='{}' data-field='{}'>{}</button>")
+        return empty(
+            "What do you have?",
+            [
+                (button.format(CLUSTERS_TAB, "images", "Failing images"), groups),
+                (button.format(FAILURES_TAB, "failures-model", "A model and its test set"), collects),
+            ],
+        )
 
     def _state(self, results: Analysis) -> str:
         """What was found in a sentence or two; then in figures, with the folder: another window may have chosen it."""
@@ -199,19 +211,6 @@ class ClustersTab:
     def _choose(self, results: Analysis, chosen: int) -> dict:
         updates = {**self._show_rcc(results, chosen), **self._note.show(results, chosen)}
         return {self._reasons.widget: gr.HTML(chosen), **updates}
-
-    def _show_last(self, problem: str) -> dict:
-        """For a window that was just opened: from now on, the form can be edited."""
-        results = self._settings.results
-        fields = self.form.first_look("")
-        try:
-            results.check_there()
-            if not results.latest.there:
-                return {**fields, self._status: self._nothing}
-            fields |= self.form.of(results.state(), new=True)
-            return {**fields, **self.show(problem=problem)}
-        except SAFEError as error:
-            return {**fields, self._status: failed(error)}
 
     # --- What the engineer does ---------------------------------------------------------------------------------
 
@@ -267,7 +266,7 @@ class ClustersTab:
 
         take_labels(settings.out)
         wanted = functools.partial(self.form.wanted, fields)
-        started = self.job_view.start(work, lambda: self.fold.show(folded=True), wanted)
+        started = self._start(work, lambda: self.fold.show(folded=True), wanted)
         return {**self.form.sent("", fields), **started}
 
     def _draw(self, drawn: str) -> dict:
@@ -321,16 +320,16 @@ class ClustersTab:
 
     def _on_tick(self, followed: int, rcc: int, key: object, run: str, compared: str) -> dict:
         """How far the work is, and what it has found by now; what is typed meanwhile stays."""
-        updates, results = self.job_view.tick(followed), self._settings.results
-        ended = self.job_view.followed in updates
+        updates, results = self.tick(followed), self._settings.results
+        ended = self.followed in updates
         try:
             state = results.state() if results.latest.there else None
         except SAFEError as error:
-            return {**updates, self._status: failed(error)} if ended else updates
+            return {**updates, self.status: failed(error)} if ended else updates
         if state is None or (not ended and (state.run, state.comparison_key) == (run, compared)):
             return updates
         if state.run != run:
-            return {**self.form.of(state), **self.show(), **updates}
+            return {**self.form.anew(state.run), **self.show(), **updates}
         views = self.show(rcc, key)
         for widget in (*self._note.outputs, *self.images_view.outputs):
             views.pop(widget, None)
@@ -344,7 +343,7 @@ class ClustersTab:
 
     def _on_load(self, visitor: object, draft: object) -> dict:
         problem = self._note.recover(visitor, draft)
-        return {self._note.visitor: visitor_of(visitor), **self.job_view.first(lambda: self._show_last(problem))}
+        return {self._note.visitor: visitor_of(visitor), **self.first_look(lambda: self.show(problem=problem))}
 
 
 def _of_rates(what: str, done: int, total: int) -> tuple[str, int, int]:
@@ -360,18 +359,3 @@ def _curve(results: Analysis, rank: int) -> gr.HTML:
 def _first(results: Analysis) -> int | str | None:
     """The key of the first reason; None if all images are in no cluster."""
     return entry_key(results.listed[0]) if results.listed else None
-
-
-def _nothing(settings: PageSettings) -> str:
-    """What the tab asks as long as there are no clusters; each answer leads to a field to begin with (see tabs.js)."""
-    example = ", or click Example" if settings.example else ""
-    groups = f"Give their folder{example}: SAFE groups them by the reason for failing, as root cause clusters (RCCs)."
-    collects = "SAFE collects the images that it gets wrong. A table of its answers will do, and a detector's files."
-    button = Markup("<button type='button' data-tab='{}' data-field='{}'>{}</button>")
-    return empty(
-        "What do you have?",
-        [
-            (button.format(CLUSTERS_TAB, "images", "Failing images"), groups),
-            (button.format(FAILURES_TAB, "failures-model", "A model and its test set"), collects),
-        ],
-    )

@@ -21,11 +21,12 @@ from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.dnn.tested import number_columns, read_answer_table
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
-from safe_dnn.page.forms import WorkTab, check_there, remember, remembered, required_path, typed, widgets_in
+from safe_dnn.page.forms import check_there, remember, remembered, required_path, typed
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import FORM_LABELS, done, doubted, empty
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB
+from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import UNGROUPED
 from safe_dnn.pipeline.explaining import explain_collected
 from safe_dnn.pipeline.summary_lines import failures_summary
@@ -66,7 +67,6 @@ EMPTY = empty(
         ("Click Group failing images", "They are grouped by what they look like, for reasons that no condition says."),
     ],
 )
-STOPPED = "Stopped. What was collected is kept."
 EARLIER = "The root cause clusters are of failures that were collected before: group the failing images again."
 
 
@@ -74,6 +74,7 @@ class FailuresTab(WorkTab):
     """Lay out the tab; `wire` connects its widgets."""
 
     name = FAILURES_TAB
+    stopped = "Stopped. What was collected is kept."
 
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
@@ -83,8 +84,7 @@ class FailuresTab(WorkTab):
             self._lay_out_options()
         self.view = FailuresView(settings)
         self._lay_out_state(form, self.view.find)
-        self.view.lay_out()
-        self._follow(self.view.pane, stopped=STOPPED)
+        self.pane = self.view.lay_out()
 
     def _lay_out_form(self) -> None:
         info = "SAFE runs a Keras or ONNX model itself; of any other network it takes the answers"
@@ -299,13 +299,13 @@ class FailuresTab(WorkTab):
         form["targets"].change(self.on_targets, form["targets"], form["target"], **LATEST)
         # An error was about what the other kind needs.
         status = self.status
-        form["kind"].input(lambda: self.job_view.look(self._view)[status], None, status, **VIEW)
+        form["kind"].input(lambda: self.look(self.show)[status], None, status, **VIEW)
         if self._settings.example:
             case = self._settings.example.folder
             form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})
         self.view.wire(outputs)
         self._wire(loaded, tab)
-        self.job_view.timer.tick(self._on_lack, None, outputs, **VIEW)
+        self.timer.tick(self._on_lack, None, outputs, **VIEW)
 
 
 def rescale_field(**options: Any) -> gr.Dropdown:

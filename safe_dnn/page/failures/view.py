@@ -41,7 +41,7 @@ class FailuresView:
             "Group failing images", variant="primary", scale=0, min_width=190, elem_id="find-reasons", render=False
         )
 
-    def lay_out(self) -> None:
+    def lay_out(self) -> gr.Column:
         """The pane, below the state of things, in which `find` is."""
         with pane("failures-pane") as self.pane:
             self.reasons = scripted("widgets/choices", "", elem_id="failures-reasons", parts="", first="")
@@ -70,6 +70,7 @@ class FailuresView:
                     headers=["image", "reason"], interactive=False, max_height=260, wrap=True,
                     elem_id="failures-skipped",
                 )  # fmt: skip
+        return self.pane
 
     def _images_of(self, key: str, chosen: str) -> Listed:
         answered, (of, _, place) = self._settings.results.failures(key), chosen.partition(":")

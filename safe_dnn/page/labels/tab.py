@@ -11,12 +11,13 @@ import gradio as gr
 
 from safe_dnn.dnn.predictions import class_folders
 from safe_dnn.page.events import LATEST, VIEW
-from safe_dnn.page.forms import FormView, example_button, remember, remembered, take_labels, widgets_in
+from safe_dnn.page.forms import FormView, example_button, remember, remembered, take_labels
 from safe_dnn.page.labels.view import LabelView
 from safe_dnn.page.messages import FORM_LABELS, done, empty, failed, pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB, LABELS_TAB, RETRAINING_TAB
+from safe_dnn.page.work_tab import widgets_in
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.store.output_folder import writing

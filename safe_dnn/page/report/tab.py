@@ -6,11 +6,11 @@ from functools import partial
 import gradio as gr
 
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.forms import WorkTab, widgets_in
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, failed, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
+from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import LABELS, NOTES, Analysis
 from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE, export_here, missing_in, verify, write_evidence
 from safe_dnn.pipeline.reporting.markup import filled
@@ -36,6 +36,7 @@ class ReportTab(WorkTab):
     """Lay out the tab; `wire` connects its widgets."""
 
     name = REPORT_TAB
+    stopped = "Stopped. Nothing was changed."
 
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
@@ -57,8 +58,7 @@ class ReportTab(WorkTab):
                         self.evidence = gr.Button("Write the evidence", elem_id="evidence")
                         self.verify = gr.Button("Verify", elem_id="verify")
                     self.verified = gr.HTML(elem_id="verified")
-        others = [self.export, self.evidence, self.verify]
-        self._follow(self.pane, stopped="Stopped. Nothing was changed.", other_buttons=others)
+        self.other_buttons = [self.export, self.evidence, self.verify]
 
     def _guide(self) -> str:
         return "" if self._settings.results.latest.there else EMPTY

@@ -10,23 +10,14 @@ import gradio as gr
 from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
-from safe_dnn.page.forms import (
-    WorkTab,
-    check_there,
-    network_of,
-    remember,
-    remembered,
-    required_path,
-    take_labels,
-    typed,
-    widgets_in,
-)
+from safe_dnn.page.forms import check_there, network_of, remember, remembered, required_path, take_labels, typed
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import FORM_LABELS, done, empty
 from safe_dnn.page.retraining.plots import learning_curves
 from safe_dnn.page.retraining.view import RetrainingView, titled
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
+from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.pipeline.summary_lines import of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, runs_of
@@ -49,7 +40,6 @@ EARLIER = empty(
     "The last retraining was for other clusters. Open their run: Earlier runs, in the tab Root cause clusters.", STEPS
 )
 NO_MODELS = "This service takes none: take the analysis home (Report), and retrain there"
-STOPPED = "Stopped before the first epoch was over. The last result is unchanged."
 AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
 NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed"}
@@ -59,6 +49,7 @@ class RetrainingTab(WorkTab):
     """Lay out the tab; `wire` connects its widgets."""
 
     name = RETRAINING_TAB
+    stopped = "Stopped before the first epoch was over. The last result is unchanged."
 
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
@@ -74,8 +65,7 @@ class RetrainingTab(WorkTab):
                 self._lay_out_options()
         self.view = RetrainingView(settings, self._result)
         self._lay_out_state(form)
-        self.view.lay_out()
-        self._follow(self.view.pane, stopped=STOPPED)
+        self.pane = self.view.lay_out()
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text

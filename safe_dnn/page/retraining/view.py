@@ -63,7 +63,7 @@ class RetrainingView:
     def __init__(self, settings: PageSettings, load: Callable[[str], Retraining]):
         self._settings, self._load = settings, load
 
-    def lay_out(self) -> None:
+    def lay_out(self) -> gr.Column:
         """The pane, below the state of things."""
         with pane("retraining-pane") as self.pane:
             self.figures = scripted("widgets/choices", "", elem_id="retraining-figures", parts="", first=IMPROVED)
@@ -82,6 +82,7 @@ class RetrainingView:
                 self.curves = gr.HTML(elem_id="curves", min_width=430)
             with gr.Accordion("What was assumed", open=False):
                 self.assumptions = gr.HTML(elem_id="assumed")
+        return self.pane
 
     def show(self, result: Retraining, key: str, listed: Sequence[Reason], lines: Sequence[str]) -> dict:
         """What the widgets show of a retraining.

@@ -10,11 +10,12 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.page.events import EACH, EDITS, LATEST, NAME_OF_WINDOW, VIEW, visitor_of
-from safe_dnn.page.forms import WorkTab, check_there, remember, remembered, required_path, widgets_in
+from safe_dnn.page.forms import check_there, remember, remembered, required_path
 from safe_dnn.page.messages import done, empty, pane, reveal
 from safe_dnn.page.pictures import served_folder
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import SAFETY_TAB
+from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import NOTES
 from safe_dnn.pipeline.confirmation import confirm
 from safe_dnn.pipeline.reporting.report import confirmation_html
@@ -129,6 +130,7 @@ class SafetyCaseTab(WorkTab):
     """Lay out the tab; `wire` connects its widgets."""
 
     name = SAFETY_TAB
+    stopped = "Stopped. Nothing was changed."
 
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
@@ -149,7 +151,6 @@ class SafetyCaseTab(WorkTab):
                     self.form.path("after", "fresh-after", "Predictions of a later model", closed, "after.csv")
                     self.start = gr.Button("Confirm", scale=0, min_width=150, elem_id="confirm")
                 self.answers = gr.HTML(elem_id="confirmed")
-        self._follow(self.pane, stopped="Stopped. Nothing was changed.")
 
     def _guide(self) -> str:
         return "" if self._settings.results.latest.there else EMPTY

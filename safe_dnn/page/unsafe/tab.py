@@ -10,12 +10,13 @@ import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.forms import WorkTab, check_there, network_of, remember, remembered, take_labels, typed, widgets_in
+from safe_dnn.page.forms import check_there, network_of, remember, remembered, take_labels, typed
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import FORM_LABELS, done, empty, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
+from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.generation import Likely, select_images
 from safe_dnn.pipeline.reporting.markup import filled
@@ -70,7 +71,6 @@ class UnsafeTab(WorkTab):
             gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster, of its candidates</h3>")
             self.rccs = scripted("widgets/choices", "", elem_id="unsafe-rccs", parts="", first=ALL)
             self.images = ListedView("selected", self._images_of, settings)
-        self._follow(self.pane)
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text

@@ -1,29 +1,32 @@
 import threading
-from types import SimpleNamespace
 
+import gradio as gr
 import pytest
 
-from safe_dnn.page.job_view import JobView
-from safe_dnn.page.jobs import Jobs
+from safe_dnn.page.work_tab import WorkTab
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.browsing import wait_until
+from tests.helpers.laid_out import laid_out, settings_of
 
 
-class Widget:
-    """Enough of one, so that no page is laid out."""
+class ATab(WorkTab):
+    """Enough of one."""
 
-    def click(self, *_, **__) -> None:
-        pass
+    name = "retraining"
+
+    def __init__(self, settings):
+        super().__init__(settings)
+        self.start, self.pane = gr.Button(), gr.Column()
+        self._lay_out_state()
+
+    def _guide(self):
+        return ""
 
 
 @pytest.fixture
-def view(monkeypatch):
-    for part in ("State", "Timer"):
-        monkeypatch.setattr(f"safe_dnn.page.job_view.gr.{part}", lambda *_, **__: Widget())
-    status, button, cancel, result = (Widget() for _ in range(4))
-    results = SimpleNamespace(check_there=lambda: None)
-    settings = SimpleNamespace(jobs=Jobs(), results=results)
-    return JobView(settings, "retraining", status, button, cancel, lambda: "", result), status, settings.jobs
+def view(tmp_path):
+    view = laid_out(lambda: ATab(settings_of(tmp_path)))
+    return view, view.status, view._settings.jobs
 
 
 def fail(job):
@@ -42,7 +45,7 @@ def test_an_error_stays_in_sight_while_the_result_is_the_one_shown_before(view):
 def test_a_window_follows_a_job_until_it_has_shown_what_it_has_found(view):
     view, status, jobs = view
     gate = threading.Event()
-    assert "Starting" in view.start(lambda job: gate.wait(10), lambda: {status: "found"})[status]
+    assert "Starting" in view._start(lambda job: gate.wait(10), lambda: {status: "found"})[status]
     assert "<progress" in view.tick(0)[status]
     gate.set()
     wait_until(lambda: jobs.running is None)
