@@ -118,8 +118,6 @@ def _ui(ui: Command) -> None:
     ui.text("--minutes", "N", "of a service: the longest that work may take (default: 60)", type=float)
     models = "of a service: accept networks, which run in a separate process"
     ui.add_argument("--models", action="store_true", help=models)
-    header = "of a service: the header with the user name that the proxy's login gives, as Remote-User"
-    ui.text("--user-header", "NAME", header)
     ui.path("--certificate", "FILE", "encrypt with this certificate (TLS), a PEM file")
     ui.path("--key", "FILE", "the certificate's private key, a PEM file without a password")
 

@@ -16,7 +16,7 @@ from safe_dnn.cli.terminal import say, stoppable, warn
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
 
-SERVICE_OPTIONS = ("days", "gigabytes", "minutes", "models", "user_header")
+SERVICE_OPTIONS = ("days", "gigabytes", "minutes", "models")
 MOST_OF_ENGINEER = 1_000_000  # files in an upload
 NOT_SHOWN = 3  # the exit status of `check` if a requirement does not hold
 OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit")  # options that no step has
@@ -225,7 +225,6 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
 def _run_service(options: argparse.Namespace, page_options: dict[str, Any]) -> None:
     from safe_dnn.page.app import host_service
     from safe_dnn.page.jobs import Allowance
-    from safe_dnn.page.serving.service import Terms
     from safe_dnn.support.uploads import MODELS, Limits
 
     if options.auth or options.password_file or options.root:
@@ -243,4 +242,4 @@ def _run_service(options: argparse.Namespace, page_options: dict[str, Any]) -> N
     if options.models:
         limits = limits._replace(suffixes=limits.suffixes | MODELS)
     allowance = Allowance(jobs=3, in_all=200, seconds=60 * numbers["minutes"])
-    host_service(options.service, Terms(numbers["days"], options.user_header or ""), limits, allowance, **page_options)
+    host_service(options.service, numbers["days"], limits, allowance, **page_options)

@@ -36,7 +36,7 @@ from safe_dnn.page.serving.connections import AT_THE_ROOT, LOOPBACK, Outside, an
 from safe_dnn.page.serving.door import Page
 from safe_dnn.page.serving.guard import Guard, Visitor, failed, with_password
 from safe_dnn.page.serving.routes import routes
-from safe_dnn.page.serving.service import BROUGHT, WORKSPACES, Service, Terms
+from safe_dnn.page.serving.service import BROUGHT, WORKSPACES, Service
 from safe_dnn.page.settings import Opened, PageSettings, Results, find_example, of_request
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS, lay_out_steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
@@ -163,7 +163,7 @@ def serve(
 
 def host_service(
     folder: str | os.PathLike,
-    terms: Terms,
+    days: float,
     uploads: Limits,
     allowance: Allowance,
     *,
@@ -178,7 +178,8 @@ def host_service(
     ----------
     folder : path
         Of all workspaces.
-    terms : Terms
+    days : float
+        That an unused workspace is kept.
     uploads : Limits
         Of each visitor.
     allowance : Allowance
@@ -188,14 +189,8 @@ def host_service(
     Raises
     ------
     SAFEError
-        The folder, port, address or certificate cannot be used, or a user name would be believed that anybody can
-        send.
+        The folder, port, address or certificate cannot be used.
     """
-    if terms.user_header and not outside.proxy:
-        raise SAFEError(
-            "A user name is believed of a proxy alone, whose address --proxy gives. Received: --user-header "
-            f"{terms.user_header} without it."
-        )
     home = _nameable(folder).resolve()
     opened, nobody = Opened(Turn(allowance)), home / "nobody"
     like = PageSettings(
@@ -204,10 +199,10 @@ def host_service(
     )  # fmt: skip
     importlib.import_module("tensorflow")  # it holds up all answers for seconds, and so not when the first one waits
     with confined(nobody), _served_files(home / BROUGHT):
-        service = Service(home, opened, like, terms)
+        service = Service(home, opened, like, days)
         gr.set_static_paths(home / WORKSPACES)  # what of it is given out to whom is decided by `routes`
         app = application(like, service.visitor, opened, outside, host, lifespan=lambda _: service.life())
-        answer(app, host, port, outside, f"workspaces in {home}", terms.user_header)
+        answer(app, host, port, outside, f"workspaces in {home}")
 
 
 def application(

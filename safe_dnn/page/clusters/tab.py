@@ -15,7 +15,7 @@ from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
 from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
-from safe_dnn.page.clusters.reason_list import ReasonList, entry_key
+from safe_dnn.page.clusters.reason_list import cards_of, entry_key, lay_out_reasons, show_reasons
 from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW, visitor_of
 from safe_dnn.page.forms import take_labels
 from safe_dnn.page.jobs import Job
@@ -71,10 +71,10 @@ class ClustersTab(WorkTab):
     def _lay_out_screen(self) -> None:
         """One screen: the reasons to choose from, the map, and the selected reason; below it, its images."""
         settings = self._settings
-        self._reasons, self.images_view = ReasonList(), ImagesView(settings)
+        self.images_view = ImagesView(settings)
         with gr.Row(elem_id="screen"):
             with gr.Column(elem_id="reasons"):
-                self._reasons.lay_out()
+                self._reasons = lay_out_reasons()
             with gr.Column(elem_id="map-column"):
                 self.images_view.curve.render()
                 keys = {known.key: word for word, known in VERDICTS.items()}
@@ -90,7 +90,7 @@ class ClustersTab(WorkTab):
 
     def wire(self, app: gr.Blocks, tab: gr.Tab) -> gr.events.Dependency:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
-        rcc, note, reasons, form = self._rcc, self._note, self._reasons.widget, self.form
+        rcc, note, reasons, form = self._rcc, self._note, self._reasons, self.form
         rcc_view, images_view, outputs = self._rcc_view, self.images_view, widgets_in(tab)
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]
@@ -157,7 +157,7 @@ class ClustersTab(WorkTab):
             self.status: self._state(results),
             self.pane: reveal(),
             **self._note.show(results, rcc if key is None else key, problem),
-            **self._reasons.show(results, rcc if key is None else key),
+            self._reasons: show_reasons(results, rcc if key is None else key),
             **self._spot_view.show(results, key),
             self._compared: results.comparison_key,
             self._how: how,
@@ -210,7 +210,7 @@ class ClustersTab(WorkTab):
 
     def _choose(self, results: Analysis, chosen: int) -> dict:
         updates = {**self._show_rcc(results, chosen), **self._note.show(results, chosen)}
-        return {self._reasons.widget: gr.HTML(chosen), **updates}
+        return {self._reasons: gr.HTML(chosen), **updates}
 
     # --- What the engineer does ---------------------------------------------------------------------------------
 
@@ -282,7 +282,7 @@ class ClustersTab(WorkTab):
         try:
             maker, saved = self._note.keep(*parts)
         except SAFEError as error:
-            return {self._reasons.widget: gr.HTML(about_of(parts[1]).key), **self._note.refuse(error, parts[1])}
+            return {self._reasons: gr.HTML(about_of(parts[1]).key), **self._note.refuse(error, parts[1])}
         results = self._settings.results.state(maker.run)
         is_spot = rank_of(chosen, results) > 0
         if not is_spot and not (isinstance(chosen, int) and chosen in results.clusters.groups):
@@ -339,7 +339,7 @@ class ClustersTab(WorkTab):
         """The notes on all reasons, and the name of the selected one."""
         renamed = {self.images_view.map: self.images_view.rename(results)}
         renamed |= self._rcc_view.show_heading(results, key) if isinstance(key, int) else {}
-        return {self._reasons.widget: self._reasons.rename(results), **renamed}
+        return {self._reasons: gr.HTML(cards=cards_of(results)), **renamed}
 
     def _on_load(self, visitor: object, draft: object) -> dict:
         problem = self._note.recover(visitor, draft)

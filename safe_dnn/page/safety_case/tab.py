@@ -1,10 +1,8 @@
 """Tab beside the paper's steps: what a safety case asks about each reason and the analysis as a whole, as a table to
 fill in, and the same reasons on a fresh test set, which chose nothing."""
 
-import tempfile
 from collections.abc import Mapping
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,7 +10,6 @@ import gradio as gr
 from safe_dnn.page.events import EACH, EDITS, LATEST, NAME_OF_WINDOW, VIEW, visitor_of
 from safe_dnn.page.forms import check_there, remember, remembered, required_path
 from safe_dnn.page.messages import done, empty, pane, reveal
-from safe_dnn.page.pictures import served_folder
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import SAFETY_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
@@ -57,8 +54,8 @@ class RegisterView:
             gr.HTML(
                 "<h3>Register</h3><p>What a safety case asks about each reason, and what is still missing. SAFE saves "
                 "a cell when you leave it; you can copy from and paste into a spreadsheet.</p>"
+                "<p class='safe-made-links'><a href='register.csv' download>Download register.csv</a></p>"
             )
-            self._download = gr.DownloadButton("Download register.csv", elem_id="download-register")
             self.table = gr.Dataframe(
                 headers=[*FIXED, *(known.title for known in REGISTER.values())], type="array", wrap=True, buttons=[],
                 static_columns=list(range(len(FIXED))), max_height=500, elem_id="register",
@@ -81,7 +78,6 @@ class RegisterView:
         self.table.input(
             self._on_register, [*looked, self._rows, self.table], [self._newest_number, self._rows], **EACH, **EDITS
         )
-        self._download.click(self._on_download, None, self._download, **VIEW)
 
     def _on_scope(self, window: object, last_entry: int, *texts: str) -> int:
         """Keep the note on the analysis as a whole; it stays in the fields if it cannot be kept."""
@@ -111,12 +107,6 @@ class RegisterView:
     def _newest(self, last_entry: int) -> int:
         """The number of the newest entry, after a change that was not refused."""
         return max(last_entry, newest(self._settings.out))
-
-    def _on_download(self) -> gr.DownloadButton:
-        entries = self._settings.results.latest.register
-        file = Path(tempfile.mkdtemp(dir=served_folder())) / register.REGISTER_FILE
-        file.write_text(register.register_text(self._settings.out, entries), encoding="utf-8", errors="replace")
-        return gr.DownloadButton(value=str(file))
 
 
 def _row(one: register.Entry) -> list[str]:

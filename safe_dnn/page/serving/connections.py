@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import uvicorn
-from uvicorn.middleware.proxy_headers import ProxyHeadersMiddleware
 
 from safe_dnn.dnn.model_process import end_workers
 from safe_dnn.support.errors import SAFEError
@@ -73,25 +72,12 @@ class Outside(NamedTuple):
 AT_THE_ROOT = Outside()
 
 
-class _OfProxy:
-    """ASGI middleware that takes the word of a proxy for who a visitor is, and drops that of anybody else."""
-
-    def __init__(self, app: Any, proxy: str, header: str):
-        self._app, self._header = ProxyHeadersMiddleware(app, proxy), header.lower().encode("latin-1")
-
-    async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-        peer = scope.get("client") or ("",)
-        if self._header and "headers" in scope and peer[0] not in self._app.trusted_hosts:
-            scope = {**scope, "headers": [one for one in scope["headers"] if one[0] != self._header]}
-        await self._app(scope, receive, send)
-
-
-def answer(app: Any, host: str, port: int, outside: Outside, where: str, user_header: str = "") -> None:
-    """Answer requests until the process is interrupted; `user_header` is that of the proxy's user names."""
+def answer(app: Any, host: str, port: int, outside: Outside, where: str) -> None:
+    """Answer requests until the process is interrupted."""
     check_certificate(outside)
     config = uvicorn.Config(
-        _OfProxy(app, outside.proxy, user_header),
-        proxy_headers=False,
+        app,
+        forwarded_allow_ips=outside.proxy,
         ws="none",
         limit_concurrency=MOST_CONNECTIONS,
         # What fails in a request is in SAFE's own log. A line for each invalid request would fill the terminal.

@@ -1,8 +1,7 @@
 """A service: a workspace for each visitor, which nobody else can name, and which ends when it is not used any more.
 
 A workspace is a folder that is called by a digest of its secret; only the visitor has the secret itself, in a cookie
-that scripts cannot read and in a link. Where a login in front of the page says who a visitor is, the digest is of that
-name.
+that scripts cannot read and in a link.
 """
 
 import asyncio
@@ -16,7 +15,6 @@ import time
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import NamedTuple
 
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -46,13 +44,6 @@ _PLAIN = re.compile(r"[\w./-]+", re.ASCII)
 _SECRET = re.compile(r"[\w-]{22}", re.ASCII)  # 128 bits
 
 
-class Terms(NamedTuple):
-    """What a service offers: days that an unused workspace is kept, and the header with the user name of a login."""
-
-    days: float = 7
-    user_header: str = ""
-
-
 class Service:
     """The workspaces below a folder.
 
@@ -62,7 +53,8 @@ class Service:
     opened : Opened
     like : PageSettings
         What the page of a workspace is opened with, but for its folders.
-    terms : Terms
+    days : float
+        That an unused workspace is kept.
 
     Raises
     ------
@@ -70,7 +62,7 @@ class Service:
         The folder's path has other than plain characters.
     """
 
-    def __init__(self, folder: Path, opened: Opened, like: PageSettings, terms: Terms):
+    def __init__(self, folder: Path, opened: Opened, like: PageSettings, days: float):
         if not _PLAIN.fullmatch(os.fspath(folder)):
             raise SAFEError(
                 "The folder of a service is hidden from its visitors, wherever it is named, and must have a path of "
@@ -78,17 +70,17 @@ class Service:
             )
         for name in (WORKSPACES, GONE):
             (folder / name).mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._folder, self._opened, self._like, self._terms = folder, opened, like, terms
+        self._folder, self._opened, self._like, self._days = folder, opened, like, days
         self._new: Counter[str] = Counter()
         self._hour = 0
 
     async def visitor(self, request: Request, path: str) -> PageSettings | Response:
         """What a request sees: a workspace; nothing but a welcome, if the visitor has none, or not any more."""
         posted, root = request.method == "POST", request.scope.get("root_path", "")
-        secret, user = self._secret_of(request)
+        secret = request.cookies.get(COOKIE, "")
         if path.startswith(LINK):
             return self._enter(request, path.removeprefix(LINK))
-        workspace = self._at(secret, user, str(request.base_url))
+        workspace = self._at(secret, str(request.base_url))
         if path == LEAVE and posted:
             await self.delete(self._folder / WORKSPACES / _key(secret))
             response = notice("Everything was deleted: images, results, and all computed of them.", back=f"{root}/")
@@ -102,52 +94,41 @@ class Service:
             return notice(WELCOME, action=root + BEGIN, button="Begin")
         return PlainTextResponse("There is no such page.\n", 404)
 
-    def _secret_of(self, request: Request) -> tuple[str, str]:
-        """The secret by which a workspace is found, and the user name if it is made of that; empty if there is none."""
-        if header := self._terms.user_header:
-            user = request.headers.get(header, "")
-            return (f"user {user}", user) if user else ("", "")
-        secret = request.cookies.get(COOKIE, "")
-        return (secret if _SECRET.fullmatch(secret) else ""), ""
-
-    def _at(self, secret: str, user: str, address: str) -> PageSettings | None:
+    def _at(self, secret: str, address: str) -> PageSettings | None:
         """The workspace of a secret, which is in use from now on."""
         place = self._folder / WORKSPACES / _key(secret)
         try:
             os.utime(place / USED)
         except OSError:
             return None
-        terms = {"days": f"{self._terms.days:g}", "link": "" if user else f"{address}{LINK[1:]}{secret}"}
+        terms = {"days": f"{self._days:g}", "link": f"{address}{LINK[1:]}{secret}"}
         home = place / HOME
         like = self._like._replace(
-            jobs=Jobs(self._opened.turn, place.name), root=home, login=user, cache=place / CACHE, workspace=terms,
+            jobs=Jobs(self._opened.turn, place.name), root=home, cache=place / CACHE, workspace=terms,
             names={os.fspath(home): "/~", os.fspath(place): "/~own", os.environ["GRADIO_TEMP_DIR"]: "/~brought"},
         )  # fmt: skip
         return self._opened.at(home, like)
 
     def _begin(self, request: Request) -> Response:
         """Make a workspace, unless there are too many, or too many new ones for this address."""
-        secret, user = self._secret_of(request)
-        if self._terms.user_header and not user:
-            return notice("The login in front of this page has not said who you are. Log in again.", 409)
         address = request.client.host if request.client else ""
         if (hour := int(time.time() // 3600)) != self._hour:
             self._hour, self._new = hour, Counter()
         there = sum(1 for _ in os.scandir(self._folder / WORKSPACES))
         if there >= MOST_WORKSPACES or self._new[address] >= MOST_NEW:
             return notice("This service has as many visitors as it takes. Try again in an hour.", 409)
-        self._new[address] += not user
-        secret = secret if user else secrets.token_urlsafe(16)
+        self._new[address] += 1
+        secret = secrets.token_urlsafe(16)
         place = self._folder / WORKSPACES / _key(secret)
         for inner in (HOME, CACHE):
             (place / inner).mkdir(parents=True, exist_ok=True, mode=0o700)
         (place / USED).touch()
-        return self._let_in(request, "" if user else secret)
+        return self._let_in(request, secret)
 
     def _enter(self, request: Request, secret: str) -> Response:
         """Open the workspace of a link by a button: a link that is merely followed changes nothing."""
         place, root = self._folder / WORKSPACES / _key(secret), request.scope.get("root_path", "")
-        if self._terms.user_header or not _SECRET.fullmatch(secret) or not (place / USED).exists():
+        if not _SECRET.fullmatch(secret) or not (place / USED).exists():
             return notice("There is no such workspace, or not any more.", 404)
         if request.method == "POST":
             return self._let_in(request, secret)
@@ -157,9 +138,8 @@ class Service:
         """Let a browser see a workspace from now on; scripts cannot read its cookie."""
         place = f"{request.scope.get('root_path', '')}/"
         response = RedirectResponse(place, 303)
-        if secret:
-            age = 400 * 86400  # the longest that browsers take
-            response.set_cookie(COOKIE, secret, age, path=place, secure=request.url.scheme == "https", httponly=True)
+        age = 400 * 86400  # the longest that browsers take
+        response.set_cookie(COOKIE, secret, age, path=place, secure=request.url.scheme == "https", httponly=True)
         return response
 
     # --- What ends ----------------------------------------------------------------------------------------------------
@@ -192,7 +172,7 @@ class Service:
 
     async def look(self) -> None:
         """Delete what nobody has used for so long, and what a process that ended had begun to delete."""
-        until = time.time() - 86400 * self._terms.days
+        until = time.time() - 86400 * self._days
         for gone in [*(self._folder / GONE).iterdir()]:
             await asyncio.to_thread(shutil.rmtree, gone, ignore_errors=True)
         for place in [*(self._folder / WORKSPACES).iterdir()]:

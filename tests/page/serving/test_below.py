@@ -16,7 +16,7 @@ from starlette.requests import Request
 
 from safe_dnn.page.jobs import Turn
 from safe_dnn.page.serving.connections import LOOPBACK, Outside
-from safe_dnn.page.serving.service import Service, Terms
+from safe_dnn.page.serving.service import Service
 from safe_dnn.page.settings import Opened
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.browsing import WAIT, begin_another, draw, field, new_window, unfold
@@ -45,7 +45,7 @@ def test_the_host_of_an_address_is_answered_and_no_other():
 
 def test_the_cookie_of_a_workspace_is_for_the_path_alone(tmp_path, monkeypatch):
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path / "brought"))
-    service = Service(tmp_path, Opened(Turn()), settings_of(tmp_path)._replace(hosted=True), Terms())
+    service = Service(tmp_path, Opened(Turn()), settings_of(tmp_path)._replace(hosted=True), 7)
     scope = {"type": "http", "method": "POST", "scheme": "https", "root_path": "/safe", "path": "/safe/begin"}
     scope |= {"headers": [], "query_string": b"", "server": ("safe.example.org", 443)}
     answer = asyncio.run(service.visitor(Request(scope), "/begin"))

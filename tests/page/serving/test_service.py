@@ -415,27 +415,6 @@ def test_what_would_fill_the_disk_is_refused_before_a_byte_is_taken(tmp_path, mo
         room(settings)
 
 
-def test_a_user_name_is_believed_of_the_proxy_alone(tmp_path):
-    options = ("--service", tmp_path / "data", "--user-header", "Remote-User", "--proxy", "127.0.0.1")
-    with served(tmp_path, *options) as (url, _):
-        ann = Stranger(url)
-        ann.client.headers["remote-user"] = "ann"
-        ann.begin()
-        ann.make("of ann")
-        assert ann.secret == ""
-        again, bob = Stranger(url), Stranger(url)
-        again.client.headers["remote-user"], bob.client.headers["remote-user"] = "ann", "bob"
-        assert "of ann" in listed(again)
-        assert "of ann" not in bob.client.get("/").text
-        pretending = Stranger(url, "127.0.0.9")
-        pretending.client.headers["remote-user"] = "ann"
-        assert "of ann" not in pretending.client.get("/").text
-        refused = pretending.client.post("/begin")
-        assert (refused.status_code, "has not said who you are" in refused.text) == (409, True)
-        with pytest.raises(AssertionError, match="A user name is believed of a proxy alone"):
-            served(tmp_path, *options[:4]).__enter__()
-
-
 def test_an_engineer_brings_images_to_the_ordinary_page(tmp_path):
     draw_scenes(tmp_path / "drawn", dict.fromkeys(("night", "snow"), 6))
     data = packed(contents_of(tmp_path / "drawn"))
