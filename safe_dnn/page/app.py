@@ -21,12 +21,11 @@ from starlette.routing import Mount
 
 from safe_dnn.page import analyses
 from safe_dnn.page.assets import script
-from safe_dnn.page.between_tabs import wire_classes, wire_reasons
+from safe_dnn.page.between_tabs import MovedView, wire_classes, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
 from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
-from safe_dnn.page.missing_folder import MovedView
 from safe_dnn.page.paths import lay_out_paths
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
@@ -277,24 +276,4 @@ def _theme() -> gr.themes.Base:
         radius_size=gr.themes.sizes.radius_md,
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "monospace"],
-    ).set(
-        # Contrast of at least 4.5 : 1 (WCAG AA), which the theme's own shades miss
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_300",
-        block_label_text_color="*neutral_700",
-        block_title_text_color="*neutral_800",
-        block_title_text_color_dark="*neutral_100",
-        block_info_text_color="*neutral_600",
-        block_info_text_color_dark="*neutral_300",
-        input_placeholder_color="*neutral_500",
-        input_placeholder_color_dark="*neutral_400",
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_800",
-        color_accent="*primary_700",
-        # The border of a checkbox or radio button: 3 : 1, for a checked one on a dark background as well
-        checkbox_border_color="*neutral_500",
-        checkbox_border_color_dark="*neutral_400",
-        checkbox_border_color_selected_dark="*primary_300",
     )

@@ -201,7 +201,7 @@ class ListedView:
                 return self.show(key, self._images_of(key, chosen), chosen, page + by)
             except SAFEError as error:
                 warn("Out of date", error)
-                return {}  # what is shown stays
+                return {self.key: gr.skip()}  # what is shown stays
 
         def on_count(widget: gr.HTML, key: str, count: object) -> dict:
             is_open = isinstance(count, str) and count != ""

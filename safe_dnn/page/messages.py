@@ -1,6 +1,7 @@
 """What the page tells the engineer: results, errors, toasts, and panes that are out of sight until they have any."""
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
@@ -99,3 +100,15 @@ def as_text(value: object) -> str:
     event that the widget takes part in: of 20,000 images that takes longer than anything else. A text is one item.
     """
     return json.dumps(value, separators=(",", ":"))
+
+
+def lay_out_skipped(elem_id: str) -> tuple[gr.Accordion, gr.Dataframe]:
+    """Lay out what says which images were skipped, and why; see `show_skipped`."""
+    with gr.Accordion("Skipped images", open=False, visible=False, elem_id=elem_id) as fold:
+        return fold, gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
+
+
+def show_skipped(where: tuple[gr.Accordion, gr.Dataframe], skipped: Iterable[tuple[str, str]]) -> dict:
+    """Updates that show skipped images; out of sight without any."""
+    rows = [[printable(path), printable(reason)] for path, reason in skipped]
+    return {where[0]: gr.update(label=f"Skipped images ({len(rows):,})", visible=bool(rows)), where[1]: rows}

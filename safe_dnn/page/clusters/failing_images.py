@@ -110,20 +110,13 @@ class ImagesView:
         rccs = results.clusters.groups
         return gr.HTML(named=as_text([rcc_words(rcc, results.notes) for rcc in rccs]))
 
-    def show_map(
-        self, results: Analysis, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
-        at_once: bool = False,
-    ) -> dict:  # fmt: skip
-        """The map; computed and stored if it is not yet, which takes seconds.
+    def show_map(self, results: Analysis, *, chosen: int | None = None, at_once: bool = False) -> dict:
+        """The map, coloured by RCC; computed and stored if it is not yet, which takes seconds.
 
         Parameters
         ----------
-        by : str, optional
-            The parameter that the window colours the map by, "" if by RCC; this stays as it is. Without it, by RCC.
         chosen : int, optional
             The selected RCC. Without it the map keeps its own: it may be another by the time that the map is there.
-        edited : bool
-            After an edit, which leaves what is known of the images as it is.
         at_once : bool
             Nothing is shown if it would have to be computed.
         """
@@ -136,18 +129,10 @@ class ImagesView:
                     self._drawn = (original, stored_map(self._settings.out, original))
                 positions = self._drawn[1]
         columns = self._settings.results.latest.columns
-        record = map_record(results.clusters, positions, results.notes, original)
-        props: dict[str, Any] = {"record": as_text(record), "seen": results.run}
-        value: dict[str, Any] = {}
-        if chosen is not None:
-            props["chosen"] = chosen
-        if not edited:
-            props["filters"] = as_text(map_filters(columns))
-        if by is not None and by in columns:
-            props["shade"] = as_text(map_shades(by, columns[by]))
-        elif by != "":  # otherwise left alone: it may be another by the time that the map is there
-            props["shade"], value = "", {"value": ""}
-        return {self.map: gr.HTML(**props), self.colour: _colours(columns, **value)}
+        record = as_text(map_record(results.clusters, positions, results.notes, original))
+        selected: dict[str, Any] = {} if chosen is None else {"chosen": chosen}
+        drawn = gr.HTML(record=record, seen=results.run, filters=as_text(map_filters(columns)), shade="", **selected)
+        return {self.map: drawn, self.colour: _colours(columns, value="")}
 
     def _list(
         self, results: Analysis, rows: list[int], heading: str, page: int = 0, picked: list[int] | None = None

@@ -19,7 +19,7 @@ from safe_dnn.page.clusters.reason_list import cards_of, entry_key, lay_out_reas
 from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW, visitor_of
 from safe_dnn.page.forms import take_labels
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import done, empty, failed, pane, reveal, warn
+from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, reveal, show_skipped, warn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
@@ -38,7 +38,6 @@ from safe_dnn.rccs.review.notes import VERDICTS
 from safe_dnn.reasons.listed import baseline, sentence
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import as_part
-from safe_dnn.support.text import printable
 
 CURVE = 620  # width of the curve, in pixels, at most
 
@@ -60,8 +59,7 @@ class ClustersTab(WorkTab):
             self._runs_view = RunsView(settings)
             with gr.Accordion("How these were found", open=False, elem_id="why"):
                 self._how = gr.HTML()
-            with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
-                self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
+            self._skipped = lay_out_skipped("skipped")
         self._rcc = gr.State(0)
         self._mending = threading.Lock()
         self._drawn = gr.State("")  # the run whose map is shown
@@ -147,7 +145,7 @@ class ClustersTab(WorkTab):
         key = str(spot) if stays else _first(results) if known is None else known
         at_hand = results.reason(key)
         rcc = next(one for one in (at_hand and at_hand.rcc, known, results.groups[0]) if one is not None)
-        skipped, drawn = clusters.skipped, images_view.show_map(results, chosen=rcc, at_once=True)
+        drawn = images_view.show_map(results, chosen=rcc, at_once=True)
         found = f"{cluster_summary(clusters)} · {algorithm_summary(clusters)}"
         how = filled(
             "page/clusters/algorithm.html", clusters=clusters, found=found, curve=elbow_svg(clusters),
@@ -161,8 +159,7 @@ class ClustersTab(WorkTab):
             **self._spot_view.show(results, key),
             self._compared: results.comparison_key,
             self._how: how,
-            self._skipped_pane: gr.update(label=f"Skipped images ({len(skipped)})", visible=bool(skipped)),
-            self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
+            **show_skipped(self._skipped, clusters.skipped),
             **self._runs_view.show(results),
             **self._show_rcc(results, rcc),
             **images_view.show_right(results, rank_of(key, results) - 1),

@@ -194,12 +194,11 @@ class FailuresTab(WorkTab):
         """Start to collect failures."""
         return self._work(fields, lambda job: self._collect(job, fields, trust, partial), self._wanted)
 
-    def _on_lack(self) -> dict:
+    def _without_result(self, outcome: SAFEError | str) -> dict:
         """What a regression lacks can be given where it is asked for."""
-        job = self._settings.jobs.latest(FAILURES_TAB)
-        if job and isinstance(job.outcome, SAFEError) and {"targets", "threshold"} & {*job.outcome.fields}:
-            return {self.form.fold: gr.update(open=True), **self.fold.show(folded=False)}
-        return gr.skip()
+        lacks = {"targets", "threshold"} & {*outcome.fields} if isinstance(outcome, SAFEError) else ()
+        fields = {self.form.fold: gr.update(open=True), **self.fold.show(folded=False)} if lacks else {}
+        return {**super()._without_result(outcome), **fields}
 
     def on_model(self, model: str | None) -> Any:
         """Open the fields of a regression for the model of one."""
@@ -305,7 +304,6 @@ class FailuresTab(WorkTab):
             form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})
         self.view.wire(outputs)
         self._wire(loaded, tab)
-        self.timer.tick(self._on_lack, None, outputs, **VIEW)
 
 
 def rescale_field(**options: Any) -> gr.Dropdown:

@@ -18,7 +18,6 @@ from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB, LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.work_tab import widgets_in
-from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.store.output_folder import writing
 from safe_dnn.support.errors import SAFEError, is_within
@@ -196,7 +195,6 @@ def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: Pa
     folders : iterable of Path
         With a folder for each class: those of training and test images.
     classes : sequence of str
-        A class without images in any folder gets those of the unsafe set that are labelled as it, if there are any.
 
     Returns
     -------
@@ -204,13 +202,8 @@ def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: Pa
         No entry for a class without images.
     """
     places = [folder for folder in folders if is_within(folder, settings.root)]
-    labelled = _labelled(settings.results.latest)
-    examples = {}
-    for name in classes[:MOST_CLASSES]:
-        files = next(filter(None, (_first_images(folder, name) for folder in places)), labelled.get(name, []))
-        if files:
-            examples[name] = [data_uri(file, SIDE) for file in files[:EACH]]
-    return examples
+    files = {name: next(filter(None, (_first_images(one, name) for one in places)), []) for name in classes}
+    return {name: [data_uri(file, SIDE) for file in some] for name, some in [*files.items()][:MOST_CLASSES] if some}
 
 
 def _first_images(folder: Path, name: str) -> list[Path]:
@@ -221,14 +214,3 @@ def _first_images(folder: Path, name: str) -> list[Path]:
         names = sorted(entry for entry in os.listdir(folder / name) if Path(entry).suffix.lower() in SUFFIXES)  # noqa: PTH208, names
         return [folder / name / entry for entry in islice((one for one in names if one[:1] != "."), EACH)]
     return []
-
-
-def _labelled(latest: Analysis) -> dict[str, list[Path]]:
-    """The images of the unsafe set by the label that they have."""
-    by_label: dict[str, list[Path]] = {}
-    with contextlib.suppress(SAFEError):
-        unsafe = latest.unsafe
-        for image in unsafe.images:
-            if image.label:
-                by_label.setdefault(image.label, []).append(unsafe.improvement_root / image.image)
-    return by_label

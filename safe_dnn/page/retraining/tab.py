@@ -13,8 +13,7 @@ from safe_dnn.page.failures.tab import rescale_field, trust_field
 from safe_dnn.page.forms import check_there, network_of, remember, remembered, required_path, take_labels, typed
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import FORM_LABELS, done, empty
-from safe_dnn.page.retraining.plots import learning_curves
-from safe_dnn.page.retraining.view import RetrainingView, titled
+from safe_dnn.page.retraining.view import RetrainingView, learning_curves, titled
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
