@@ -21,26 +21,26 @@ from starlette.routing import Mount
 
 from safe_dnn.page import analyses
 from safe_dnn.page.assets import script
-from safe_dnn.page.between_tabs import wire_classes, wire_reasons
+from safe_dnn.page.between_tabs import MovedView, wire_classes, wire_reasons
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
 from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
-from safe_dnn.page.missing_folder import MovedView
 from safe_dnn.page.paths import lay_out_paths
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
-from safe_dnn.page.results import Results
 from safe_dnn.page.retraining.tab import RetrainingTab
+from safe_dnn.page.safety_case.tab import SafetyCaseTab
 from safe_dnn.page.serving.connections import AT_THE_ROOT, LOOPBACK, Outside, answer
 from safe_dnn.page.serving.door import Page
 from safe_dnn.page.serving.guard import Guard, Visitor, failed, with_password
 from safe_dnn.page.serving.routes import routes
 from safe_dnn.page.serving.service import BROUGHT, WORKSPACES, Service
-from safe_dnn.page.settings import Opened, PageSettings, find_example, of_request
+from safe_dnn.page.settings import Opened, PageSettings, Results, find_example, of_request
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS, lay_out_steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.page.uploading import lay_out_upload
+from safe_dnn.page.work_tab import widgets_in
 from safe_dnn.pipeline.analysis import check_places
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
@@ -50,7 +50,8 @@ from safe_dnn.support.text import printable
 from safe_dnn.support.uploads import Limits
 
 MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
-CLASSES = (FailuresTab, ClustersTab, UnsafeTab, LabelsTab, RetrainingTab, ReportTab)  # in the order of `TABS`
+# In the order of `TABS`
+CLASSES = (FailuresTab, ClustersTab, UnsafeTab, LabelsTab, RetrainingTab, ReportTab, SafetyCaseTab)
 MOST_OF_VISITOR = 20  # analyses
 MOST_SESSIONS = 500  # each holds about 1 MiB; the least recently used one is dropped
 
@@ -72,14 +73,14 @@ def build_app(settings: PageSettings) -> gr.Blocks:
                 with gr.Tab(title, id=name, render_children=name != CLUSTERS_TAB) as laid_out[name]:
                     made[name] = kind(settings)
         clusters = made.pop(CLUSTERS_TAB)
-        loaded = clusters.wire(app)
+        loaded = clusters.wire(app, laid_out[CLUSTERS_TAB])
         moved.wire(loaded)
         for name, tab in made.items():
             tab.wire(loaded, laid_out[name])
-        wire_reasons(made[FAILURES_TAB], clusters, settings)
+        wire_reasons(made[FAILURES_TAB], clusters, widgets_in(laid_out[CLUSTERS_TAB]), settings)
         wire_classes(made[LABELS_TAB], made[RETRAINING_TAB])
         tabs = {CLUSTERS_TAB: clusters, **made}
-        lay_out_steps(settings, {name: tab.job_view.timer for name, tab in tabs.items() if name != LABELS_TAB})
+        lay_out_steps(settings, {name: tab.timer for name, tab in tabs.items() if name != LABELS_TAB})
     return app
 
 
@@ -275,24 +276,4 @@ def _theme() -> gr.themes.Base:
         radius_size=gr.themes.sizes.radius_md,
         font=["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"],
         font_mono=["ui-monospace", "SFMono-Regular", "Menlo", "monospace"],
-    ).set(
-        # Contrast of at least 4.5 : 1 (WCAG AA), which the theme's own shades miss
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_300",
-        block_label_text_color="*neutral_700",
-        block_title_text_color="*neutral_800",
-        block_title_text_color_dark="*neutral_100",
-        block_info_text_color="*neutral_600",
-        block_info_text_color_dark="*neutral_300",
-        input_placeholder_color="*neutral_500",
-        input_placeholder_color_dark="*neutral_400",
-        button_primary_background_fill="*primary_700",
-        button_primary_background_fill_hover="*primary_800",
-        button_primary_background_fill_dark="*primary_700",
-        button_primary_background_fill_hover_dark="*primary_800",
-        color_accent="*primary_700",
-        # The border of a checkbox or radio button: 3 : 1, for a checked one on a dark background as well
-        checkbox_border_color="*neutral_500",
-        checkbox_border_color_dark="*neutral_400",
-        checkbox_border_color_selected_dark="*primary_300",
     )

@@ -1,5 +1,6 @@
 """From tab to tab: the reasons for failures, and the folder of the classes."""
 
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -7,11 +8,13 @@ import gradio as gr
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import FailuresTab
+from safe_dnn.page.forms import required_path
 from safe_dnn.page.labels.tab import LabelsTab
-from safe_dnn.page.messages import warn
+from safe_dnn.page.messages import pane, put_away, reveal, warn
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
+from safe_dnn.pipeline.generation import missing_folder, moved_around, take_new_place
 from safe_dnn.pipeline.run_record import specified_parameters, specified_predictions
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
@@ -22,7 +25,7 @@ TO_CLUSTERS = f"""(...sent) => {{
 }}"""
 
 
-def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSettings) -> None:
+def wire_reasons(failures: FailuresTab, clusters: ClustersTab, outputs: list, settings: PageSettings) -> None:
     """Connect *Group failing images*: the first tab's failing images become root cause clusters in the second."""
 
     form = clusters.form
@@ -49,8 +52,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, settings: PageSet
         filled_fields = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
         return {**filled_fields, **clusters.generate(fields)}
 
-    filled = [*form.widgets, form.filled]
-    failures.view.find.click(on_find, filled, [*filled, *clusters.outputs], js=TO_CLUSTERS, **VIEW)
+    failures.view.find.click(on_find, [*form.widgets, form.filled], outputs, js=TO_CLUSTERS, **VIEW)
 
 
 def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:
@@ -67,3 +69,36 @@ def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:
         filled_in = gr.on([here.train.blur, here.train.submit], copied, sent, [there.train, there.form.filled], **VIEW)
         if there is labels:  # the tab may have been opened before the field was filled in
             labels.show_after(filled_in)
+
+
+class MovedView:
+    """Lay out the question, which is away as long as nothing is missing; `wire` connects it."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with pane("moved") as self._pane, gr.Row(elem_classes="safe-form"):
+            self._place = gr.Textbox(
+                label="Images were moved", info="Where do they lie now? They are compared with what they were.",
+                placeholder="/path/to/images", max_lines=1, scale=3, elem_id="moved-to",
+            )  # fmt: skip
+            self._confirm = gr.Button("They are there", variant="primary", scale=0, min_width=150, elem_id="take-place")
+
+    def wire(self, loaded: gr.events.Dependency) -> None:
+        """Ask a window that has shown what there is; once an answer is right, it is loaded anew."""
+        settings = self._settings
+
+        def on_load() -> dict:
+            if (missing := missing_folder(settings.out)) is None:
+                return {self._pane: put_away()}
+            label = f"The images of this analysis are no longer in {printable(str(missing))}"
+            return {self._pane: reveal(), self._place: gr.Textbox(label=label)}
+
+        def on_place(typed: str | None) -> None:
+            place = Path(required_path(typed, "folder in which they lie now", settings))
+            if missing := missing_folder(settings.out):
+                take_new_place(settings.out, *moved_around(missing, place))
+
+        loaded.then(on_load, None, [self._pane, self._place], **VIEW)
+        for sent in (self._confirm.click, self._place.submit):
+            taken = sent(on_place, self._place, None, **VIEW)
+            taken.success(None, None, None, js="() => { location.reload(); }")

@@ -1,7 +1,6 @@
 """The forms of tabs: what was last typed into them is kept as entries, so that a page opened again is filled in again.
 
-The fields of a tab are filled in anew when the output folder holds another run. What the tabs with a form and long work
-have in common is here as well: they follow the work, and what changes in the folder.
+The fields of a tab are filled in anew when the output folder holds another run.
 """
 
 import contextlib
@@ -12,16 +11,16 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
-from safe_dnn.page.events import LATEST, VIEW
-from safe_dnn.page.job_view import JobView
-from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import OPENING
+from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.page.events import VIEW
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import Analysis, Marks
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.store.database import append, changing, entries, reading
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS
 from safe_dnn.support.errors import SAFEError, quoted
+from safe_dnn.support.text import printable
 from safe_dnn.training.labels import take_typed_labels, typed_text
 
 LONGEST = 4096
@@ -91,7 +90,6 @@ def typed(**fields: str | None) -> dict[str, str]:
 
 
 Field = TypeVar("Field", bound=gr.components.Component)
-OPEN_FORM, CLOSE_FORM = "Other inputs or options", "Hide the form"
 
 
 def example_button(settings: PageSettings, name: str) -> gr.Button:
@@ -158,32 +156,26 @@ class FormView:
         """The fields in the order in which Gradio sends their values."""
         return [*self._fields.values()]
 
-    @property
-    def outputs(self) -> list:
-        """What an update of the form can change, without `filled`."""
-        return [*self._folds, *self.widgets]
-
     def named(self, values: Iterable[Any]) -> dict[str, Any]:
         """The values that Gradio sends, by name."""
         return dict(zip(self._fields, values, strict=True))
 
     def first_look(self, run: str) -> dict:
-        """Updates for a window that was just opened: from now on, the fields can be edited."""
-        last = self._last_by_name()
-        return {**self.released(last), **self.sent(run, {**self._defaults, **last})}
-
-    def released(self, values: Mapping[str, Any]) -> dict:
-        """Updates that fill in the fields of a window that was just opened, which can be edited from now on.
+        """Updates for a window that was just opened: from now on, the fields can be edited.
 
         A field below folded options is filled in when these are opened, and may just be typed into: what it holds
         already is not sent again.
         """
-        differs = self._differing(values)
-        fields = {
-            widget: gr.update(interactive=True, **({"value": differs[name]} if name in differs else {}))
-            for name, widget in self._fields.items()
+        last = self._last_by_name()
+        return {
+            **self._fill_in(self._differing(last), interactive=True),
+            **self.sent(run, {**self._defaults, **last}),
         }
-        return {**self._opened(values), **fields}
+
+    def anew(self, run: str) -> dict:
+        """Updates that fill in all fields as for the run in the folder."""
+        last = {**self._defaults, **self._last_by_name()}
+        return {**self._fill_in(last), **self.sent(run, last)}
 
     def sent(self, run: str, fields: Mapping[str, Any]) -> dict:
         """The update for a form that was sent, or filled in, with these fields."""
@@ -201,8 +193,18 @@ class FormView:
         last = self._last()
         return {name: last[name] for name in self._fields if name in last}
 
-    def _fill_in(self, values: Mapping[str, Any]) -> dict:
-        return {**self._opened(values), **{self._fields[name]: value for name, value in values.items()}}
+    def _choices(self) -> Mapping[str, list[str]]:
+        """What fields offer in this analysis, by name."""
+        return {}
+
+    def _fill_in(self, values: Mapping[str, Any], **always: Any) -> dict:
+        filled = {name: {"value": value} for name, value in values.items()}
+        offered = {name: {"choices": choices} for name, choices in self._choices().items()}
+        fields = {name: {**always, **filled.get(name, {}), **offered.get(name, {})} for name in self._fields}
+        return {
+            **self._opened(values),
+            **{self._fields[name]: gr.update(**update) for name, update in fields.items() if update},
+        }
 
     def _differing(self, values: Mapping[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in values.items() if (value or "") != self._defaults[name]}
@@ -213,117 +215,29 @@ class FormView:
         return {fold: gr.update(open=True) for fold, names in self._folds.items() if names & differs}
 
 
-class Fold:
-    """A form that leaves the room to the result, and the button that shows it again.
+def network_of(failures: AnsweredImages, settings: PageSettings) -> dict[str, str]:
+    """The network that failed and its test images, as a form names them: `model`, `test`; empty as in `model_of`.
 
-    Where there is no result, the style shows the form all the same, without the button.
+    Empty as well if they are not for the visitors of the page.
     """
-
-    def __init__(self, form: gr.Column):
-        self._form, self._folded = form, gr.State(False)
-        self._button = gr.Button(CLOSE_FORM, size="sm", scale=0, elem_classes="safe-fold")
-        self.outputs = [form, self._folded, self._button]
-        self._button.click(lambda folded: self.show(folded=not folded), self._folded, self.outputs, **VIEW)
-
-    def show(self, *, folded: bool) -> dict:
-        """Updates that show the form, or only the button."""
-        classes = ["safe-folded"] if folded else []
-        button = gr.Button(OPEN_FORM if folded else CLOSE_FORM)
-        return {self._form: gr.update(elem_classes=classes), self._folded: folded, self._button: button}
+    if (model := model_of(failures)) is None:
+        return {}
+    try:
+        paths = [printable(settings.accept(os.fspath(path))) for path in (model, failures.root)]
+    except SAFEError:
+        return {}
+    return dict(zip(("model", "test"), paths, strict=True))
 
 
-# --- A tab with a form and long work ----------------------------------------------------------------------------------
+def model_of(failures: AnsweredImages) -> Path | None:
+    """The file of the network that failed, if it can be run again without being told anything about it.
 
-
-class FormTab:
-    """A tab in whose form work is started, and whose pane shows the result.
-
-    A tab lays out its form, then `_lay_out_state`, then its pane, and calls `_show_in`; `wire` connects its widgets.
-    The form is folded once its work has a result.
+    That is, of a classifier whose pixels are scaled as its file says, and which needs no trust; not a table.
     """
-
-    def __init__(self, settings: PageSettings):
-        self._settings = settings
-        self.form = FormView(self._last_form)
-        self.marks = gr.State(None)  # of the folder, as the window shows it
-
-    def _lay_out_start(self, name: str, title: str, elem_id: str, min_width: int = 170) -> None:
-        """Lay out the buttons at the end of the first row: the example, if there is one, and the one that starts."""
-        self.example = example_button(self._settings, name)
-        self.start = gr.Button(title, variant="primary", scale=1, min_width=min_width, elem_id=elem_id)
-
-    def _lay_out_state(self, name: str, form: gr.Column, onward: gr.Button | None = None) -> None:
-        """Lay out what says how far the work is, and buttons: to stop it, to show the form, and to go on from there."""
-        with gr.Row(elem_classes="safe-state"):
-            self.status = gr.HTML(OPENING, elem_id=f"{name}-status", scale=1)
-            self.fold = Fold(form)
-            if onward:
-                onward.render()
-            self.cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id=f"cancel-{name}")
-
-    def _show_in(self, tab: str, result: gr.Column, outputs: list, **options: Any) -> None:
-        """Follow the work of a tab; `outputs` are the widgets of its pane."""
-        self.job_view = JobView(
-            self._settings, tab, self.status, self.start, self.cancel, guide=self._guide, result=result, **options
-        )
-        self.outputs = [*self.job_view.outputs, *self.fold.outputs, self.marks, self.form.filled, *outputs]
-
-    # --- What each tab says ---------------------------------------------------------------------------------------
-
-    def _last_form(self) -> Mapping[str, Any]:
-        """The form as it was last sent."""
-        raise NotImplementedError
-
-    def _guide(self) -> str:
-        """What to do if there is no result to show; empty if there is one."""
-        raise NotImplementedError
-
-    def show(self) -> dict:
-        """What the widgets show of the result in the folder; a SAFEError if there is none."""
-        raise NotImplementedError
-
-    def _now(self) -> Marks:
-        """What of the folder the tab depends on."""
-        return self._settings.results.latest.marks
-
-    def _result_of(self, marks: Marks) -> tuple:
-        """What of `_now` says whether the result is another one."""
-        raise NotImplementedError
-
-    # --- What they do alike ---------------------------------------------------------------------------------------
-
-    def _view(self) -> dict:
-        return {self.marks: self._now(), **self.show()}
-
-    def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object], ask: Callable) -> dict:
-        """Start work with the fields that were sent.
-
-        `ask` gives what the fields ask for, and keeps them; a SAFEError where one cannot be used.
-        """
-        show = lambda: self._view() | self.fold.show(folded=True)  # noqa: E731
-        started = self.job_view.start(work, show, lambda: ask(fields))
-        return {**self.form.sent(self._now().run, fields), **started}
-
-    def _first_look(self) -> dict:
-        marks = self._now()
-        looked = {**self.job_view.look(self._view), **self.form.first_look(marks.run)}
-        return {**looked, **self.fold.show(folded=True), self.marks: marks}
-
-    def on_tab(self, marks: Marks | None, before: dict, *values: Any) -> dict:
-        """Show what has changed in the folder."""
-        now = self._now()
-        updates, _ = self.form.follow(now.run, before, self.form.named(values))
-        if now != marks:
-            same = marks is not None and self._result_of(now) == self._result_of(marks)
-            updates = {**updates, self.marks: now, **self.job_view.look(self._view, same=same)}
-        return updates or gr.skip()
-
-    def _wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
-        """Follow work and folder; `loaded` is the event that a window that was just opened shows the RCCs."""
-        filled_in = [*self.form.outputs, *self.outputs]
-        tab.select(self.on_tab, [self.marks, self.form.filled, *self.form.widgets], filled_in, **LATEST)
-        loaded.then(lambda: self.job_view.first(self._first_look), None, filled_in, **VIEW)
-        self.job_view.wire(filled_in)
+    model = failures.source
+    is_keras, is_onnx = model.suffix.lower() in KERAS_SUFFIXES, model.suffix.lower() == ONNX_SUFFIX
+    needs_options = failures.task != "classification" or failures.rescale or failures.trust_model
+    return model if not needs_options and (is_keras or is_onnx) and model.is_file() else None
 
 
 def required_path(path: str | None, what: str, settings: PageSettings) -> str:

@@ -100,8 +100,7 @@ class GridView:
         pager = pages > 1 or not self._looks  # what is below a grid to select from stays in its place
         return {
             self.title: f"<h3 class='safe-title'><span>{escaped(heading)}</span> {where}</h3>",
-            # `looks` again: the browser loses it where an update arrives before the tab is first opened
-            self.grid: gr.HTML([*picked], tiles=drawn, seen=key, looks=self._looks),
+            self.grid: gr.HTML([*picked], tiles=drawn, seen=key),
             self.back: gr.Button(interactive=page > 0, visible=pager),
             self.forth: gr.Button(interactive=page < pages - 1, visible=pager),
             self.page: page,
@@ -146,7 +145,7 @@ def beside(wrong: Sequence[int], right: Sequence[int]) -> list[int]:
 
 
 class ListedView:
-    """Lay out a grid of images that counts open; `outputs` are its widgets, `show` gives what they show.
+    """Lay out a grid of images that counts open; `show` gives what it shows.
 
     Parameters
     ----------
@@ -161,7 +160,6 @@ class ListedView:
         self._name, self._images_of = name, images_of
         self.grid = GridView(name, self._file_of, settings)
         self.key, self.chosen = gr.State(""), gr.State("")
-        self.outputs = [*self.grid.outputs, self.key, self.chosen]
 
     def _file_of(self, place: object, key_sent: str) -> Path:
         key, _, chosen = key_sent.rpartition(" ")
@@ -182,7 +180,7 @@ class ListedView:
         updates = self.grid.show(listed.heading, range(len(listed.paths)), page, caption, file, f"{key} {chosen}")
         return {**updates, self.key: key, self.chosen: chosen}
 
-    def wire(self, counts: Mapping[gr.HTML, str], at_first: str = "") -> None:
+    def wire(self, counts: Mapping[gr.HTML, str], outputs: list, at_first: str = "") -> None:
         """Connect the pager, and widgets whose counts open their images; the others then have none selected.
 
         No answer changes the widget that was clicked: it may have been clicked again by then, and that click is still
@@ -192,6 +190,8 @@ class ListedView:
         ----------
         counts : mapping
             Widgets, each with what its counts begin with in what is chosen.
+        outputs : list
+            Of the tab.
         at_first : str
             What is chosen in the first widget (its `first`) where a count is left.
         """
@@ -201,7 +201,7 @@ class ListedView:
                 return self.show(key, self._images_of(key, chosen), chosen, page + by)
             except SAFEError as error:
                 warn("Out of date", error)
-                return {}  # what is shown stays
+                return {self.key: gr.skip()}  # what is shown stays
 
         def on_count(widget: gr.HTML, key: str, count: object) -> dict:
             is_open = isinstance(count, str) and count != ""
@@ -211,8 +211,8 @@ class ListedView:
 
         listed = [self.key, self.chosen, self.grid.page]
         for button, by in ((self.grid.back, -1), (self.grid.forth, 1)):
-            button.click(partial(on_turn, by=by), listed, self.outputs, **VIEW)
+            button.click(partial(on_turn, by=by), listed, outputs, **VIEW)
         to_images = f"() => document.querySelector('#{self._name}-title')?.scrollIntoView({{ block: 'nearest' }})"
         for widget in counts:
-            opened = widget.select(partial(on_count, widget), [self.key, widget], [*counts, *self.outputs], **LATEST)
+            opened = widget.select(partial(on_count, widget), [self.key, widget], outputs, **LATEST)
             opened.then(None, None, None, js=to_images)

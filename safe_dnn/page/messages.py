@@ -1,12 +1,12 @@
 """What the page tells the engineer: results, errors, toasts, and panes that are out of sight until they have any."""
 
-from collections.abc import Callable
+import json
+from collections.abc import Iterable
 from typing import Any
 
 import gradio as gr
 from markupsafe import Markup
 
-from safe_dnn.page.texts import worded
 from safe_dnn.pipeline.reporting.markup import escaped
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
@@ -79,9 +79,36 @@ def put_away() -> dict[str, Any]:
     return gr.update(elem_classes=AWAY)
 
 
-def if_there(show: Callable[[], dict]) -> dict:
-    """What `show` gives; nothing if there is nothing to show, or soon something else."""
-    try:
-        return show()
-    except SAFEError:
-        return gr.skip()
+FORM_LABELS = {
+    "after": "The analysis before", "extractor": "Features", "features": "Own features",
+    "hold_out": "Hold out a share", "labels": "Labels from a table",
+    "only_labelled": "Leave out images without a label", "out": "Name of a new analysis", "partial": "Accept a part",
+    "rescale": "Pixels given to the model", "targets": "Targets of a regression",
+    "threshold": "Threshold of a regression", "trust_model": "The model may run code of its own",
+}  # fmt: skip
+"""By the field of an error."""
+
+
+def worded(error: SAFEError | str) -> str:
+    return error if isinstance(error, str) else error.named({field: f"“{FORM_LABELS[field]}”" for field in FORM_LABELS})
+
+
+def as_text(value: object) -> str:
+    """A value that a script parses itself.
+
+    Gradio's page watches each item of a list or mapping that it holds, and copies all of them several times with every
+    event that the widget takes part in: of 20,000 images that takes longer than anything else. A text is one item.
+    """
+    return json.dumps(value, separators=(",", ":"))
+
+
+def lay_out_skipped(elem_id: str) -> tuple[gr.Accordion, gr.Dataframe]:
+    """Lay out what says which images were skipped, and why; see `show_skipped`."""
+    with gr.Accordion("Skipped images", open=False, visible=False, elem_id=elem_id) as fold:
+        return fold, gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
+
+
+def show_skipped(where: tuple[gr.Accordion, gr.Dataframe], skipped: Iterable[tuple[str, str]]) -> dict:
+    """Updates that show skipped images; out of sight without any."""
+    rows = [[printable(path), printable(reason)] for path, reason in skipped]
+    return {where[0]: gr.update(label=f"Skipped images ({len(rows):,})", visible=bool(rows)), where[1]: rows}

@@ -1,9 +1,7 @@
 """Which steps of the work are done, and which comes next: shown with the tabs, whichever of them is in sight."""
 
 import contextlib
-import functools
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import gradio as gr
@@ -12,9 +10,8 @@ from safe_dnn.page.assets import script
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import LABELS, NOTES, Analysis
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
-from safe_dnn.store.runs import SELECTION
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.training.labels import label_unsafe_set, unlabelled
@@ -34,10 +31,12 @@ TABS = {
     "labels": Tab("Labels", "Next: label them"),
     "retraining": Tab("Retraining", "Next: retrain"),
     "report": Tab("Report", "Next: write the report"),
+    "safety_case": Tab("Safety case", ""),
 }
-"""In the order of the work, by the name that their jobs and forms have, and that stands in the page's address."""
+"""The paper's steps in the order of the work, and what a safety case asks beside them; by the name that their jobs and
+forms have, and that stands in the page's address."""
 LOOK_SECONDS = 2.0
-FAILURES_TAB, CLUSTERS_TAB, UNSAFE_TAB, LABELS_TAB, RETRAINING_TAB, REPORT_TAB = TABS
+FAILURES_TAB, CLUSTERS_TAB, UNSAFE_TAB, LABELS_TAB, RETRAINING_TAB, REPORT_TAB, SAFETY_TAB = TABS
 
 
 def lay_out_steps(settings: PageSettings, timers: Mapping[str, gr.Timer]) -> None:
@@ -52,57 +51,44 @@ def lay_out_steps(settings: PageSettings, timers: Mapping[str, gr.Timer]) -> Non
         html_template="<span></span>", js_on_load=script("widgets/tabs.js"), first=CLUSTERS_TAB, steps=None,
         elem_classes=AWAY,
     )  # fmt: skip
-    steps = Steps(settings)
+    shown = gr.State(None)
 
-    def on_look() -> dict:
-        running = settings.jobs.running
+    def on_look(before: dict | None) -> dict:
+        running, steps = settings.jobs.running, steps_of(settings)
         followed = {timers[running.tab]: gr.Timer(active=True)} if running and running.tab in timers else {}
-        return {widget: gr.HTML(steps=steps.now()), **followed}
+        return {**followed, **({widget: gr.HTML(steps=steps)} if steps != before else {}), shown: steps}
 
-    gr.Timer(LOOK_SECONDS).tick(on_look, None, [widget, *timers.values()], **VIEW)
+    gr.Timer(LOOK_SECONDS).tick(on_look, shown, [widget, shown, *timers.values()], **VIEW)
 
 
-class Steps:
-    """The state of the work in an output folder; looked at again only where the folder has changed."""
+def steps_of(settings: PageSettings) -> dict[str, Any]:
+    """The state of the work in an output folder, as a browser shows it.
 
-    def __init__(self, settings: PageSettings):
-        self._settings = settings
-        self._look = functools.lru_cache(maxsize=32)(self._look_at)
-
-    def now(self) -> dict[str, Any]:
-        """What a browser shows.
-
-        Returns
-        -------
-        dict
-            `done`, the tabs whose step has a result that belongs to the present RCCs; `next`, the tab to go on with,
-            or an empty text (an empty analysis asks by itself); `text`, what there is to do there.
-        """
-        latest = self._settings.results.latest
-        stamp = latest.stamp + latest.stamp_of(NOTES, SELECTION, LABELS, REPORT_FILE)
-        progress = self._look(self._settings.out, stamp)
-        return {**progress, "next": ""} if self._settings.jobs.running else progress  # it may be what is being done
-
-    def _look_at(self, out: Path, stamp: str) -> dict[str, Any]:
-        """What a folder with a stamp holds."""
-        latest = self._settings.results.latest
-        there = latest.there and not latest.is_outdated
-        selected = there and latest.is_selected
-        is_done = {
-            FAILURES_TAB: (out / ACCURACY_FILE).is_file(),
-            CLUSTERS_TAB: there,
-            UNSAFE_TAB: selected,
-            LABELS_TAB: selected and _is_labelled(latest),
-            RETRAINING_TAB: there and latest.is_retrained,
-            REPORT_TAB: there and (out / REPORT_FILE).is_file(),
-        }
-        done = [tab for tab in TABS if is_done[tab]]
-        following = _next(done)
-        # Verdicts say for which reasons no images are chosen, and are what the report quotes.
-        if there and following in (UNSAFE_TAB, REPORT_TAB, "") and not _is_judged(latest):
-            following = CLUSTERS_TAB
-        following = following if done else ""
-        return {"done": done, "next": following, "text": TABS[following].next if following else ""}
+    Returns
+    -------
+    dict
+        `done`, the tabs whose step has a result that belongs to the present RCCs; `next`, the tab to go on with, or an
+        empty text (an empty analysis asks by itself); `text`, what there is to do there.
+    """
+    latest, out = settings.results.latest, settings.out
+    there = latest.there and not latest.is_outdated
+    selected = there and latest.is_selected
+    is_done = {
+        FAILURES_TAB: (out / ACCURACY_FILE).is_file(),
+        CLUSTERS_TAB: there,
+        UNSAFE_TAB: selected,
+        LABELS_TAB: selected and _is_labelled(latest),
+        RETRAINING_TAB: there and latest.is_retrained,
+        REPORT_TAB: there and (out / REPORT_FILE).is_file(),
+    }
+    done = [tab for tab, one in is_done.items() if one]
+    following = _next(done)
+    # Verdicts say for which reasons no images are chosen, and are what the report quotes.
+    if there and following in (UNSAFE_TAB, REPORT_TAB, "") and not _is_judged(latest):
+        following = CLUSTERS_TAB
+    if not done or settings.jobs.running:  # it may be what is being done
+        following = ""
+    return {"done": done, "next": following, "text": TABS[following].next if following else ""}
 
 
 def _is_labelled(latest: Analysis) -> bool:

@@ -14,9 +14,9 @@ import gradio as gr
 
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import VIEW
+from safe_dnn.page.messages import as_text, worded
 from safe_dnn.page.paths import FIELDS
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.texts import as_text, worded
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import PREDICTIONS_FILE, UPLOADS_FOLDER
 from safe_dnn.support.uploads import Limits, put_in_place

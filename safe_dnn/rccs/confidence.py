@@ -3,9 +3,7 @@
 `rccs.dbscan.consensus` measures how often images are together when random samples of them are clustered. This holds for
 the RCCs as SAFE found them: nothing is known about an RCC that the engineer has merged, or moved images into or out of.
 
-Distances are those in the space of PCA. The paper leaves open what to do with an RCC that shows two reasons. The two
-parts into which it falls first are those of DBSCAN's tree (see `rccs.dbscan.density.Density`) of its images alone: the
-last merge of two clusters that both have enough images.
+Distances are those in the space of PCA.
 """
 
 import math
@@ -14,8 +12,7 @@ import numpy as np
 
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.dbscan.consensus import FEWEST_IMAGES, LARGEST_SHARE, MOST_IMAGES, SMALLEST_SHARE
-from safe_dnn.rccs.dbscan.density import Density
-from safe_dnn.rccs.dbscan.neighbours import LISTED, MOST_STORED, Points
+from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, STEADY
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
@@ -87,32 +84,6 @@ def representative(clusters: RootCauseClusters, rcc: int) -> str:
     rows = np.flatnonzero(clusters.labels == rcc)
     points = clusters.points[rows]
     return clusters.paths[rows[np.linalg.norm(points - points.mean(axis=0), axis=1).argmin()]]
-
-
-def parts_of(clusters: RootCauseClusters, rcc: int) -> list[tuple[str, ...]]:
-    """The paths of the images of both parts, the larger first; empty if there are none."""
-    # Imported here so that the page starts faster.
-    from scipy.cluster.hierarchy import to_tree
-
-    rows = np.flatnonzero(clusters.labels == rcc)
-    least = max(LEAST_IMAGES, math.ceil(LEAST_SHARE * len(rows)))
-    if not 2 * least <= len(rows) <= MOST_STORED:  # the tree takes memory by their square
-        return []
-    points = Points(clusters.points[rows])
-    merges = Density(points, max(1, min(clusters.min_samples, LISTED + 1, least))).merges
-    clusters_of_tree = to_tree(merges, rd=True)[1][len(rows) :]
-    sides = ((one.left, one.right) for one in reversed(clusters_of_tree))
-    last = next((both for both in sides if min(both[0].count, both[1].count) >= least), None)
-    if not last:
-        return []
-    first, second = (side.pre_order() for side in last)
-    part = np.zeros(len(rows), bool)
-    part[second] = True
-    known = np.sort([*first, *second])
-    joined_later = np.setdiff1d(np.arange(len(rows)), known)  # they joined later: with what is nearest
-    part[joined_later] = part[known[points.distances[np.ix_(joined_later, known)].argmin(axis=1)]]
-    halves = [tuple(clusters.paths[row] for row in rows[which]) for which in (~part, part)]
-    return sorted(halves, key=len, reverse=True)
 
 
 def percent_down(share: float) -> str:

@@ -10,8 +10,7 @@ from typing import TypeVar
 import gradio as gr
 
 from safe_dnn.page.jobs import Jobs
-from safe_dnn.page.results import Results
-from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.settings import PageSettings, Results
 
 Part = TypeVar("Part")
 

@@ -24,7 +24,7 @@ pytestmark = pytest.mark.slow
 
 # Gradio's own widgets: what is wrong inside them is not ours to mend.
 NOT_OURS = {"include": [["body"]], "exclude": [[".table-wrap"], [".gradio-dataframe"]]}
-TABS = ("Failures", "Root cause clusters", "Unsafe set", "Labels", "Retraining", "Report")
+TABS = ("Failures", "Root cause clusters", "Unsafe set", "Labels", "Retraining", "Report", "Safety case")
 
 
 @pytest.fixture(scope="module")
@@ -99,11 +99,12 @@ def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served
     wanted = {
         "Failures": "failures-kind failures-model failures-test collect failures-options",
         "Root cause clusters": "images generate more-options rcc-gif rcc-sample note-name note-verdict note-text "
-        "merge-into reason-list screen-bar map colour-by grid move-to export-one runs why",
+        "merge-into reason-list screen-bar map colour-by grid move-to undo runs why",
         "Unsafe set": "improvement accuracy select",
         "Labels": "classes-folder labels-table take-labels",
         "Retraining": "model train test retrain training-options",
-        "Report": "report report-more",
+        "Report": "report export-all evidence verify",
+        "Safety case": "scope download-register register fresh-predictions fresh-tested confirm",
     }
     with opened(browser, served) as page:
         if not (served.out / LABELS_FILE).exists():  # a second one would fold the form

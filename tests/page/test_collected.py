@@ -6,8 +6,8 @@ import pytest
 
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.page.forms import remember
-from safe_dnn.page.results import Results
 from safe_dnn.page.retraining.tab import RetrainingTab
+from safe_dnn.page.settings import Results
 from safe_dnn.page.steps import UNSAFE_TAB
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.rccs.clusters import fingerprint, save_clusters

@@ -4,7 +4,7 @@ from pathlib import Path
 
 from safe_dnn import page
 from safe_dnn.page.forms import LONGEST, remember, remembered
-from safe_dnn.page.texts import FORM_LABELS, worded
+from safe_dnn.page.messages import FORM_LABELS, worded
 from safe_dnn.support.errors import SAFEError
 
 

@@ -90,7 +90,7 @@ def test_choosing_another_rcc_moves_nothing_and_the_page_fits_a_tablet(browser, 
             expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
             expect(page.locator("#grid-title")).to_contain_text(f"RCC {number}")
             page.evaluate("window.tops = null")
-            of = ["#note-name", "#reason-list", "#map", "#grid", "#export-row"]
+            of = ["#note-name", "#reason-list", "#map", "#grid", "#undo-row"]
             places.append(page.wait_for_function(TOPS, arg=of, polling=250).json_value())
         assert np.ptp(places, axis=0).max() <= 2, places
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth")

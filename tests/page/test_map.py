@@ -10,7 +10,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset
 from safe_dnn.page.clusters.failing_images import MAP_SCRIPTS
-from safe_dnn.page.texts import as_text
+from safe_dnn.page.messages import as_text
 from safe_dnn.rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed
 from safe_dnn.rccs.review.notes import judgements
 from tests.helpers.browsing import new_window

@@ -3,7 +3,6 @@
 import dataclasses
 import io
 import re
-import zipfile
 from collections.abc import Iterator
 from typing import NamedTuple
 
@@ -112,21 +111,6 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     expect(page.locator("#spot-gif")).to_be_visible()
     page.evaluate("scrollTo(0, 0)")
     assert page.locator("#spot-gif").bounding_box()["y"] < 768 - 150  # so that a click changes something in sight
-
-
-@pytest.mark.slow
-def test_a_weak_spot_at_hand_is_exported(page, compared):
-    clusters = load_clusters(compared.served.out)
-    rows = load_reasons(compared.served.out, clusters).images[0].tolist()
-    page.locator("#reason-list [data-is=spot]").first.click()
-    expect(page.locator("#export-one")).to_be_hidden()
-    page.locator("#export-spot").click()
-    expect(page.locator("#download")).to_have_text("Download weak_spot_1.zip")
-    with page.expect_download() as waiting:
-        page.locator("#download").click()
-    with zipfile.ZipFile(waiting.value.path()) as archive:
-        images = {name.split("/")[-1] for name in archive.namelist() if name.endswith(".png")}
-    assert images == {clusters.paths[row].split("/")[-1] for row in rows}
 
 
 @pytest.fixture

@@ -105,7 +105,6 @@ def hovered(page: Page, other_than: str = "nothing") -> Locator:
 
 def test_the_report_and_the_export_are_given_out_and_say_when_they_were_made(served, page):
     page.get_by_role("tab", name="Report").click()
-    page.get_by_text("More: export to other programs").click()
     expect(page.locator("#export-state")).to_have_text("Not packed yet.")
     page.locator("#export-all").click()
     link = page.get_by_role("link", name="Download export.zip")

@@ -5,7 +5,7 @@ import html
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from safe_dnn.page.report.register_view import FIXED
+from safe_dnn.page.safety_case.tab import FIXED
 from safe_dnn.pipeline.exports import SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.review.notes import REGISTER
@@ -59,7 +59,7 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         wait_until(lambda: load_review(out).notes)
         bob.reload()
         expect(bob.locator("#note-verdict input[value=unsafe]")).to_be_checked()
-        bob.get_by_role("tab", name="Report").click()
+        bob.get_by_role("tab", name="Safety case").click()
         fill_in(bob, "Hazard", "H3 <i>Gaze lost</i>")
         wait_until(lambda: load_review(out).notes[0].hazard)
         fill_in(bob, "Status", "closed")
@@ -82,7 +82,7 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         ann.locator("#retrain").click()
         expect(ann.locator("#retraining-status strong")).to_contain_text("points", timeout=3 * WAIT)
         # Closure, on images that chose nothing
-        bob.get_by_role("tab", name="Report").click()
+        bob.get_by_role("tab", name="Safety case").click()
         for name, path in (("predictions", fresh.table), ("tested", fresh.test), ("after", after)):
             field(bob, f"fresh-{name}").fill(str(path))
         bob.locator("#confirm").click()
@@ -90,15 +90,15 @@ def test_two_engineers_go_from_failures_to_a_verified_safety_case(browser, tmp_p
         expect(bob.locator("#confirmed")).to_contain_text("label = night: reduced. Of 12 images, 12 were wrong")
         ann.reload()
         expect(ann.locator("#engineer input")).to_have_value("Ann")
-        ann.get_by_role("tab", name="Report").click()
+        ann.get_by_role("tab", name="Safety case").click()
         expect(cell(ann, "Hazard")).to_contain_text("H3 <i>Gaze lost</i>")
         expect(cell(ann, "Status")).to_contain_text("closed")
         expect(ann.locator("#confirmed")).to_contain_text("74 images that chose nothing, 26 of them wrong")
         expect(field(ann, "fresh-tested")).to_have_value(str(fresh.test))
         # Report, evidence, verification
+        bob.get_by_role("tab", name="Report").click()
         bob.locator("#report").click()
         expect(bob.locator("#report-state")).to_contain_text("Written on")
-        bob.get_by_text("More: export to other programs").click()
         bob.locator("#evidence").click()
         expect(bob.locator("#evidence-state")).to_contain_text("Written on")
         bob.locator("#verify").click()

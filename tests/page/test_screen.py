@@ -159,7 +159,7 @@ def test_an_image_is_enlarged_brightened_and_followed_by_the_next(page):
     expect(dialog).to_be_hidden()
 
 
-def test_an_rcc_is_merged_and_what_was_merged_is_split_again(served, page):
+def test_an_rcc_is_merged_and_what_was_merged_is_taken_back(served, page):
     cards = page.locator("#reason-list .safe-card:not([data-rcc='-1'])")
     expect(cards.first).to_be_visible()
     n = cards.count()
@@ -170,19 +170,9 @@ def test_an_rcc_is_merged_and_what_was_merged_is_split_again(served, page):
     await_pictures(page)
     page.locator("#merge").click()
     expect(cards).to_have_count(n - 1)
-    page.locator("#split-rcc").click()
-    dialog = page.get_by_role("dialog", name=re.compile("^Split .*RCC 0.* into two"))
-    expect(dialog.locator("section")).to_have_count(2)
     await_pictures(page)
-    assert serious(page) == []
-    dialog.get_by_role("button", name="Split").click()
+    page.locator("#undo").click()
     expect(cards).to_have_count(n)
-    clusters = load_review(served.out).clusters
-    assert sorted(len(clusters.members(rcc)) for rcc in (0, max(clusters.groups))) == [8, 10]
-    for left in (n - 1, n):
-        await_pictures(page)
-        page.locator("#undo").click()
-        expect(cards).to_have_count(left)
     assert load_review(served.out).clusters.n_rccs == n
     page.keyboard.press("b")
     expect(page.locator("#rcc-gif canvas")).to_have_css("filter", "brightness(2)")

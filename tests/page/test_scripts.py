@@ -119,8 +119,6 @@ def test_arrow_keys_go_over_empty_cells_of_the_matrix_and_a_second_click_leaves_
 def test_a_card_opens_its_images_and_its_curve_and_a_second_click_closes_them(page):
     put(page, reasons=asset("widgets/choices.html"))
     run_alone(page, "#reasons", ["widgets/choices.js"], {"value": "", "first": "", "parts": ""})
-    page.wait_for_function("alone.events.length")
-    assert events(page) == [["opened", ""]], "what was sent before may be lost"
     cards = "".join(f"<button data-opens='{at}'>{at}</button><p data-of='{at}' hidden>curve {at}</p>" for at in (0, 1))
     change(page, parts=cards)
     expect(page.get_by_text("curve 0")).to_be_visible()

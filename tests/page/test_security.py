@@ -21,8 +21,8 @@ from safe_dnn.page.app import serve
 from safe_dnn.page.clusters.edits_and_runs import refreshed
 from safe_dnn.page.paths import FIELDS
 from safe_dnn.page.pictures import picture
-from safe_dnn.page.results import Results
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES
+from safe_dnn.page.settings import Results
 from safe_dnn.pipeline.analysis import check_places
 from safe_dnn.pipeline.exports import EVIDENCE_FILE, EXPORT_ZIP, SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
@@ -280,7 +280,7 @@ def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_repo
     image.unlink()
     image.symlink_to(attacked.secret / f"{SECRET}.txt")
     try:
-        for widget, sent in (("report", [None]), ("export-one", [None, None]), ("export-all", [None])):
+        for widget, sent in (("report", [None]), ("export-all", [None])):
             told = visitor.fire(visitor.handler(widget, "click"), sent)
             assert "leads elsewhere by now" in told, told[-500:]
             assert '"path"' not in told
@@ -294,10 +294,7 @@ def test_an_image_that_leads_out_of_the_root_by_now_is_neither_exported_nor_repo
 
 def test_exports_and_the_report_are_given_out_wherever_the_output_folder_lies(attacked, visitor):
     visitor.open()
-    told = visitor.fire(visitor.handler("export-one", "click"), [None, None])
-    path = re.search(r'"path": "([^"]+RCC_0.zip)"', told)
-    assert path, told[-500:]
-    given = [(f"/gradio_api/file={path[1]}", "attachment")]
+    given = []
     out = attacked.folder / "out"
     made = (("report", REPORT_FILE), ("export-all", EXPORT_ZIP), ("evidence", SUMS_FILE))
     for (widget, name), kind in zip(made, ("inline", "attachment", "attachment"), strict=True):
@@ -458,7 +455,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
         note = ["visitor", json.dumps({"key": 0, "run": run, "last_entry": 1, "saved": ["", "", ""]}), "", "", ""]
         for widget, event, data in (
             ("reason-list", "select", [None, *note]), ("unsafe-rccs", "select", [None, "0"]),
-            ("grid-next", "click", [None] * 5), ("export-one", "click", [None, None]),
+            ("grid-next", "click", [None] * 5),
             ("undo", "click", [0, None, *note]),
         ):  # fmt: skip
             told = visitor.fire(visitor.handler(widget, event), data, {"index": 0, "value": None, "selected": True})

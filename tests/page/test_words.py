@@ -79,7 +79,7 @@ def test_a_first_screen_has_at_most_two_hundred_words(browser, served: Served):
         for tab, shown in {
             "Failures": "#failing-grid [data-index]", "Unsafe set": "#selected-grid [data-index]",
             "Labels": ".safe-label img", "Retraining": "#matrix-after button",
-            "Report": "#register [data-row='0']:visible",
+            "Report": "#report", "Safety case": "#register [data-row='0']:visible",
         }.items():  # fmt: skip
             page.get_by_role("tab", name=tab).click()
             expect(page.locator(shown).first).to_be_visible()

@@ -25,7 +25,7 @@ from safe_dnn import SAFE_Tool
 from safe_dnn.dnn.failures import keep_failures, load_failures
 from safe_dnn.dnn.model import load_dnn
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.page.results import Results
+from safe_dnn.page.settings import Results
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.run_record import notes_of
 from safe_dnn.rccs.answers import CONFIDENCE, Answers

@@ -19,10 +19,9 @@ from safe_dnn.page.clusters.reason_list import named
 from safe_dnn.page.clusters.words import WordsView
 from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
 from safe_dnn.page.grid_view import PER_PAGE, GridView
-from safe_dnn.page.messages import tell, warn
+from safe_dnn.page.messages import as_text, tell, warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.texts import as_text
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.confidence import by_closeness, most_similar
@@ -54,12 +53,8 @@ class ImagesView:
         self.curve = scripted("clusters/curve", "", curve="", elem_id="curve", render=False)
 
     @property
-    def map_outputs(self) -> list:
-        return [self.map, self.colour]
-
-    @property
     def outputs(self) -> list:
-        return [*self.map_outputs, self.right, *self.images.outputs, self.similar, self.to, self.move, self.listed,
+        return [self.map, self.colour, self.right, *self.images.outputs, self.similar, self.to, self.move, self.listed,
                 self.heading, self.curve, self.words.widget]  # fmt: skip
 
     def lay_out_map(self) -> None:
@@ -115,20 +110,13 @@ class ImagesView:
         rccs = results.clusters.groups
         return gr.HTML(named=as_text([rcc_words(rcc, results.notes) for rcc in rccs]))
 
-    def show_map(
-        self, results: Analysis, by: str | None = None, *, chosen: int | None = None, edited: bool = False,
-        at_once: bool = False,
-    ) -> dict:  # fmt: skip
-        """The map; computed and stored if it is not yet, which takes seconds.
+    def show_map(self, results: Analysis, *, chosen: int | None = None, at_once: bool = False) -> dict:
+        """The map, coloured by RCC; computed and stored if it is not yet, which takes seconds.
 
         Parameters
         ----------
-        by : str, optional
-            The parameter that the window colours the map by, "" if by RCC; this stays as it is. Without it, by RCC.
         chosen : int, optional
             The selected RCC. Without it the map keeps its own: it may be another by the time that the map is there.
-        edited : bool
-            After an edit, which leaves what is known of the images as it is.
         at_once : bool
             Nothing is shown if it would have to be computed.
         """
@@ -141,18 +129,10 @@ class ImagesView:
                     self._drawn = (original, stored_map(self._settings.out, original))
                 positions = self._drawn[1]
         columns = self._settings.results.latest.columns
-        record = map_record(results.clusters, positions, results.notes, original)
-        props: dict[str, Any] = {"record": as_text(record), "seen": results.run}
-        value: dict[str, Any] = {}
-        if chosen is not None:
-            props["chosen"] = chosen
-        if not edited:
-            props["filters"] = as_text(map_filters(columns))
-        if by is not None and by in columns:
-            props["shade"] = as_text(map_shades(by, columns[by]))
-        elif by != "":  # otherwise left alone: it may be another by the time that the map is there
-            props["shade"], value = "", {"value": ""}
-        return {self.map: gr.HTML(**props), self.colour: _colours(columns, **value)}
+        record = as_text(map_record(results.clusters, positions, results.notes, original))
+        selected: dict[str, Any] = {} if chosen is None else {"chosen": chosen}
+        drawn = gr.HTML(record=record, seen=results.run, filters=as_text(map_filters(columns)), shade="", **selected)
+        return {self.map: drawn, self.colour: _colours(columns, value="")}
 
     def _list(
         self, results: Analysis, rows: list[int], heading: str, page: int = 0, picked: list[int] | None = None
@@ -193,16 +173,16 @@ class ImagesView:
         self._edited, self._choose = edited, choose
         run, images = window.run, self.images
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
-        self.words.widget.select(self._on_word, run, self.map_outputs, **LATEST)
-        self.curve.select(self._on_range, [self.curve, run], self.outputs, **LATEST, **IN_TURN)
+        self.words.widget.select(self._on_word, run, outputs, **LATEST)
+        self.curve.select(self._on_range, [self.curve, run], outputs, **LATEST, **IN_TURN)
         self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         # Images are selected one after the other: the first one does not open its RCC.
         self.map.input(partial(self._on_map, opens=False), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         images.grid.select(self._on_pick, [images.grid, run], [self.move, self.to, self.similar], **LATEST)
-        self.similar.click(self._on_similar, [images.grid, run], self.outputs, **VIEW, **IN_TURN)
+        self.similar.click(self._on_similar, [images.grid, run], outputs, **VIEW, **IN_TURN)
         for button, by in ((images.back, -1), (images.forth, 1)):
             listed = [self.listed, images.page, images.grid, self.heading, run]
-            button.click(partial(self._on_turn, by=by), listed, self.outputs, **VIEW, **IN_TURN)
+            button.click(partial(self._on_turn, by=by), listed, outputs, **VIEW, **IN_TURN)
         self.move.click(self._on_move, [rcc, images.grid, self.to, *window.parts], outputs, **VIEW, **EDITS)
 
     def _listed(self, sent: object, run: str) -> tuple[Analysis, list[int]]:

@@ -11,14 +11,13 @@ from safe_dnn.features.extractor import OWN
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.weights import choose_precision
 from safe_dnn.page.forms import FormView, check_there, example_button, remember, remembered, typed
+from safe_dnn.page.messages import FORM_LABELS
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
-from safe_dnn.page.texts import FORM_LABELS
-from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.run_record import groups_of, specified_parameters, specified_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.parameters import names_in
-from safe_dnn.support.errors import path_of
+from safe_dnn.support.errors import SAFEError, path_of
 from safe_dnn.support.images import is_image_folder
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
@@ -48,8 +47,7 @@ class ClustersForm(FormView):
     """Lay out the form; `wanted` says what its fields ask for, `of` gives their values for clusters."""
 
     def __init__(self, settings: PageSettings):
-        # Until there are clusters, which know what was sent
-        super().__init__(lambda: remembered(settings.out, CLUSTERS_TAB))
+        super().__init__(self._last_form)
         self._settings = settings
         with gr.Column(elem_id="clusters-form") as self.pane:
             self._lay_out()
@@ -106,29 +104,31 @@ class ClustersForm(FormView):
         check_there({label.lower(): settings.accept(paths[name]) for label, name, *_ in PATHS if name in paths})
         return images, wanted
 
-    def home_of(self, results: Analysis) -> str:
-        """The folder of the images of clusters, or their list, as the form shows it."""
-        return printable(os.fspath(results.clusters.home))
-
-    def of(self, results: Analysis, *, new: bool = False) -> dict:
-        """The form that clusters were generated with; `new` for a window that was just opened."""
-        clusters, out = results.clusters, self._settings.out
+    def _last_form(self) -> Mapping[str, Any]:
+        """The form that the clusters were generated with; until there are any, as it was last sent."""
+        results, out = self._settings.results.latest, self._settings.out
+        try:
+            clusters = results.clusters
+        except SAFEError:
+            return remembered(out, CLUSTERS_TAB)
         predictions, tested = (printable(text) for text in specified_predictions(out))
-        hidden = clusters.answers.columns if clusters.answers else {}
-        known = [printable(name) for name in self._settings.results.latest.parameters if name not in hidden]
-        choices = {"aside": known, "group": [*known, PREFIX, FOLDER]}
-        values: dict[str, Any] = {
-            "folder": self.home_of(results), "reducer": clusters.reducer, "predictions": predictions, "tested": tested,
+        return {
+            "folder": printable(os.fspath(clusters.home)), "reducer": clusters.reducer,
+            "predictions": predictions, "tested": tested,
             "parameters": printable(specified_parameters(out)), "extractor": requested_extractor(clusters),
             "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups_of(out))),
             "aside": list(map(printable, clusters.without)),
             "features": printable(os.fspath(clusters.own_features or "")),
         }  # fmt: skip
-        filled_in = self.released(values) if new else self._fill_in(values)
-        for name, offered in choices.items():
-            update = filled_in[self[name]] if new else gr.update(value=values[name])
-            filled_in[self[name]] = {**update, "choices": offered}
-        return {**filled_in, **self.sent(results.run, values)}
+
+    def _choices(self) -> Mapping[str, list[str]]:
+        results = self._settings.results.latest
+        try:
+            hidden = results.clusters.answers.columns if results.clusters.answers else {}
+            known = [printable(name) for name in results.parameters if name not in hidden]
+        except SAFEError:
+            return {}
+        return {"aside": known, "group": [*known, PREFIX, FOLDER]}
 
 
 def requested_extractor(clusters: RootCauseClusters) -> str:

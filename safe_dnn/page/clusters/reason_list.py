@@ -19,33 +19,26 @@ from safe_dnn.reasons.listed import LISTED, Reason, folded
 from safe_dnn.support.text import count, printable
 
 
-class ReasonList:
-    """Lay out the cards; their widget is `widget`, whose value is the key of the reason that is chosen: the number of
-    an RCC, or the conditions of a weak spot.
+def lay_out_reasons() -> gr.HTML:
+    """Lay out the cards, in a widget whose value is the key of the reason that is chosen: the number of an RCC, or the
+    conditions of a weak spot.
 
     Not a gallery of Gradio's: that builds all of its pictures anew with every answer, also while one is being clicked,
     and sends which was clicked in the data of an event; Gradio repeats an older one where clicks come faster
     than answers. A value is read when the event is sent.
     """
+    template = filled("page/clusters/reason_list.html", unsafe=UNSAFE)
+    return scripted("clusters/reason_list", NOISE, html_template=template, cards="", notice="", elem_id="reason-list")
 
-    def lay_out(self) -> None:
-        self.widget = scripted(
-            "clusters/reason_list", NOISE, html_template=filled("page/clusters/reason_list.html", unsafe=UNSAFE),
-            cards="", notice="", elem_id="reason-list",
-        )  # fmt: skip
 
-    def show(self, state: Analysis, chosen: int | str) -> dict:
-        """All reasons, and the one at hand."""
-        reasons = state.reasons
-        notes = [*(reasons.comparison.notes if reasons.comparison else ())]
-        if elsewhere := notes_elsewhere(state.spot_notes, (spot.conditions for spot in reasons.spots)):
-            notes.append(f"{count(elsewhere, 'note')} on other conditions will be shown when these are found again.")
-        nothing = looks_tell_nothing(state)
-        return {self.widget: gr.HTML(chosen, cards=cards_of(state), notice=noticed(nothing) + noticed(" ".join(notes)))}
-
-    def rename(self, state: Analysis) -> gr.HTML:
-        """The notes on all reasons; all else, and what is clicked meanwhile, stays as it is."""
-        return gr.HTML(cards=cards_of(state))
+def show_reasons(state: Analysis, chosen: int | str) -> gr.HTML:
+    """All reasons, and the one at hand."""
+    reasons = state.reasons
+    notes = [*(reasons.comparison.notes if reasons.comparison else ())]
+    if elsewhere := notes_elsewhere(state.spot_notes, (spot.conditions for spot in reasons.spots)):
+        notes.append(f"{count(elsewhere, 'note')} on other conditions will be shown when these are found again.")
+    notice = noticed(looks_tell_nothing(state)) + noticed(" ".join(notes))
+    return gr.HTML(chosen, cards=cards_of(state), notice=notice)
 
 
 def entry_key(reason: Reason) -> int | str:

@@ -11,22 +11,19 @@ from markupsafe import Markup
 
 from safe_dnn import api
 from safe_dnn.page.assets import scripted
+from safe_dnn.page.clusters.at_hand import QueryView, RccView, SpotView, rank_of
 from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
 from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
-from safe_dnn.page.clusters.query_view import QueryView
-from safe_dnn.page.clusters.rcc import RccView
-from safe_dnn.page.clusters.reason_list import ReasonList, entry_key
-from safe_dnn.page.clusters.spot import SpotView, rank_of
-from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW
-from safe_dnn.page.forms import Fold, take_labels
-from safe_dnn.page.job_view import JobView
+from safe_dnn.page.clusters.reason_list import cards_of, entry_key, lay_out_reasons, show_reasons
+from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW, visitor_of
+from safe_dnn.page.forms import take_labels
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import OPENING, done, empty, failed, pane, reveal, warn
+from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, reveal, show_skipped, warn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
-from safe_dnn.page.visitors import visitor_of
+from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import Analysis, check_links
 from safe_dnn.pipeline.descriptions import mend
 from safe_dnn.pipeline.reporting.markup import filled
@@ -39,53 +36,41 @@ from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import VERDICTS
 from safe_dnn.reasons.listed import baseline, sentence
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.text import printable
 
 CURVE = 620  # width of the curve, in pixels, at most
 
 
-class ClustersTab:
+class ClustersTab(WorkTab):
     """Lay out the tab: the form, the state, the selected RCC, all RCCs (the paper's Figure 4), and all images.
 
     `wire` connects its widgets.
     """
 
+    name = CLUSTERS_TAB
+
     def __init__(self, settings: PageSettings):
-        self._settings = settings
-        self._nothing = _nothing(settings)
-        self.form = ClustersForm(settings)
-        with gr.Row(elem_classes="safe-state"):
-            self._status = gr.HTML(OPENING, elem_id="clusters-status", scale=1)
-            self.fold = Fold(self.form.pane)
-            self._cancel = gr.Button("Stop", scale=0, min_width=110, visible=False, elem_id="cancel-clusters")
-        with pane("clusters-pane") as self._pane:
+        super().__init__(settings, ClustersForm(settings))
+        self.start = self.form.generate
+        self._lay_out_state(self.form.pane)
+        with pane("clusters-pane") as self.pane:
             self._lay_out_screen()
             self._runs_view = RunsView(settings)
             with gr.Accordion("How these were found", open=False, elem_id="why"):
                 self._how = gr.HTML()
-            with gr.Accordion("Skipped images", open=False, visible=False, elem_id="skipped") as self._skipped_pane:
-                self._skipped = gr.Dataframe(headers=["image", "reason"], interactive=False, max_height=260, wrap=True)
+            self._skipped = lay_out_skipped("skipped")
         self._rcc = gr.State(0)
         self._mending = threading.Lock()
         self._drawn = gr.State("")  # the run whose map is shown
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
-        self._one_rcc = [self._rcc, *self._rcc_view.outputs, *self.images_view.outputs, self._runs_view.file]
-        self.job_view = JobView(
-            settings, CLUSTERS_TAB, self._status, self.form.generate, self._cancel,
-            guide=lambda: "" if settings.results.latest.there else self._nothing, result=self._pane,
-            other_buttons=[view.button for view in (*self._rcc_view.queries, *self._spot_view.queries)],
-        )  # fmt: skip
-        self.outputs = [*self.job_view.outputs, *self.fold.outputs, self._pane, *self._note.outputs,
-                         *self._one_rcc, self._reasons.widget, *self._spot_view.outputs, self._compared, self._drawn,
-                         *self._runs_view.outputs, self._how, self._skipped_pane, self._skipped]  # fmt: skip
+        self.other_buttons = [view.button for view in (*self._rcc_view.queries, *self._spot_view.queries)]
 
     def _lay_out_screen(self) -> None:
         """One screen: the reasons to choose from, the map, and the selected reason; below it, its images."""
         settings = self._settings
-        self._reasons, self.images_view = ReasonList(), ImagesView(settings)
+        self.images_view = ImagesView(settings)
         with gr.Row(elem_id="screen"):
             with gr.Column(elem_id="reasons"):
-                self._reasons.lay_out()
+                self._reasons = lay_out_reasons()
             with gr.Column(elem_id="map-column"):
                 self.images_view.curve.render()
                 keys = {known.key: word for word, known in VERDICTS.items()}
@@ -99,14 +84,13 @@ class ClustersTab:
                 self.images_view.lay_out_words()
         self.images_view.lay_out_grid()
 
-    def wire(self, app: gr.Blocks) -> gr.events.Dependency:
+    def wire(self, app: gr.Blocks, tab: gr.Tab) -> gr.events.Dependency:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
-        rcc, note, reasons, form = self._rcc, self._note, self._reasons.widget, self.form
-        rcc_view, images_view, outputs = self._rcc_view, self.images_view, self.outputs
-        filled_in = [*form.outputs, form.filled]
+        rcc, note, reasons, form = self._rcc, self._note, self._reasons, self.form
+        rcc_view, images_view, outputs = self._rcc_view, self.images_view, widgets_in(tab)
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]
-        gr.on(sent, self._on_generate, form.widgets, [form.filled, *outputs], **VIEW)
+        gr.on(sent, self._on_generate, form.widgets, outputs, **VIEW)
         if example := self._settings.example:
             form.fill_from(form.example, {"folder": example.folder / "failures"})
         chosen = reasons.select(self._on_select, [reasons, *note.parts], outputs, **LATEST, **EDITS)
@@ -119,13 +103,12 @@ class ClustersTab:
         rcc_view.wire(reasons, note, outputs, self._edited)
         images_view.wire(rcc, note, outputs, self._edited, self._choose)
         self._runs_view.wire(rcc, reasons, note, outputs, self._edited)
-        drawn = [*filled_in, *outputs, note.visitor]
-        loaded = app.load(self._on_load, [note.visitor, note.draft], drawn, js=ON_LOAD, **VIEW)
+        loaded = app.load(self._on_load, [note.visitor, note.draft], outputs, js=ON_LOAD, **VIEW)
         mended = loaded.then(self._mended, rcc, outputs, **VIEW)
-        looked = [self.job_view.followed, rcc, reasons, note.run, self._compared]
-        ticked = self.job_view.timer.tick(self._on_tick, looked, [*filled_in, *outputs], **VIEW, **EDITS)
+        looked = [self.followed, rcc, reasons, note.run, self._compared]
+        ticked = self.timer.tick(self._on_tick, looked, outputs, **VIEW, **EDITS)
         for event in (mended, ticked):
-            event.then(self._draw, self._drawn, [*images_view.map_outputs, self._drawn], **VIEW)
+            event.then(self._draw, self._drawn, outputs, **VIEW)
         return loaded
 
     def _wire_query(self, view: QueryView, reason: gr.Component, outputs: list) -> None:
@@ -134,8 +117,8 @@ class ClustersTab:
 
         def on_ask(at_hand: object, run: str) -> dict:
             reason = state(run).reason(at_hand)  # refuses a window that shows other clusters
-            work = functools.partial(view.work, reason=reason.name if reason else f"RCC {at_hand}")
-            return self.job_view.start(work, dict)
+            name = reason.name if reason else f"RCC {at_hand}"
+            return self._start(lambda _: view.ask(self._settings.out, reason=(name,)), dict)
 
         view.button.click(on_ask, [reason, self._note.run], outputs, **VIEW)
 
@@ -160,22 +143,21 @@ class ClustersTab:
         key = str(spot) if stays else _first(results) if known is None else known
         at_hand = results.reason(key)
         rcc = next(one for one in (at_hand and at_hand.rcc, known, results.groups[0]) if one is not None)
-        skipped, drawn = clusters.skipped, images_view.show_map(results, chosen=rcc, at_once=True)
+        drawn = images_view.show_map(results, chosen=rcc, at_once=True)
         found = f"{cluster_summary(clusters)} · {algorithm_summary(clusters)}"
         how = filled(
             "page/clusters/algorithm.html", clusters=clusters, found=found, curve=elbow_svg(clusters),
             consensus=consensus_text(clusters), missing=why_unknown(results.review.original),
         )  # fmt: skip
         return {
-            self._status: self._state(results),
-            self._pane: reveal(),
+            self.status: self._state(results),
+            self.pane: reveal(),
             **self._note.show(results, rcc if key is None else key, problem),
-            **self._reasons.show(results, rcc if key is None else key),
+            self._reasons: show_reasons(results, rcc if key is None else key),
             **self._spot_view.show(results, key),
             self._compared: results.comparison_key,
             self._how: how,
-            self._skipped_pane: gr.update(label=f"Skipped images ({len(skipped)})", visible=bool(skipped)),
-            self._skipped: [[printable(path), printable(reason)] for path, reason in skipped],
+            **show_skipped(self._skipped, clusters.skipped),
             **self._runs_view.show(results),
             **self._show_rcc(results, rcc),
             **images_view.show_right(results, rank_of(key, results) - 1),
@@ -184,6 +166,24 @@ class ClustersTab:
             **(drawn or {images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc)}),
             self._drawn: results.run if drawn else "",
         }
+
+    def _guide(self) -> str:
+        """What the tab asks without clusters; each answer leads to a field to begin with (see tabs.js)."""
+        if self._settings.results.latest.there:
+            return ""
+        example = ", or click Example" if self._settings.example else ""
+        groups = (
+            f"Give their folder{example}: SAFE groups them by the reason for failing, in root cause clusters (RCCs)."
+        )
+        collects = "SAFE collects the images that it gets wrong. A table of its answers will do, or a detector's files."
+        button = Markup("<button type='button' data-tab='{}' data-field='{}'>{}</button>")
+        return empty(
+            "What do you have?",
+            [
+                (button.format(CLUSTERS_TAB, "images", "Failing images"), groups),
+                (button.format(FAILURES_TAB, "failures-model", "A model and its test set"), collects),
+            ],
+        )
 
     def _state(self, results: Analysis) -> str:
         """What was found in a sentence or two; then in figures, with the folder: another window may have chosen it."""
@@ -201,24 +201,11 @@ class ClustersTab:
 
     def _show_rcc(self, results: Analysis, chosen: int) -> dict:
         updates = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
-        return {self._rcc: chosen, **updates, **self._runs_view.no_export()}
+        return {self._rcc: chosen, **updates}
 
     def _choose(self, results: Analysis, chosen: int) -> dict:
         updates = {**self._show_rcc(results, chosen), **self._note.show(results, chosen)}
-        return {self._reasons.widget: gr.HTML(chosen), **updates}
-
-    def _show_last(self, problem: str) -> dict:
-        """For a window that was just opened: from now on, the form can be edited."""
-        results = self._settings.results
-        fields = self.form.first_look("")
-        try:
-            results.check_there()
-            if not results.latest.there:
-                return {**fields, self._status: self._nothing}
-            fields |= self.form.of(results.state(), new=True)
-            return {**fields, **self.show(problem=problem), **self.fold.show(folded=True)}
-        except SAFEError as error:
-            return {**fields, self._status: failed(error)}
+        return {self._reasons: gr.HTML(chosen), **updates}
 
     # --- What the engineer does ---------------------------------------------------------------------------------
 
@@ -269,7 +256,7 @@ class ClustersTab:
 
         take_labels(settings.out)
         wanted = functools.partial(self.form.wanted, fields)
-        started = self.job_view.start(work, lambda: self.fold.show(folded=True), wanted)
+        started = self._start(work, lambda: self.fold.show(folded=True), wanted)
         return {**self.form.sent("", fields), **started}
 
     def _draw(self, drawn: str) -> dict:
@@ -285,7 +272,7 @@ class ClustersTab:
         try:
             maker, saved = self._note.keep(*parts)
         except SAFEError as error:
-            return {self._reasons.widget: gr.HTML(about_of(parts[1]).key), **self._note.refuse(error, parts[1])}
+            return {self._reasons: gr.HTML(about_of(parts[1]).key), **self._note.refuse(error, parts[1])}
         results = self._settings.results.state(maker.run)
         is_spot = rank_of(chosen, results) > 0
         if not is_spot and not (isinstance(chosen, int) and chosen in results.clusters.groups):
@@ -293,7 +280,7 @@ class ClustersTab:
         if results.number != maker.last_entry:  # something was changed elsewhere
             return self.show(None if is_spot else int(str(chosen)), chosen)
         updates = {**self._note.show(results, str(chosen) if is_spot else int(str(chosen)))}
-        updates |= {**(self._show_said(results, chosen) if saved else {}), **self._runs_view.no_export()}
+        updates |= self._show_said(results, chosen) if saved else {}
         if is_spot:
             return {**updates, **self._spot_view.show(results, chosen)}
         return {**updates, self._rcc: chosen, **self._rcc_view.show_words(results, int(str(chosen)))}
@@ -323,16 +310,16 @@ class ClustersTab:
 
     def _on_tick(self, followed: int, rcc: int, key: object, run: str, compared: str) -> dict:
         """How far the work is, and what it has found by now; what is typed meanwhile stays."""
-        updates, results = self.job_view.tick(followed), self._settings.results
-        ended = self.job_view.followed in updates
+        updates, results = self.tick(followed), self._settings.results
+        ended = self.followed in updates
         try:
             state = results.state() if results.latest.there else None
         except SAFEError as error:
-            return {**updates, self._status: failed(error)} if ended else updates
+            return {**updates, self.status: failed(error)} if ended else updates
         if state is None or (not ended and (state.run, state.comparison_key) == (run, compared)):
             return updates
         if state.run != run:
-            return {**self.form.of(state), **self.show(), **updates}
+            return {**self.form.anew(state.run), **self.show(), **updates}
         views = self.show(rcc, key)
         for widget in (*self._note.outputs, *self.images_view.outputs):
             views.pop(widget, None)
@@ -342,11 +329,11 @@ class ClustersTab:
         """The notes on all reasons, and the name of the selected one."""
         renamed = {self.images_view.map: self.images_view.rename(results)}
         renamed |= self._rcc_view.show_heading(results, key) if isinstance(key, int) else {}
-        return {self._reasons.widget: self._reasons.rename(results), **renamed}
+        return {self._reasons: gr.HTML(cards=cards_of(results)), **renamed}
 
     def _on_load(self, visitor: object, draft: object) -> dict:
         problem = self._note.recover(visitor, draft)
-        return {self._note.visitor: visitor_of(visitor), **self.job_view.first(lambda: self._show_last(problem))}
+        return {self._note.visitor: visitor_of(visitor), **self.first_look(lambda: self.show(problem=problem))}
 
 
 def _curve(results: Analysis, rank: int) -> gr.HTML:
@@ -358,18 +345,3 @@ def _curve(results: Analysis, rank: int) -> gr.HTML:
 def _first(results: Analysis) -> int | str | None:
     """The key of the first reason; None if all images are in no cluster."""
     return entry_key(results.listed[0]) if results.listed else None
-
-
-def _nothing(settings: PageSettings) -> str:
-    """What the tab asks as long as there are no clusters; each answer leads to a field to begin with (see tabs.js)."""
-    example = ", or click Example" if settings.example else ""
-    groups = f"Give their folder{example}: SAFE groups them by the reason for failing, as root cause clusters (RCCs)."
-    collects = "SAFE collects the images that it gets wrong. A table of its answers will do, and a detector's files."
-    button = Markup("<button type='button' data-tab='{}' data-field='{}'>{}</button>")
-    return empty(
-        "What do you have?",
-        [
-            (button.format(CLUSTERS_TAB, "images", "Failing images"), groups),
-            (button.format(FAILURES_TAB, "failures-model", "A model and its test set"), collects),
-        ],
-    )

@@ -12,12 +12,11 @@ from urllib.parse import quote, unquote_to_bytes
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
+from safe_dnn.page.events import visitor_of
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import AWAY
+from safe_dnn.page.messages import AWAY, as_text, worded
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.texts import as_text, worded
-from safe_dnn.page.visitors import visitor_of
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.tagging import Tagging, answer, begin, next_images, open_tagging, rate, undo

@@ -24,5 +24,3 @@ element.addEventListener("click", ({ target }) => {
   trigger("select");
 });
 shows(["drawn", "threshold", "failing"], () => { $(".safe-errors").innerHTML = props.drawn || ""; say(); });
-// What was sent before this was on the page is lost.
-setTimeout(() => { if (!props.drawn) trigger("opened"); });

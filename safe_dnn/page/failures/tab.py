@@ -14,13 +14,13 @@ from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.dnn.tested import number_columns, read_answer_table
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
-from safe_dnn.page.forms import FormTab, check_there, remember, remembered, required_path, typed
+from safe_dnn.page.forms import check_there, remember, remembered, required_path, typed
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import done, doubted, empty
+from safe_dnn.page.messages import FORM_LABELS, done, doubted, empty
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB
-from safe_dnn.page.texts import FORM_LABELS
-from safe_dnn.pipeline.analysis import UNGROUPED, Marks
+from safe_dnn.page.work_tab import WorkTab, widgets_in
+from safe_dnn.pipeline.analysis import UNGROUPED
 from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.reasons.known_groups import groups_of_test
@@ -57,12 +57,14 @@ EMPTY = empty(
         ("Click Group failing images", "They are grouped by what they look like, for reasons that no condition says."),
     ],
 )
-STOPPED = "Stopped. What was collected is kept."
 EARLIER = "The root cause clusters are of failures that were collected before: group the failing images again."
 
 
-class FailuresTab(FormTab):
+class FailuresTab(WorkTab):
     """Lay out the tab; `wire` connects its widgets."""
+
+    name = FAILURES_TAB
+    stopped = "Stopped. What was collected is kept."
 
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
@@ -71,9 +73,8 @@ class FailuresTab(FormTab):
             self._lay_out_form()
             self._lay_out_options()
         self.view = FailuresView(settings)
-        self._lay_out_state(FAILURES_TAB, form, self.view.find)
-        self.view.lay_out()
-        self._show_in(FAILURES_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
+        self._lay_out_state(form, self.view.find)
+        self.pane = self.view.lay_out()
 
     def _lay_out_form(self) -> None:
         info = "SAFE runs a Keras or ONNX model itself; of any other network it takes the answers"
@@ -129,13 +130,13 @@ class FailuresTab(FormTab):
     def _guide(self) -> str:
         return "" if self._settings.results.latest.failures_key else EMPTY
 
-    def _now(self) -> Marks:
+    def _now(self) -> tuple:
         # Reasons are found after the failures, and again once images were compared with each other.
         latest = self._settings.results.latest
-        return Marks(latest.failures_key, latest.is_outdated, latest.number_of(UNGROUPED), 0)
+        return latest.failures_key, latest.is_outdated, latest.number_of(UNGROUPED)
 
-    def _result_of(self, marks: Marks) -> tuple:
-        return (marks.run,)
+    def _result_of(self, marks: tuple) -> object:
+        return marks[0]
 
     def show(self) -> dict:
         """What the widgets show of the failures in the output folder.
@@ -183,12 +184,11 @@ class FailuresTab(FormTab):
         """Start to collect failures."""
         return self._work(fields, self._collect, lambda fields: self._wanted(fields, trust, partial))
 
-    def _on_lack(self) -> dict:
+    def _without_result(self, outcome: SAFEError | str) -> dict:
         """What a regression lacks can be given where it is asked for."""
-        job = self._settings.jobs.latest(FAILURES_TAB)
-        if job and isinstance(job.outcome, SAFEError) and {"targets", "threshold"} & {*job.outcome.fields}:
-            return {self.form.fold: gr.update(open=True), **self.fold.show(folded=False)}
-        return gr.skip()
+        lacks = {"targets", "threshold"} & {*outcome.fields} if isinstance(outcome, SAFEError) else ()
+        fields = {self.form.fold: gr.update(open=True), **self.fold.show(folded=False)} if lacks else {}
+        return {**super()._without_result(outcome), **fields}
 
     def on_model(self, model: str | None) -> Any:
         """Open the fields of a regression for the model of one."""
@@ -263,7 +263,7 @@ class FailuresTab(FormTab):
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
-        inputs, outputs = [*form.widgets, self.trust, self.partial], [*self.outputs, form.fold]
+        inputs, outputs = [*form.widgets, self.trust, self.partial], widgets_in(tab)
         gr.on(sent, self.on_collect, inputs, outputs, **VIEW)
         taken = self.view.errors.select(lambda threshold: threshold, self.view.errors, form["threshold"], **VIEW)
         taken.then(self.on_collect, inputs, outputs, **VIEW)
@@ -271,13 +271,12 @@ class FailuresTab(FormTab):
         form["targets"].change(self.on_targets, form["targets"], form["target"], **LATEST)
         # An error was about what the other kind needs.
         status = self.status
-        form["kind"].input(lambda: self.job_view.look(self._view)[status], None, status, **VIEW)
+        form["kind"].input(lambda: self.look(self.show)[status], None, status, **VIEW)
         if self._settings.example:
             case = self._settings.example.folder
             form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})
-        self.view.wire()
+        self.view.wire(outputs)
         self._wire(loaded, tab)
-        self.job_view.timer.tick(self._on_lack, None, outputs, **VIEW)
 
 
 def rescale_field(**options: Any) -> gr.Dropdown:

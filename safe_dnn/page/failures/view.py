@@ -1,26 +1,33 @@
 """What a network gets wrong: conditions, what it takes for what, the images of each confusion, and rates by class; of a
 regression, errors, and true against predicted values."""
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import gradio as gr
 import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
+from safe_dnn.dnn.predictions import errors_of
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.collected import collected
-from safe_dnn.page.events import VIEW
-from safe_dnn.page.failures.errors import error_histogram, fit_table, predicted_plots
-from safe_dnn.page.failures.reasons import cards_of, images_with, ungrouped_reasons
-from safe_dnn.page.grid_view import Listed, ListedView
-from safe_dnn.page.messages import if_there, pane, put_away, reveal
+from safe_dnn.page.grid_view import Listed, ListedView, beside
+from safe_dnn.page.messages import lay_out_skipped, pane, put_away, reveal, show_skipped
+from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.pipeline.explaining import Under, failure_reasons, images_under
 from safe_dnn.pipeline.reporting.markup import escaped, filled
+from safe_dnn.pipeline.reporting.rate_curves import curves_of, nice
 from safe_dnn.rccs.answers import confused
+from safe_dnn.rccs.parameters import ANGLE_SUFFIX
+from safe_dnn.rccs.review.review import folder_tested, notes_of_run
 from safe_dnn.rccs.spots.figures import in_words
+from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
+from safe_dnn.reasons.listed import LISTED, Reason, baseline, folded, sentence, ungrouped, with_notes
 from safe_dnn.support.text import count, in_series, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width
@@ -29,7 +36,7 @@ REASON = "reason"  # begins what is chosen, if that is no cell
 
 
 class FailuresView:
-    """Lay out the pane; `outputs` are its widgets, `show` gives what they show.
+    """Lay out the pane; `show` gives what it shows.
 
     Parameters
     ----------
@@ -43,7 +50,7 @@ class FailuresView:
             "Group failing images", variant="primary", scale=0, min_width=190, elem_id="find-reasons", render=False
         )
 
-    def lay_out(self) -> None:
+    def lay_out(self) -> gr.Column:
         """The pane, below the state of things, in which `find` is."""
         with pane("failures-pane") as self.pane:
             self.reasons = scripted("widgets/choices", "", elem_id="failures-reasons", parts="", first="")
@@ -67,18 +74,11 @@ class FailuresView:
                     self.predicted = gr.HTML(elem_id="predicted")
                 with gr.Column(min_width=360), gr.Accordion("What was assumed", open=False):
                     self.assumptions = gr.HTML(elem_id="failures-assumed")
-            with gr.Accordion("Skipped images", open=False, visible=False) as self.skipped_pane:
-                self.skipped = gr.Dataframe(
-                    headers=["image", "reason"], interactive=False, max_height=260, wrap=True,
-                    elem_id="failures-skipped",
-                )  # fmt: skip
-        self.outputs = [self.pane, self.reasons, self.confused, self.matrix_pane, self.matrix, self.rates_pane,
-                        self.rates, self.find, self.errors_pane, self.errors, self.fit, self.predicted_pane,
-                        self.predicted, self.assumptions, self.skipped_pane, self.skipped,
-                        *self.images.outputs]  # fmt: skip
+            self.skipped = lay_out_skipped("failures-skipped")
+        return self.pane
 
     def _images_of(self, key: str, chosen: str) -> Listed:
-        answered, (of, _, place) = collected(self._settings, key), chosen.partition(":")
+        answered, (of, _, place) = self._settings.results.failures(key), chosen.partition(":")
         known = ungrouped_reasons(answered, self._settings.out) if of == REASON and place.isdecimal() else None
         if known is None or int(place) >= len(known.listed):
             return images_of(answered, chosen)
@@ -95,43 +95,27 @@ class FailuresView:
         assumed : sequence of str
             What was assumed, and where it was written to.
         """
-        failing = bool(answered.failing)
-        skipped = answered.skipped
-        updates = {
-            self.pane: reveal(),
-            self.find: gr.Button(interactive=failing),
-            self.matrix_pane: put_away(),
-            self.rates_pane: put_away(),
-            self.errors_pane: put_away(),
-            self.predicted_pane: put_away(),
-            self.assumptions: filled("page/widgets/list.html", lines=assumed),
-            self.skipped_pane: gr.update(label=f"Skipped images ({len(skipped):,})", visible=bool(skipped)),
-            self.skipped: [[printable(path), printable(reason)] for path, reason in skipped],
-            **self._show_all(answered),
-        }
-        if answered.task == "regression":
-            predicted = predicted_plots(answered)
-            panes = {self.errors_pane: reveal(), self.predicted_pane: reveal() if predicted else put_away()}
-            return {**updates, **panes, self.fit: fit_table(answered), self.predicted: predicted}
+        regression, skipped = answered.task == "regression", answered.skipped
+        predicted = predicted_plots(answered) if regression else ""
+        in_sight = {self.errors_pane: regression, self.predicted_pane: bool(predicted), self.rates_pane: not regression}
         wide = "safe-wide" if len(answered.known_classes) > WIDE else ""
         return {
-            **updates,
-            self.confused: most_confused(answered),
-            self.matrix_pane: gr.update(elem_classes=wide),
-            self.rates_pane: reveal(),
-            self.rates: _rates(answered, groups),
+            self.pane: reveal(),
+            self.find: gr.Button(interactive=bool(answered.failing)),
+            **{pane: reveal() if one else put_away() for pane, one in in_sight.items()},
+            self.matrix_pane: put_away() if regression else gr.update(elem_classes=wide),
+            self.fit: fit_table(answered) if regression else "",
+            self.predicted: predicted,
+            self.confused: "" if regression else most_confused(answered),
+            self.rates: "" if regression else _rates(answered, groups),
+            self.assumptions: filled("page/widgets/list.html", lines=assumed),
+            **show_skipped(self.skipped, skipped),
+            **self._show_all(answered),
         }
 
-    def wire(self) -> None:
+    def wire(self, outputs: list) -> None:
         """Connect reasons and matrix with the grid."""
-        # Gradio loses what is sent to widgets with scripts before their tab is first opened: the script asks for it.
-        outputs = [self.reasons, self.matrix, self.errors, *self.images.outputs]
-        for widget in (self.reasons, self.matrix, self.errors):
-            widget.opened(self._on_opened, self.images.key, outputs, **VIEW)
-        self.images.wire({self.matrix: "", self.reasons: f"{REASON}:"})
-
-    def _on_opened(self, key: str) -> dict:
-        return if_there(lambda: self._show_all(collected(self._settings, key)))
+        self.images.wire({self.matrix: "", self.reasons: f"{REASON}:"}, outputs)
 
     def _show_all(self, answered: AnsweredImages) -> dict:
         """All failing images in the grid and, with none selected, reasons and matrix; of a regression, the errors."""
@@ -216,3 +200,147 @@ def _rates(answered: AnsweredImages, known: KnownGroups | None) -> Markup:
     rates = class_rates(answers.label, answers.predicted, groups)
     of = in_words(len(np.unique(groups.of)), groups.name) if groups else ""
     return filled("page/failures/rates.html", rates=rates, base=1 - answered.accuracy, of=of)
+
+
+CURVE = 860  # width of a curve, in pixels, at most
+
+
+class Ungrouped(NamedTuple):
+    """The reasons of collected failures, in the order of the list.
+
+    Attributes
+    ----------
+    listed : list of Reason
+    under : Under
+    notes : tuple of str
+        Sentences on what could not be used.
+    """
+
+    listed: list[Reason]
+    under: Under
+    notes: tuple[str, ...]
+
+
+def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
+    """The reasons that were found in an output folder, with their notes; None if there are none."""
+    searched, under = failure_reasons(out), images_under(out)
+    if searched is None:
+        return None
+    wrong = {path for path, right in zip(answered.paths, answered.right.tolist(), strict=True) if not right}
+    spots = searched.spots or ()
+    failing = [[image for image in under.images.get(spot.conditions, ()) if image in wrong] for spot in spots]
+    listed = with_notes(ungrouped(spots, failing), {}, notes_of_run(out, spots), folder_tested(out))
+    return Ungrouped(listed, under, searched.notes)
+
+
+def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
+    """The headline, a card for each reason, and the curve of each."""
+    listed, under, base = known.listed, known.under, 1 - answered.accuracy
+    folds, curves, cards = folded(listed), Reasons(base=base, curves=under.curves), list[dict[str, Any]]()
+    for at, reason in enumerate(listed):
+        picture = data_uri(answered.root / reason.picture, 128) if reason.picture else ""
+        drawn = curves_of(curves, [reason.spot], width=CURVE) if reason.spot else {}
+        curve, fold = next(iter(drawn.values()), ""), folds.get(reason.name, "")
+        title = printable(reason.title)
+        cards.append({"at": at, "reason": reason, "title": title, "picture": picture, "curve": curve, "fold": fold})
+    certain = (under.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
+    rest = ~np.isin(answered.paths, [*{image for images in certain for image in images}])
+    where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if under.images else (0, 0)
+    return filled(
+        "page/failures/reason_cards.html", cards=cards, notes=known.notes, story=sentence(listed, base),
+        baseline=baseline(listed, base, len(answered.paths), where_none),
+    )  # fmt: skip
+
+
+def images_with(answered: AnsweredImages, reason: Reason, images: Iterable[str]) -> Listed:
+    """The tested images of a reason: on each page right ones beside wrong ones, the surest answers first."""
+    answers, rows = answered.answers, np.flatnonzero(np.isin(answered.paths, [*images]))
+    rows = rows[np.lexsort((rows, -np.nan_to_num(answers.score[rows], nan=-1.0)))]
+    wrong, right = (rows[of].tolist() for of in (~answered.right[rows], answered.right[rows]))
+    ordered = beside(wrong, right)
+
+    def caption(place: int) -> str:
+        return answers.text(ordered[place]).removesuffix(" (100%)")
+
+    return Listed(
+        f"{printable(reason.title)}: {len(wrong):,} wrong, {len(right):,} right", answered.root,
+        [answered.paths[row] for row in ordered], caption, wrong=[not answered.right[row] for row in ordered],
+    )  # fmt: skip
+
+
+STEPS, PER_BAR = 200, 5  # places of the slider up to the largest error, at least half as many; places that a bar spans
+MOST_DRAWN = 4  # targets whose true and predicted values are drawn
+CELLS, SIDE = 56, 280  # cells of a drawing in each direction, and its pixels
+SHADES = 5  # of a cell, by the logarithm of its images
+
+
+def error_histogram(answered: AnsweredImages) -> dict[str, Any]:
+    """Properties of the histogram: how many images have an error above each place of the slider, and in each bar."""
+    numbers = _numbers(answered)
+    errors = errors_of(numbers[0], numbers[1], answered.known_classes) if numbers else answered.answers.score
+    errors = np.sort(errors[np.isfinite(errors)])
+    largest = float(errors.max(initial=0))
+    step = nice(largest / STEPS)
+    places = step * np.arange(1 + math.ceil(largest / step))
+    above = len(errors) - np.searchsorted(errors, places + 1e-9 * step, side="right")
+    bars = np.histogram(errors, step * np.arange(0, len(places) + PER_BAR, PER_BAR))[0]
+    threshold, last = answered.threshold, len(places) - 1
+    place = 0 if threshold is None else min(round(threshold / step), last)
+    scale = {"step": step, "threshold": threshold, "place": place}
+    drawn = filled("page/failures/error_bars.html", bars=bars.tolist(), most=max(1, bars.max()), last=last, **scale)
+    counts = {"above": above.tolist(), "per": PER_BAR, "of": len(answered.paths), "failing": len(answered.failing)}
+    return {**scale, **counts, "drawn": drawn}
+
+
+def fit_table(answered: AnsweredImages) -> Markup:
+    """The mean absolute error and R² of each target as a table; empty if the numbers are not known.
+
+    R² is the share of the variance of the target that the answers explain; an angle, which has no mean, has none.
+    """
+    rows = []
+    for name, output, target in _by_target(answered):
+        off, variance = errors_of(output[:, None], target[:, None], [name]), ((target - target.mean()) ** 2).sum()
+        known = variance > 0 and not name.endswith(ANGLE_SUFFIX)
+        rows.append((name, f"{off.mean():.3g}", f"{1 - (off**2).sum() / variance:.3f}" if known else "–"))
+    return filled("page/failures/fit.html", rows=rows) if rows else Markup("")
+
+
+def predicted_plots(answered: AnsweredImages) -> Markup:
+    """True against predicted values of the first `MOST_DRAWN` targets; empty if they are not known."""
+    threshold = (answered.threshold or 0.0) if len(answered.known_classes) == 1 else 0.0
+    drawn = [_drawing(*one, ~answered.right, threshold) for one in _by_target(answered)[:MOST_DRAWN]]
+    return filled("page/failures/predicted.html", drawn=drawn, side=SIDE, cell=SIDE / CELLS) if drawn else Markup("")
+
+
+def _by_target(answered: AnsweredImages) -> list[tuple[str, np.ndarray, np.ndarray]]:
+    """The name, outputs and true values of each target; empty as in `_numbers`."""
+    numbers = _numbers(answered)
+    return [*zip(answered.known_classes, *(values.T for values in numbers), strict=True)] if numbers else []
+
+
+def _numbers(answered: AnsweredImages) -> list[np.ndarray]:
+    """Outputs and targets of shape (n_images, n_targets), float64; empty if some are unknown."""
+    answers = answered.answers
+    columns = [[text.split() for text in column.tolist()] for column in (answers.predicted, answers.label)]
+    widths = {len(numbers) for column in columns for numbers in column}
+    return [np.array(column, np.float64) for column in columns] if widths == {len(answered.known_classes)} else []
+
+
+def _drawing(name: str, output: np.ndarray, target: np.ndarray, wrong: np.ndarray, threshold: float) -> dict[str, Any]:
+    """True against predicted values of a target.
+
+    Cells have a column and a row, from 0, a shade, and whether most of their answers are wrong. Both axes have the same
+    ticks: each has a text and, as `band`, which is how far from the diagonal a failure begins, its share of the axis.
+    """
+    low, high = (float(of(np.concatenate([target, output]))) for of in (np.min, np.max))
+    step = nice((high - low) / 5)
+    low = math.floor(low / step + 1e-9) * step
+    n = max(math.ceil((high - low) / step - 1e-9), 1)
+    at = [np.clip((values - low) / (n * step) * CELLS, 0, CELLS - 1).astype(int) for values in (target, output)]
+    counts = np.zeros((2, CELLS, CELLS), int)
+    np.add.at(counts, (wrong.astype(int), *at), 1)
+    total = counts.sum(axis=0)
+    shades = 0.25 + 0.75 * np.ceil(SHADES * np.log1p(total) / np.log1p(total.max())) / SHADES
+    cells = [(x, y, shades[x, y], 2 * counts[1, x, y] >= total[x, y]) for x, y in np.argwhere(total).tolist()]
+    ticks = [(f"{round(low / step + i) * step:.6g}", i / n) for i in range(n + 1)]
+    return {"name": name, "cells": cells, "ticks": ticks, "band": threshold / (n * step)}

@@ -13,12 +13,11 @@ from safe_dnn.dnn.predictions import class_folders
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.forms import FormView, example_button, remember, remembered, take_labels
 from safe_dnn.page.labels.view import LabelView
-from safe_dnn.page.messages import done, empty, failed, pane, put_away, reveal
+from safe_dnn.page.messages import FORM_LABELS, done, empty, failed, pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB, LABELS_TAB, RETRAINING_TAB
-from safe_dnn.page.texts import FORM_LABELS
-from safe_dnn.pipeline.analysis import Analysis, Marks
+from safe_dnn.page.work_tab import widgets_in
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.store.output_folder import writing
 from safe_dnn.support.errors import SAFEError, is_within
@@ -61,7 +60,6 @@ class LabelsTab:
         with pane("label-pane") as self.pane:
             self.view = LabelView(settings, self._examples)
         self.marks = gr.State(None)  # of the folder, as the window shows it
-        self.outputs = [self.pane, self.status, self.view.widget]
 
     def show(self, train: str | None) -> dict:
         """What the widgets show of the unsafe set, after taking labels from its table and from class folders."""
@@ -161,7 +159,7 @@ class LabelsTab:
             return {self.status: failed(error)}
         return self.show(train)
 
-    def on_tab(self, marks: Marks | None, before: dict, *values: Any) -> dict:
+    def on_tab(self, marks: tuple | None, before: dict, *values: Any) -> dict:
         """Show what has changed in the folder: other clusters, edits, another set."""
         now = self._settings.results.latest.marks
         updates, fields = self.form.follow(now.run, before, self.form.named(values))
@@ -173,23 +171,17 @@ class LabelsTab:
         """Show the images to label after an event that may have filled in the training folder."""
         filled_in.then(*self._view, **VIEW, **ONE_BY_ONE)
 
-    @property
-    def _view(self) -> tuple:
-        return self.on_train_folder, [self.train, self.form.filled], [*self.outputs, self.form.filled]
-
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
-        form = self.form
+        form, outputs = self.form, widgets_in(tab)
+        self._view = self.on_train_folder, [self.train, form.filled], outputs
         if self._settings.example:
             self.show_after(form.fill_from(self.example, {"train": self._settings.example.folder / "train"}))
         gr.on([self.train.blur, self.train.submit], *self._view, **LATEST, **ONE_BY_ONE)
-        gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], self.outputs, **VIEW)
-        filled = loaded.then(self._first_look, None, [*form.outputs, form.filled, self.marks], **VIEW)
+        gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], outputs, **VIEW)
+        filled = loaded.then(self._first_look, None, outputs, **VIEW)
         self.show_after(filled)  # the tab may have been in sight before the field was filled in
-        tab.select(
-            self.on_tab, [self.marks, form.filled, *form.widgets],
-            [*form.outputs, form.filled, self.marks, *self.outputs], **LATEST, **ONE_BY_ONE,
-        )  # fmt: skip
+        tab.select(self.on_tab, [self.marks, form.filled, *form.widgets], outputs, **LATEST, **ONE_BY_ONE)
 
 
 # --- What the images of a class look like ---------------------------------------------------------------------------
@@ -203,7 +195,6 @@ def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: Pa
     folders : iterable of Path
         With a folder for each class: those of training and test images.
     classes : sequence of str
-        A class without images in any folder gets those of the unsafe set that are labelled as it, if there are any.
 
     Returns
     -------
@@ -211,13 +202,8 @@ def class_examples(folders: Iterable[Path], classes: Sequence[str], settings: Pa
         No entry for a class without images.
     """
     places = [folder for folder in folders if is_within(folder, settings.root)]
-    labelled = _labelled(settings.results.latest)
-    examples = {}
-    for name in classes[:MOST_CLASSES]:
-        files = next(filter(None, (_first_images(folder, name) for folder in places)), labelled.get(name, []))
-        if files:
-            examples[name] = [data_uri(file, SIDE) for file in files[:EACH]]
-    return examples
+    files = {name: next(filter(None, (_first_images(one, name) for one in places)), []) for name in classes}
+    return {name: [data_uri(file, SIDE) for file in some] for name, some in [*files.items()][:MOST_CLASSES] if some}
 
 
 def _first_images(folder: Path, name: str) -> list[Path]:
@@ -228,14 +214,3 @@ def _first_images(folder: Path, name: str) -> list[Path]:
         names = sorted(entry for entry in os.listdir(folder / name) if Path(entry).suffix.lower() in SUFFIXES)  # noqa: PTH208, names
         return [folder / name / entry for entry in islice((one for one in names if one[:1] != "."), EACH)]
     return []
-
-
-def _labelled(latest: Analysis) -> dict[str, list[Path]]:
-    """The images of the unsafe set by the label that they have."""
-    by_label: dict[str, list[Path]] = {}
-    with contextlib.suppress(SAFEError):
-        unsafe = latest.unsafe
-        for image in unsafe.images:
-            if image.label:
-                by_label.setdefault(image.label, []).append(unsafe.improvement_root / image.image)
-    return by_label

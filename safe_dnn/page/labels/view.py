@@ -14,9 +14,8 @@ from weakref import WeakKeyDictionary
 import gradio as gr
 
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.results import Results
-from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.visitors import visitor_of
+from safe_dnn.page.events import visitor_of
+from safe_dnn.page.settings import PageSettings, Results
 from safe_dnn.pipeline.analysis import LABELS
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import fingerprint

@@ -9,18 +9,15 @@ import gradio as gr
 
 from safe_dnn import api
 from safe_dnn.dnn.model import KERAS_SUFFIXES
-from safe_dnn.page.collected import network_of
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
-from safe_dnn.page.forms import FormTab, check_there, remember, remembered, required_path, take_labels, typed
+from safe_dnn.page.forms import check_there, network_of, remember, remembered, required_path, take_labels, typed
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import done, empty
-from safe_dnn.page.retraining.plots import learning_curves
-from safe_dnn.page.retraining.view import RetrainingView, titled
+from safe_dnn.page.messages import FORM_LABELS, done, empty
+from safe_dnn.page.retraining.view import RetrainingView, learning_curves, titled
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
-from safe_dnn.page.texts import FORM_LABELS
-from safe_dnn.pipeline.analysis import Marks
+from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.summary_lines import of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
@@ -40,15 +37,17 @@ EARLIER = empty(
     "The last retraining was for other clusters. Open their run: Earlier runs, in the tab Root cause clusters.", STEPS
 )
 NO_MODELS = "This service takes none: take the analysis home (Report), and retrain there"
-STOPPED = "Stopped before the first epoch was over. The last result is unchanged."
 AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
 NEEDED = {"model": "model", "train": "training folder", "test": "test folder"}
 NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed"}
 
 
-class RetrainingTab(FormTab):
+class RetrainingTab(WorkTab):
     """Lay out the tab; `wire` connects its widgets."""
+
+    name = RETRAINING_TAB
+    stopped = "Stopped before the first epoch was over. The last result is unchanged."
 
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
@@ -63,9 +62,8 @@ class RetrainingTab(FormTab):
             with self.form.options("How it is trained", "training-options"):
                 self._lay_out_options()
         self.view = RetrainingView(settings, self._result)
-        self._lay_out_state(RETRAINING_TAB, form)
-        self.view.lay_out()
-        self._show_in(RETRAINING_TAB, self.view.pane, self.view.outputs, stopped=STOPPED)
+        self._lay_out_state(form)
+        self.pane = self.view.lay_out()
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
@@ -148,8 +146,8 @@ class RetrainingTab(FormTab):
             fields |= {name: text for name, text in remembered(settings.out, LABELS_TAB).items() if name == "train"}
         return fields
 
-    def _result_of(self, marks: Marks) -> tuple:
-        return marks.run, marks.retraining
+    def _result_of(self, marks: tuple) -> object:
+        return marks[0], marks[3]
 
     def on_retrain(self, *values: Any) -> dict:
         """Retrain with the values of the form and, last, the trust in the model."""
@@ -187,10 +185,10 @@ class RetrainingTab(FormTab):
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
         started = [self.start.click, form["test"].submit]
-        gr.on(started, self.on_retrain, [*form.widgets, self.trust], self.outputs, **VIEW)
+        gr.on(started, self.on_retrain, [*form.widgets, self.trust], widgets_in(tab), **VIEW)
         if self._settings.example:
             case = self._settings.example.folder
             values = {"model": case / "model.keras", "train": case / "train", "test": case / "test"}
             form.fill_from(self.example, values)
-        self.view.wire()
+        self.view.wire(widgets_in(tab))
         self._wire(loaded, tab)

@@ -1,6 +1,7 @@
 """What a retraining improved and worsened: figures, reasons, confusions before and after, classes, and images."""
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 
 import gradio as gr
 from markupsafe import Markup
@@ -10,16 +11,16 @@ from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.view import WIDE, cell_in, matrix_table
 from safe_dnn.page.grid_view import Listed, ListedView
-from safe_dnn.page.messages import if_there, pane, put_away, reveal
-from safe_dnn.page.retraining.plots import class_bars, learning_curves
+from safe_dnn.page.messages import pane, put_away, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import TAKEN_BEFORE, changed_reasons, matrices_of
 from safe_dnn.rccs.answers import rounded
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.support.text import count
-from safe_dnn.training.before_after import Answered
-from safe_dnn.training.certainty import class_summary
+from safe_dnn.training.before_after import Answered, ByGroup, Share
+from safe_dnn.training.certainty import NOT_SHOWN, WORSE, Certainty, class_summary, with_intervals
+from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.result import Retraining, certainty_of, certainty_of_classes
 
 IMPROVED, WORSENED, WRONG = "improved", "worsened", "wrong"  # the lists that tiles open
@@ -50,7 +51,7 @@ CLASSES = "The bar is the share that is right now, the dark line the share befor
 
 
 class RetrainingView:
-    """Lay out the pane; `outputs` are its widgets, `show` gives what they show.
+    """Lay out the pane; `show` gives what it shows.
 
     Parameters
     ----------
@@ -63,7 +64,7 @@ class RetrainingView:
     def __init__(self, settings: PageSettings, load: Callable[[str], Retraining]):
         self._settings, self._load = settings, load
 
-    def lay_out(self) -> None:
+    def lay_out(self) -> gr.Column:
         """The pane, below the state of things."""
         with pane("retraining-pane") as self.pane:
             self.figures = scripted("widgets/choices", "", elem_id="retraining-figures", parts="", first=IMPROVED)
@@ -72,7 +73,8 @@ class RetrainingView:
                 with pane("confusions-pane") as self.matrix_pane:
                     gr.HTML(heading("What is taken for what now"))
                     self.after = scripted("widgets/choices", "", elem_id="matrix-after", parts="", first="")
-                    with gr.Accordion(TAKEN_BEFORE, open=False):  # as in the first tab when the failures were collected
+                    # As in the first tab when the failures were collected
+                    with gr.Accordion(TAKEN_BEFORE, open=False) as self.before_pane:
                         self.before = scripted("widgets/choices", "", elem_id="matrix-before", parts="", first="")
                 with gr.Column(min_width=360):
                     self.images = ListedView("changed", self._images_of, self._settings)
@@ -81,9 +83,7 @@ class RetrainingView:
                 self.curves = gr.HTML(elem_id="curves", min_width=430)
             with gr.Accordion("What was assumed", open=False):
                 self.assumptions = gr.HTML(elem_id="assumed")
-        self._opened = [self.figures, self.before, self.after, *self.images.outputs]
-        self.outputs = [self.pane, self.reasons, self.matrix_pane, self.classes, self.curves, self.assumptions,
-                        *self._opened]  # fmt: skip
+        return self.pane
 
     def show(self, result: Retraining, key: str, listed: Sequence[Reason], lines: Sequence[str]) -> dict:
         """What the widgets show of a retraining.
@@ -98,6 +98,8 @@ class RetrainingView:
         epochs = len(result.history) - 1
         first = result.settings.epochs if result.settings and result.settings.epochs < epochs else None
         curves = learning_curves(result.history, epochs, best=result.best, first_pass=first)
+        chosen = IMPROVED if result.improved or not result.worsened else WORSENED
+        matrices = zip((self.before, self.after), matrices_of(result), strict=True) if result.answers else ()
         wide = "safe-wide" if len({row.label for row in result.answers}) > WIDE else ""
         return {
             self.pane: reveal(),
@@ -106,14 +108,6 @@ class RetrainingView:
             self.curves: titled("Accuracy by epoch", curves, CURVES),
             self.reasons: titled("Each reason, before and after", changed_reasons(listed, result), REASONS),
             self.assumptions: filled("page/widgets/list.html", lines=[*result.assumptions, *lines]),
-            **self._show_all(result, key),
-        }
-
-    def _show_all(self, result: Retraining, key: str) -> dict:
-        """What widgets with scripts show: they lose it where it comes before their tab is first opened."""
-        chosen = IMPROVED if result.improved or not result.worsened else WORSENED
-        matrices = zip((self.before, self.after), matrices_of(result), strict=True) if result.answers else ()
-        return {
             **{widget: gr.HTML("", parts=matrix_table(matrix)) for widget, matrix in matrices},
             **self.images.show(key, listed_images(result, chosen), chosen),
             self.figures: gr.HTML(chosen, parts=filled("page/widgets/figures.html", tiles=_tiles(result))),
@@ -122,17 +116,14 @@ class RetrainingView:
     def _images_of(self, key: str, chosen: str) -> Listed:
         return listed_images(self._load(key), chosen)
 
-    def wire(self) -> None:
+    def wire(self, outputs: list) -> None:
         """Connect tiles and matrices with the grid."""
-        self.figures.opened(self._on_opened, self.images.key, self._opened, **VIEW)
-        self.before.opened(self._on_before, self.images.key, self.before, **VIEW)
-        self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, IMPROVED)
+        # Gradio loses what is sent to a widget with a script before what it is folded in is opened.
+        self.before_pane.expand(self._on_before, self.images.key, self.before, **VIEW)
+        self.images.wire({self.figures: "", self.before: f"{BEFORE}:", self.after: f"{AFTER}:"}, outputs, IMPROVED)
 
-    def _on_before(self, key: str) -> dict:
-        return if_there(lambda: {self.before: gr.HTML("", parts=matrix_table(matrices_of(self._load(key))[0]))})
-
-    def _on_opened(self, key: str) -> dict:
-        return if_there(lambda: self._show_all(self._load(key), key))
+    def _on_before(self, key: str) -> gr.HTML:
+        return gr.HTML("", parts=matrix_table(matrices_of(self._load(key))[0]))
 
 
 def listed_images(result: Retraining, chosen: str) -> Listed:
@@ -214,3 +205,77 @@ def _change(image: Answered, *, regression: bool) -> dict[str, str]:
     if regression:
         answers |= {name: rounded(answers[name]) for name in ("label", "before", "after")}
     return {**answers, "now": "as before" if image.before == image.after else f"now {answers['after']}"}
+
+
+HEIGHT, TOP, BOTTOM = 250, 12, 34  # pixels
+LEFT, WIDTH = 7.0, 80.0  # of the plot, in percent of the drawing; the rest is for the words beside it
+BEFORE, AFTER = "#7b8aa2", "#0d9488"  # contrast of at least 3 : 1 on a light and a dark background (WCAG AA)
+
+
+def learning_curves(
+    history: Sequence[Epoch], epochs: int, *, best: int | None = None, first_pass: int | None = None
+) -> Markup:
+    """Accuracy on the held-out training images and on the unsafe images, by epoch.
+
+    Parameters
+    ----------
+    history : sequence of Epoch
+        Epoch 0 is the model before training.
+    epochs : int
+        Where the axis ends.
+    best : int, optional
+        The epoch that was kept.
+    first_pass : int, optional
+        The last epoch of the first pass, if another one followed, which began with the original model again.
+    """
+    if not history:
+        return Markup("")
+    lowest = min(value for epoch in history for value in (epoch.validation, epoch.unsafe) if math.isfinite(value))
+    bottom = math.floor(max(lowest - 0.02, 0) * 10) / 10
+
+    def y(share: float) -> float:
+        return TOP + (1 - share) / max(1 - bottom, 1e-9) * (HEIGHT - BOTTOM - TOP)
+
+    lines: list[tuple] = []
+    for name, field, colour in (("validation", "validation", BEFORE), ("unsafe set", "unsafe", AFTER)):
+        known = [(epoch.epoch, y(share)) for epoch in history if math.isfinite(share := getattr(epoch, field))]
+        last = epochs if first_pass is None else first_pass
+        passes = [one for one in known if one[0] <= last], [one for one in known if one[0] > last]
+        end = known[-1] if known else None
+        if end and lines and lines[0][3] and abs(end[1] - lines[0][3][1]) <= 14:  # so that the names do not overlap
+            end = end[0], lines[0][3][1] + 14
+        lines.append((name, colour, passes, end))
+    return filled(
+        "page/retraining/curves.html", lines=lines, epochs=epochs, span=max(epochs, 1), best=best,
+        first_pass=first_pass,
+        ticks=[(tick / 10, y(tick / 10)) for tick in range(round(bottom * 10), 11)],
+        numbered=range(0, epochs + 1, max(1, -(-epochs // 10))),
+        left=LEFT, width=WIDTH, top=TOP, height=HEIGHT, floor=HEIGHT - BOTTOM,
+    )  # fmt: skip
+
+
+def class_bars(
+    shares: Sequence[Share], sure: Mapping[str, Certainty], summary: str = "", by_group: ByGroup | None = None
+) -> Markup:
+    """The share of each class's test images that is right, before and after; worse and then changed classes first.
+
+    Parameters
+    ----------
+    shares : sequence of Share
+        Each with images.
+    sure : mapping of str to Certainty
+        By class; empty if the model is the given one.
+    summary : str
+        Of all classes, above them.
+    by_group : ByGroup, optional
+        Of the same images.
+    """
+
+    def order(share: Share) -> tuple[bool, bool, int]:
+        one = sure.get(share.name)
+        verdict = one.verdict if one else NOT_SHOWN
+        return verdict != WORSE, share.after >= share.before, -abs(share.after - share.before)
+
+    ordered = sorted(shares, key=order)
+    rows = ((share, sure.get(share.name), ends) for share, ends in with_intervals(ordered, by_group))
+    return filled("page/retraining/classes.html", rows=rows, summary=summary, not_shown=NOT_SHOWN)

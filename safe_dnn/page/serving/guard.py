@@ -25,12 +25,13 @@ from safe_dnn.page.uploading import Brought
 from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
+from safe_dnn.reasons.register import REGISTER_FILE
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
 UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
-FILES = {REPORT_FILE, EXPORT_ZIP, SUMS_FILE, "analysis.zip"}
+FILES = {REPORT_FILE, EXPORT_ZIP, SUMS_FILE, REGISTER_FILE, "analysis.zip"}
 ROUTES = FILES | {
     "", "assets", "begin", "config", "favicon.ico", "gradio_api", "image", "leave", "manifest.json", "new",
     "static", "svelte", "theme.css", "unsafe", "w",

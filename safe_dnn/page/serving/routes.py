@@ -19,6 +19,7 @@ from safe_dnn.page.serving.guard import FILE, notice
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
+from safe_dnn.reasons.register import REGISTER_FILE, register_text
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE, own_files
 from safe_dnn.store.runs import copy_database
@@ -72,6 +73,12 @@ def routes(settings: PageSettings) -> list[BaseRoute]:
         headers = {"Cache-Control": "no-cache"}
         return FileResponse(path, headers=headers, filename=name, content_disposition_type=place)
 
+    def register(request: Request) -> Response:
+        """The register as it is now."""
+        text = register_text(settings.out, settings.results.latest.register)
+        place = {"Content-Disposition": f"attachment; filename={REGISTER_FILE}"}
+        return Response(text.encode(errors="replace"), media_type="text/csv", headers=place)
+
     def take_home(request: Request) -> Response:
         """All of the analysis: unpacked anywhere, `ui` opens it there."""
         if not settings.uploads:
@@ -94,6 +101,7 @@ def routes(settings: PageSettings) -> list[BaseRoute]:
         Route("/unsafe/{key}/{row:int}", partial(image, path_of=unsafe)),
         Route("/unsafe/{key}/{row:int}/large", partial(image, path_of=unsafe, side=LARGE)),
         *(Route(f"/{name}", product) for name in PRODUCTS),
+        Route(f"/{REGISTER_FILE}", register),
         Route(f"/{ANALYSIS_ZIP}", take_home),
         Route("/new", new, methods=["POST"]),
     ]

@@ -10,16 +10,15 @@ import gradio as gr
 
 from safe_dnn import api
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.collected import network_of
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.forms import FormTab, check_there, remember, remembered, take_labels, typed
+from safe_dnn.page.forms import check_there, network_of, remember, remembered, take_labels, typed
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import done, empty, if_there, pane, reveal
+from safe_dnn.page.messages import FORM_LABELS, done, empty, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
-from safe_dnn.page.texts import FORM_LABELS
-from safe_dnn.pipeline.analysis import Analysis, Marks
+from safe_dnn.page.work_tab import WorkTab, widgets_in
+from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
@@ -50,8 +49,10 @@ COUNTS = (
 )
 
 
-class UnsafeTab(FormTab):
+class UnsafeTab(WorkTab):
     """Lay out the tab; `wire` connects its widgets."""
+
+    name = UNSAFE_TAB
 
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
@@ -65,12 +66,11 @@ class UnsafeTab(FormTab):
                 self._lay_out_start("improvement", "Select unsafe set", "select")
             with self.form.options("How many images, and which", known=KNOWN):
                 self._lay_out_options()
-        self._lay_out_state(UNSAFE_TAB, form)
+        self._lay_out_state(form)
         with pane("unsafe-pane") as self.pane:
             gr.HTML(f"<h3 class='safe-title' title='{COUNTS}'>By root cause cluster, of its candidates</h3>")
             self.rccs = scripted("widgets/choices", "", elem_id="unsafe-rccs", parts="", first=ALL)
             self.images = ListedView("selected", self._images_of, settings)
-        self._show_in(UNSAFE_TAB, self.pane, [self.pane, self.rccs, *self.images.outputs])
 
     def _lay_out_options(self) -> None:
         add, text = self.form.add, self.form.text
@@ -130,14 +130,7 @@ class UnsafeTab(FormTab):
         return {self.status: status, self.pane: reveal(), self.rccs: tiles, **images}
 
     def _images_of(self, key: str, chosen: str) -> Listed:
-        unsafe = self._settings.results.latest.unsafe
-        if set_key(unsafe) != key:
-            raise SAFEError("Another unsafe set was selected in the meantime. Reload the page to see it.")
-        return _listed(unsafe, chosen)
-
-    def _again(self) -> dict:
-        views = self.show()
-        return {widget: views[widget] for widget in (self.rccs, *self.images.outputs)}
+        return _listed(self._settings.results.unsafe_set(key), chosen)
 
     def _by_formula(self, accuracy: str, test_size: str, factor: str) -> gr.Textbox:
         """What the number of images would be if it is left empty."""
@@ -167,11 +160,11 @@ class UnsafeTab(FormTab):
                 fields |= network_of(failures, settings)
         return fields
 
-    def _now(self) -> Marks:
-        return super()._now()._replace(retraining=0)
+    def _now(self) -> tuple:
+        return self._settings.results.latest.marks._replace(retraining=0)
 
-    def _result_of(self, marks: Marks) -> tuple:
-        return marks.run, marks.selection
+    def _result_of(self, marks: tuple) -> object:
+        return marks[0], marks[2]
 
     def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
         """The images and options of `api.select` by the fields, which are kept; a SAFEError where one is unusable."""
@@ -200,15 +193,14 @@ class UnsafeTab(FormTab):
         form = self.form
         typed_into = ("folder", "accuracy", "test_size", "factor", "size", "model", "test", "features")
         submitted = [self.start.click, *(form[name].submit for name in typed_into)]
-        gr.on(submitted, self.on_select, form.widgets, self.outputs, **VIEW)
+        gr.on(submitted, self.on_select, form.widgets, widgets_in(tab), **VIEW)
         if case := self._settings.example:
             folder, model, test = (case.folder / name for name in ("improvement", "model.keras", "test"))
             values = {"folder": folder, "accuracy": case.accuracy, "test_size": case.test_size}
             form.fill_from(self.example, {**values, "model": model, "test": test})
         numbers = [form[name] for name in ("accuracy", "test_size", "factor")]
         gr.on([number.change for number in numbers], self._by_formula, numbers, form["size"], **VIEW)
-        self.rccs.opened(lambda: if_there(self._again), None, [self.rccs, *self.images.outputs], **VIEW)
-        self.images.wire({self.rccs: ""}, ALL)
+        self.images.wire({self.rccs: ""}, widgets_in(tab), ALL)
         # Clusters generated again outdate the set: look again whenever the tab is opened.
         self._wire(loaded, tab)
 

@@ -32,5 +32,3 @@ element.addEventListener("keydown", (event) => {
 });
 watch("value", mark);
 shows("parts", () => { $(".safe-choices").innerHTML = props.parts || ""; mark(); });
-// What was sent before this was on the page is lost.
-setTimeout(() => { if (!props.parts) trigger("opened"); });

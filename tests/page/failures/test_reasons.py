@@ -3,8 +3,7 @@
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.page.failures.reasons import cards_of, ungrouped_reasons
-from safe_dnn.page.failures.view import most_confused
+from safe_dnn.page.failures.view import cards_of, most_confused, ungrouped_reasons
 from safe_dnn.page.grid_view import PER_PAGE, beside
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.explaining import explain_collected

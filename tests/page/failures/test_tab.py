@@ -12,7 +12,7 @@ from safe_dnn.dnn.failures import load_failures
 from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.jobs import Job, Turn
-from safe_dnn.page.steps import Steps
+from safe_dnn.page.steps import steps_of
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.store.runs import earlier_runs
@@ -304,7 +304,7 @@ def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, 
     case.table.write_text(case.table.read_text().replace(",night,wood,0.9,false", ",night,night,0.9,true"))
     assert run(tab, **paths) is None
     assert "collected before: group the failing images again" in values_of(tab)["failures-status"]
-    assert Steps(tab._settings).now()["next"] == "failures"
+    assert steps_of(tab._settings)["next"] == "failures"
     generate_clusters(case.out / FAILURES, case.out, ClusteringSettings(extractor="vgg16-conv"))
     shown = tab._now()
     restore_run(case.out, earlier_runs(case.out)[0].number)

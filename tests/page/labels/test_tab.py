@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
-from safe_dnn.page.labels.tab import EACH, SIDE, LabelsTab, class_examples
-from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.labels.tab import EACH, LabelsTab, class_examples
 from safe_dnn.pipeline.descriptions import show_unsafe_set
 from safe_dnn.rccs.clusters import fingerprint, save_clusters
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
@@ -138,24 +137,18 @@ def test_the_class_of_an_image_is_marked_and_that_of_its_folder_is_not_replaced_
         assert serious(page) == []
 
 
-def test_a_class_without_a_folder_of_images_shows_those_labelled_as_it(tmp_path):
+def test_a_class_shows_images_of_the_first_folder_that_has_it(tmp_path):
     out = tmp_path / "out"
     out.mkdir()
-    for folder in ("train", "test", "improvement"):
-        (tmp_path / folder).mkdir()
     draw(tmp_path / "train" / "sea", {"night": 3}, seed=0)
     draw(tmp_path / "test" / "snow", {"wood": 1}, seed=1)
-    draw(tmp_path / "improvement" / "new", {"wood": 1}, seed=2)
-    images = (UnsafeImage("new/wood_00.png", 0, 0.5, True, "wood"),)
-    save_unsafe_set(UnsafeSet(tmp_path / "improvement", images, 1, "N = 1", 1, (1,), (), "0" * 16), out)
     settings = settings_of(out)
     folders = [tmp_path / "train", tmp_path / "test", tmp_path / "nowhere"]
     found = class_examples(folders, ["sea", "snow", "wood", "none", "..", "a/b", ""], settings)
-    assert {name: len(pictures) for name, pictures in found.items()} == {"sea": EACH, "snow": 1, "wood": 1}
+    assert {name: len(pictures) for name, pictures in found.items()} == {"sea": EACH, "snow": 1}
     inside = settings._replace(root=tmp_path / "train")
-    tile = data_uri(Path("/no/such/file"), SIDE)
     with confined(inside.root):
-        assert class_examples(folders, ["sea", "snow", "wood"], inside) == {"sea": found["sea"], "wood": [tile]}
+        assert class_examples(folders, ["sea", "snow", "wood"], inside) == {"sea": found["sea"]}
 
 
 # --- Where somebody has changed the table in another program ----------------------------------------------------

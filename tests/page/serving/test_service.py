@@ -149,18 +149,6 @@ def looked_at(url: str) -> str:
     return "".join(window.fire(one, [None] * len(one["inputs"])) for one in window.loads())
 
 
-def test_the_export_of_an_rcc_is_the_visitors_own(hosted, stranger):
-    window = hosted.owner.window("/a/owned", "exporting")
-    window.open()
-    told = window.fire(window.handler("export-one", "click"), [0, None])
-    place = re.search(r"file=(/~own/cache/exports/\w+/RCC_0\.zip)", told)
-    assert place, told
-    (packed_rcc,) = (theirs(hosted) / CACHE).glob("exports/*/RCC_0.zip")  # gone with the workspace
-    answer = hosted.owner.client.get(f"/a/owned/gradio_api/file={place[1]}")
-    assert answer.content == packed_rcc.read_bytes()
-    assert stranger.client.get(f"/a/mine/gradio_api/file={place[1]}").status_code in (403, 404)
-
-
 def test_deleting_everything_leaves_nothing(hosted):
     visitor = Stranger(hosted.url)
     analysis = visitor.make("to be forgotten")

@@ -2,7 +2,7 @@
 
 import pytest
 
-from safe_dnn.page.report.register_view import FIXED, RegisterView
+from safe_dnn.page.safety_case.tab import FIXED, RegisterView
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.review.journal import newest
 from safe_dnn.rccs.review.notes import REGISTER, Note, Scope

@@ -1,36 +1,83 @@
-"""The selected RCC: its GIF, what its images have in common, five of them; merging."""
+"""The selected reason: its GIF, what its images have in common, its rate, queries about it; RCCs are merged."""
 
 from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import quote
 
 import gradio as gr
+from markupsafe import Markup
 
+from safe_dnn import api
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.note import NoteView
-from safe_dnn.page.clusters.query_view import LooksView, ProbeView
 from safe_dnn.page.clusters.reason_list import named, words_of
-from safe_dnn.page.clusters.split import SplitView
 from safe_dnn.page.events import EDITS, VIEW
 from safe_dnn.page.messages import AWAY, warn
 from safe_dnn.page.pictures import thumbnails
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of, model_at_hand
+from safe_dnn.pipeline.reporting.markup import escaped, filled
+from safe_dnn.pipeline.reporting.report import probes_html
 from safe_dnn.rccs.clusters import answer_texts, sample
 from safe_dnn.rccs.confidence import nearest_rccs
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.gifs import gif_path, gif_shows
+from safe_dnn.rccs.gifs import gif_path, gif_shows, spot_gif_path
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import merge_rccs
+from safe_dnn.support.text import count
 
 HUGE = 0.5  # of all failing images: such an RCC distinguishes nothing
 RCC_MEANS = "Root cause cluster: images that the network gets wrong for what looks like one reason"
+MOST_OVERLAPS = 3  # RCCs named with a weak spot
 NO_CLUSTER_MEANS = "Images that are in no root cause cluster; DBSCAN calls them noise"
 
 
+class QueryView:
+    """A button that asks about the reason at hand, for which the network runs again, and the stored answer.
+
+    Parameters
+    ----------
+    elem_id : str
+        Of the button; that of the answer ends in `-answer`.
+    question, again : str
+        What the button says without an answer, and with one.
+    ask : callable
+        Asks about reasons, such as `RCC 0`, in a folder.
+    answer : callable
+        The stored answer about a reason, by its `subject`, as HTML; empty without one.
+    """
+
+    def __init__(self, elem_id: str, question: str, again: str, ask: Callable, answer: Callable[..., str]):
+        self._texts, self.ask, self._answer_of = (question, again), ask, answer
+        self.button = gr.Button(question, size="sm", elem_id=elem_id, elem_classes=AWAY)
+        self._answer = gr.HTML(elem_id=f"{elem_id}-answer", elem_classes=AWAY)
+
+    def show(self, state: Analysis, subject: str) -> dict:
+        """Updates that show the stored answer about a reason, by its `subject`; empty without a reason."""
+        answer = self._answer_of(state, subject) if subject else ""
+        there = subject and state.reasons.base and model_at_hand(state.clusters.image_root)
+        return {
+            self.button: gr.Button(self._texts[bool(answer)], elem_classes=[] if there else AWAY),
+            self._answer: gr.HTML(answer, elem_classes=[] if answer else AWAY),
+        }
+
+
+def _where_it_looks(state: Analysis, subject: str) -> str:
+    heatmaps = heatmaps_of(state.folder, state.review.run, [subject])
+    return heatmap_html(heatmaps[subject]) if heatmaps else ""
+
+
+def _is_it_the_cause(state: Analysis, subject: str) -> str:
+    return probes_html([probe for probe in state.probes if probe.subject == subject])
+
+
+LOOKS = ("Where it looks", "Look again", api.heatmaps, _where_it_looks)
+PROBES = ("Is it the cause?", "Ask again", api.probe, _is_it_the_cause)
+
+
 class RccView:
-    """Lay out the pane; `outputs` are its widgets, `show` gives what they show."""
+    """Lay out the pane; `show` gives what it shows."""
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
@@ -40,8 +87,8 @@ class RccView:
                 show_label=False, columns=2, object_fit="contain", buttons=[], interactive=False,
                 elem_id="rcc-sample", elem_classes="safe-gallery",
             )  # fmt: skip
-            self.looks = LooksView(settings, "rcc-look")
-            self.probes = ProbeView(settings, "probe-rcc")
+            self.looks = QueryView("rcc-look", *LOOKS)
+            self.probes = QueryView("probe-rcc", *PROBES)
             self.heading = gr.HTML(elem_id="rcc-heading")
             self.queries = self.looks, self.probes
             with gr.Row(equal_height=True, elem_classes="safe-form"):
@@ -50,11 +97,8 @@ class RccView:
                     elem_id="merge-into",
                 )  # fmt: skip
                 self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
-                self.split = SplitView(settings)
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
-        self.outputs = [self.owner, self.player, *self.looks.outputs, self.heading, *self.probes.outputs, self.five,
-                        self.into, self.merge]  # fmt: skip
 
     def show(self, state: Analysis, rcc: int) -> dict:
         """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
@@ -120,7 +164,6 @@ class RccView:
             return changed(int(into), parts, lambda maker: merge_rccs(settings.out, int(rcc), int(into), maker=maker))
 
         self.merge.click(on_merge, [self.owner, chosen, self.into, *window.parts], outputs, **VIEW, **EDITS)
-        self.split.wire(self.owner, window, outputs, changed)
 
 
 def lay_out_player(elem_id: str) -> gr.HTML:
@@ -152,3 +195,49 @@ def _most_like(results: Analysis, rcc: int) -> tuple[str, str]:
     names = [title(other, results.notes) for other, _ in near]
     distances = ", ".join(f"{name} ({distance:.2f})" for name, (_, distance) in zip(names, near, strict=True))
     return f"Most like {', '.join(names)}", f"Distances between the centres: {distances}"
+
+
+class SpotView:
+    """Lay out the pane; `show` gives what it shows."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Column(elem_id="spot-words"):
+            with gr.Column(elem_classes="safe-above"):
+                self.player = lay_out_player("spot-gif")
+                self.looks = QueryView("spot-look", *LOOKS)
+                self.probes = QueryView("probe-spot", *PROBES)
+                self.heading = gr.HTML(elem_id="spot-heading")
+            self.queries = self.looks, self.probes
+
+    def show(self, state: Analysis, conditions: object) -> dict:
+        """A weak spot's GIF and heading; nothing of one that is not there."""
+        rank = rank_of(conditions, state)
+        reason = state.reason(conditions) if rank else None
+        subject, images = (reason.subject, len(reason.images)) if reason else ("", 0)
+        gif = spot_gif_path(self._settings.out, rank)
+        by_answers = bool(reason and reason.figures and reason.figures.answers)
+        values = {"reason": reason, "overlaps": _overlaps(state, rank) if rank else ""}
+        return {
+            self.player: show_gif(gif, f"Weak spot {rank}", images if gif.is_file() else 0, ever=not by_answers),
+            **self.looks.show(state, subject if images else ""), **self.probes.show(state, subject),
+            self.heading: filled("page/clusters/spot_heading.html", **values) if reason else "",
+        }  # fmt: skip
+
+
+def rank_of(conditions: object, state: Analysis) -> int:
+    """The rank of the weak spot that a browser has named by its conditions; 0 if there is none."""
+    ranks = (rank for rank, spot in enumerate(state.reasons.spots, start=1) if spot.conditions == conditions)
+    return next(ranks, 0)
+
+
+def _overlaps(state: Analysis, rank: int) -> Markup:
+    """The RCCs that have failing images in common with a weak spot, as HTML; their names are kept up in the list."""
+    overlaps = state.reasons.overlaps(rank - 1)
+    named = [
+        f"{n:,} in <button type='button' class='safe-rcc-name' data-open-rcc='{rcc}'>"
+        f"{escaped(title(rcc, state.notes))}</button>"
+        for rcc, n in overlaps[:MOST_OVERLAPS]
+    ]
+    unlisted = len(overlaps) - MOST_OVERLAPS
+    return Markup(", ".join(named) + (f", others in {count(unlisted, 'RCC')}" if unlisted > 0 else ""))

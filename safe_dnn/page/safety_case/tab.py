@@ -1,0 +1,195 @@
+"""Tab beside the paper's steps: what a safety case asks about each reason and the analysis as a whole, as a table to
+fill in, and the same reasons on a fresh test set, which chose nothing."""
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from safe_dnn import api
+from safe_dnn.page.events import EACH, EDITS, LATEST, NAME_OF_WINDOW, VIEW, visitor_of
+from safe_dnn.page.forms import check_there, remember, remembered, required_path
+from safe_dnn.page.messages import done, empty, pane, reveal
+from safe_dnn.page.settings import PageSettings
+from safe_dnn.page.steps import SAFETY_TAB
+from safe_dnn.page.work_tab import WorkTab, widgets_in
+from safe_dnn.pipeline.analysis import NOTES
+from safe_dnn.pipeline.reporting.report import confirmation_html
+from safe_dnn.rccs.review.journal import Maker, newest
+from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
+from safe_dnn.rccs.review.review import set_note
+from safe_dnn.reasons import register
+from safe_dnn.store.runs import CONFIRMATION
+from safe_dnn.support.text import count, printable
+
+FIXED = ("Reason", "About", "Judged", "Fresh test set", "Missing")  # columns that are not filled in here
+EMPTY = empty(
+    "No reasons for a safety case yet.",
+    [
+        ("Generate RCCs", "In the tab Root cause clusters: the reasons for which the network fails."),
+        ("Fill in the register", "Hazard, measure and owner of each reason."),
+        ("Give a fresh test set", "Images that SAFE has never seen confirm or refute each reason."),
+    ],
+)
+
+
+class RegisterView:
+    """Lay out the register, and the note on the analysis as a whole; `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        self._window = gr.Textbox("", label="Window", visible="hidden")
+        self._newest_number, self._rows = gr.State(0), gr.State([])  # the number of the newest entry, and the table
+        with gr.Accordion("The analysis as a whole: scope, operating domain", open=False, elem_id="scope"), gr.Row():
+            self.scope = [
+                gr.Textbox(
+                    label=known.title, placeholder=f"For example: {known.example}", max_length=known.longest, lines=2,
+                    min_width=340, elem_id=f"scope-{field}",
+                )
+                for field, known in SCOPE.items()
+            ]  # fmt: skip
+        with gr.Column(elem_classes="safe-product"):
+            gr.HTML(
+                "<h3>Register</h3><p>What a safety case asks about each reason, and what is still missing. SAFE saves "
+                "a cell when you leave it; you can copy from and paste into a spreadsheet.</p>"
+                "<p class='safe-made-links'><a href='register.csv' download>Download register.csv</a></p>"
+            )
+            self.table = gr.Dataframe(
+                headers=[*FIXED, *(known.title for known in REGISTER.values())], type="array", wrap=True, buttons=[],
+                static_columns=list(range(len(FIXED))), max_height=500, elem_id="register",
+                column_widths=["90px", "140px", "90px", "120px", "260px", *["150px"] * len(REGISTER)],
+            )  # fmt: skip
+
+    def show(self) -> dict:
+        """What is said by now."""
+        number = newest(self._settings.out)
+        rows = [_row(entry) for entry in self._settings.results.latest.register]
+        said = dict(zip(self.scope, map(printable, self._settings.results.latest.scope[0]), strict=True))
+        return {self._newest_number: number, self._rows: rows, self.table: rows, **said}
+
+    def wire(self, loaded: gr.events.Dependency) -> None:
+        """Connect the widgets."""
+        loaded.then(None, None, self._window, js=NAME_OF_WINDOW)
+        looked = [self._window, self._newest_number]
+        typed = [event for field in self.scope for event in (field.input, field.blur)]
+        gr.on(typed, self._on_scope, [*looked, *self.scope], self._newest_number, **LATEST, **EDITS)
+        self.table.input(
+            self._on_register, [*looked, self._rows, self.table], [self._newest_number, self._rows], **EACH, **EDITS
+        )
+
+    def _on_scope(self, window: object, last_entry: int, *texts: str) -> int:
+        """Keep the note on the analysis as a whole; it stays in the fields if it cannot be kept."""
+        out, scope = self._settings.out, Scope(*map(str, texts))
+        if scope != self._settings.results.latest.scope[0]:
+            run = self._settings.results.state().review.run
+            set_note(out, scope, maker=Maker(visitor_of(window), None, last_entry), run=run)
+        return self._newest(last_entry)
+
+    def _on_register(
+        self, window: object, last_entry: int, rows_before: list[list[str]], table: list[list[object]]
+    ) -> dict:
+        """Keep the cells that were filled in; they stay in the table if they cannot be kept."""
+        before = {row[0]: row for row in rows_before}
+        entries = {printable(entry.reason): entry for entry in self._settings.results.latest.register}
+        changes, rows = [], [*map(list, rows_before)]
+        for reason, *cells in table:
+            named = zip(REGISTER, cells[len(FIXED) - 1 :], before.get(str(reason), [])[len(FIXED) :], strict=False)
+            texts = ((field, REGISTER[field].tidy(str(text or "")), was) for field, text, was in named)
+            changes += [register.Change(entries[str(reason)], field, text) for field, text, was in texts if text != was]
+        register.take_over(self._settings.out, changes, maker=Maker(visitor_of(window), None, last_entry))
+        for change in changes:
+            row = next(row for row in rows if row[0] == printable(change.entry.reason))
+            row[len(FIXED) + list(REGISTER).index(change.field)] = change.now
+        return {self._newest_number: self._newest(last_entry), self._rows: rows}
+
+    def _newest(self, last_entry: int) -> int:
+        """The number of the newest entry, after a change that was not refused."""
+        return max(last_entry, newest(self._settings.out))
+
+
+def _row(one: register.Entry) -> list[str]:
+    """What the table shows of a reason."""
+    about = ", ".join(filter(None, (one.note.name, one.where)))
+    fixed = (one.reason, about, one.note.verdict, one.fresh, "; ".join(one.missing))
+    return [*map(printable, fixed), *(printable(getattr(one.note, field)) for field in REGISTER)]
+
+
+class SafetyCaseTab(WorkTab):
+    """Lay out the tab; `wire` connects its widgets."""
+
+    name = SAFETY_TAB
+    stopped = "Stopped. Nothing was changed."
+
+    def __init__(self, settings: PageSettings):
+        super().__init__(settings)
+        self._lay_out_state()
+        with pane("safety-pane") as self.pane:
+            self.register = RegisterView(settings)
+            with gr.Column(elem_classes="safe-product", elem_id="fresh-test-set"):
+                gr.HTML(
+                    "<h3>A fresh test set</h3><p>The reasons were chosen because the network fails there. Images that "
+                    "chose nothing confirm, weaken or refute each of them by name, without another search.</p>"
+                )
+                with gr.Row(elem_classes="safe-form"):
+                    columns = "CSV: image, label, predicted, of the same network"
+                    self.form.path("predictions", "fresh-predictions", "Predictions", columns, "predictions.csv")
+                    unseen = "None that SAFE has seen before"
+                    self.form.path("tested", "fresh-tested", "Fresh test images", unseen, "fresh")
+                    closed = "Optional: which reasons has it closed?"
+                    self.form.path("after", "fresh-after", "Predictions of a later model", closed, "after.csv")
+                    self.start = gr.Button("Confirm", scale=0, min_width=150, elem_id="confirm")
+                self.answers = gr.HTML(elem_id="confirmed")
+
+    def _guide(self) -> str:
+        return "" if self._settings.results.latest.there else EMPTY
+
+    def _last_form(self) -> Mapping[str, Any]:
+        return remembered(self._settings.out, SAFETY_TAB)
+
+    def _now(self) -> tuple:
+        latest = self._settings.results.latest
+        return latest.marks.run, latest.stamp, latest.stamp_of(NOTES, CONFIRMATION)
+
+    def show(self) -> dict:
+        """What the widgets show of the folder.
+
+        Raises
+        ------
+        SAFEError
+            The clusters, or what is said of them, are damaged.
+        """
+        results = self._settings.results.state()
+        entries, run = results.register, results.runs.get(CONFIRMATION)
+        lacking = sum(bool(entry.missing) for entry in entries)
+        lacks = f"Something is missing for {lacking:,} of {count(len(entries), 'reason')}: see the register."
+        changed = run is not None and results.review.last_number != run.facts["edits"]
+        return {
+            self.status: done(f"{count(len(entries), 'reason')} in the register", lacks if lacking else ""),
+            self.pane: reveal(),
+            **self.register.show(),
+            self.answers: confirmation_html(run.facts, changed=changed) if run else "",
+        }
+
+    def _wanted(self, fields: Mapping[str, Any]) -> partial:
+        """The work of asking the fresh images that the fields name, which are kept."""
+        settings = self._settings
+        table = required_path(fields["predictions"], "table of predictions", settings)
+        folder = required_path(fields["tested"], "folder of fresh test images", settings)
+        remember(settings.out, SAFETY_TAB, fields)
+        later = settings.accept(fields["after"]) or None
+        check_there({"predictions": table, "fresh test images": folder, "later predictions": later or table})
+        return partial(api.confirm, table, folder, settings.out, after=later, weights=settings.weights)
+
+    def on_confirm(self, marks: tuple | None, *values: Any) -> dict:
+        """Ask a fresh test set with the values of the form."""
+        fields = self.form.named(values)
+        asked = self._work_on(marks, lambda job: job.form(), ask=lambda: self._wanted(fields))
+        return {**self.form.sent(self._now()[0], fields), **asked}
+
+    def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
+        """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
+        sent = [self.marks, *self.form.widgets]
+        self.start.click(self.on_confirm, sent, widgets_in(tab), **VIEW)
+        self.register.wire(loaded)
+        self._wire(loaded, tab)
