@@ -302,7 +302,7 @@ class OutputFolder(RuleBasedStateMachine):
         """A file that shows the present state."""
         if name not in m.own:
             path = self.out / name
-            assert (path.read_text() if path.exists() else None) == expected, f"{name} is out of date"
+            assert (path.read_bytes().decode() if path.exists() else None) == expected, f"{name} is out of date"
 
     def _check_runs(self, m: Model) -> None:
         runs = self._listed()
