@@ -3,12 +3,10 @@
 Called only at the outermost level: by the command line, by the page's request handlers and by its background jobs.
 """
 
-import math
 import sys
 import threading
 import time
 import traceback
-from collections import deque
 from pathlib import Path
 
 from safe_dnn.support.errors import SAFEError
@@ -16,7 +14,6 @@ from safe_dnn.support.errors import SAFEError
 LOG_FILE = "defects.log"
 LARGEST = 2**20  # bytes; above that, the log is moved to `older-defects.log`
 VISITOR_MESSAGE = "SAFE failed because of a defect. The terminal shows where the details are. Nothing written is lost."
-MOST_LINES = 60  # on the terminal in a minute, however often a visitor has found the same defect
 _WRITING = threading.Lock()
 
 
@@ -42,23 +39,8 @@ def report_defect(error: BaseException) -> str:
     """
     from safe_dnn.support.text import printable
 
-    _TERMINAL.write(f"safe: {printable(describe_defect(error))}")
+    print(f"safe: {printable(describe_defect(error))}", file=sys.stderr, flush=True)
     return VISITOR_MESSAGE
-
-
-class _Terminal:
-    """Stderr, for `MOST_LINES` a minute."""
-
-    def __init__(self) -> None:
-        self._written: deque[float] = deque([-math.inf] * MOST_LINES, MOST_LINES)
-
-    def write(self, line: str) -> None:
-        if self._written[0] < time.monotonic() - 60:
-            self._written.append(time.monotonic())
-            print(line, file=sys.stderr, flush=True)
-
-
-_TERMINAL = _Terminal()
 
 
 def _log(details: str) -> Path:
