@@ -66,8 +66,8 @@ class Epoch(NamedTuple):
     Attributes
     ----------
     epoch : int
-    loss : float
-        Mean over the images of the epoch; NaN for epoch 0.
+    loss : float or None
+        Mean over the images of the epoch; None for epoch 0.
     validation : float
         Accuracy on the held-out training images.
     unsafe : float
@@ -76,7 +76,7 @@ class Epoch(NamedTuple):
     """
 
     epoch: int
-    loss: float
+    loss: float | None
     validation: float
     unsafe: float
     seconds: float
@@ -218,13 +218,13 @@ def fine_tune(
     goals = _targets(dnn, data, settings, original, judge(dnn, images, original, threshold=threshold).right)
     model = _compiled_copy(dnn, settings, steps)
 
-    def check(epoch: int, loss: float, began: float) -> Epoch:
+    def check(epoch: int, loss: float | None, began: float) -> Epoch:
         on_validation = judge(dnn, images, run_model(dnn, model, data.pixels, validation), threshold=threshold)
         on_unsafe = judge(dnn, images, run_model(dnn, model, data.pixels, unsafe), threshold=threshold)
         share = balanced_share(on_unsafe, data.groups)
         return Epoch(epoch, loss, on_validation.accuracy, share, round(time.monotonic() - began, 2))
 
-    history = [check(0, math.nan, started)]
+    history = [check(0, None, started)]
     best, weights, stopped = 0, model.get_weights(), ""
     key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
     if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):

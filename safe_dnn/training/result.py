@@ -17,9 +17,8 @@ import dataclasses
 import filecmp
 import functools
 import json
-import math
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -50,13 +49,6 @@ from safe_dnn.training.settings import Settings
 MODEL_FILE = "retrained.keras"
 RETRAINING_FILE = "retraining.json"
 NO_MODEL: Files = {}
-_TABLES = {
-    "groups": ("by_group", "counts"), "final_groups": ("final", "by_group", "counts"),
-    "per_condition": ("per_condition",), "final_conditions": ("final", "per_condition"), "outcomes": ("outcomes",),
-    "answers": ("answers",), "final_answers": ("final", "answers"),
-}  # fmt: skip
-"""Long tables, which `retraining.json` has at its end, a row in a line; and where a retraining has them."""
-_FOR_PEOPLE = ("accuracy_before", "accuracy_after")  # in the file, of a final test
 
 
 class FinalTest(NamedTuple):
@@ -373,25 +365,8 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
 
 
 def _retraining_text(result: Retraining, folder: Path) -> str:
-    record: dict[str, Any] = ({"headline": text} if (text := claim_text(result)) else {}) | plain(result, folder)
-    for epoch in record["history"][:1]:
-        epoch["loss"] = None  # JSON has no NaN
-    if result.final:
-        record["final"] |= {name: getattr(result.final, name) for name in _FOR_PEOPLE}
-    tables = {name: holder.pop(field) for name, field, holder in _tables_of(record)}
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-    for name, rows in tables.items():
-        if rows:
-            lines = ",\n    ".join(json.dumps([*row.values()], ensure_ascii=False) for row in rows)
-            text = f'{text.removesuffix("}").rstrip()},\n  "{name}": [\n    {lines}\n  ]\n}}'
-    return text + "\n"
-
-
-def _tables_of(record: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Of each of `_TABLES` that a retraining may have: its name, its field, and the record with that field."""
-    for name, (*way, field) in _TABLES.items():
-        if holder := functools.reduce(lambda of, key: of and of[key], way, record):
-            yield name, field, holder
+    record = ({"headline": text} if (text := claim_text(result)) else {}) | plain(result, folder)
+    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def saved_model(run: Run) -> Path | None:
@@ -452,16 +427,7 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
         It is damaged.
     """
     with intact(path, "Retrain again."):
-        return _from_record(read_json(path), folder)
-
-
-def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
-    record.pop("headline", None)
-    for epoch in record["history"]:
-        epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]
-    for name in _FOR_PEOPLE if record["final"] else ():
-        del record["final"][name]
-    for name, field, holder in _tables_of(record):
-        holder[field] = record.pop(name, ())
-    result: Retraining = restored(Retraining, record, folder)
-    return result
+        record = read_json(path)
+        record.pop("headline", None)
+        result: Retraining = restored(Retraining, record, folder)
+        return result
