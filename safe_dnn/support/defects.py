@@ -3,10 +3,12 @@
 Called only at the outermost level: by the command line, by the page's request handlers and by its background jobs.
 """
 
+import math
 import sys
 import threading
 import time
 import traceback
+from collections import deque
 from pathlib import Path
 
 from safe_dnn.support.errors import SAFEError
@@ -14,7 +16,9 @@ from safe_dnn.support.errors import SAFEError
 LOG_FILE = "defects.log"
 LARGEST = 2**20  # bytes; above that, the log is moved to `older-defects.log`
 VISITOR_MESSAGE = "SAFE failed because of a defect. The terminal shows where the details are. Nothing written is lost."
+MOST_LINES = 60  # on the terminal in a minute, however often a visitor has found the same defect
 _WRITING = threading.Lock()
+_PRINTED = deque([-math.inf] * MOST_LINES, MOST_LINES)  # when
 
 
 def describe_defect(error: BaseException) -> str:
@@ -39,7 +43,10 @@ def report_defect(error: BaseException) -> str:
     """
     from safe_dnn.support.text import printable
 
-    print(f"safe: {printable(describe_defect(error))}", file=sys.stderr, flush=True)
+    line = f"safe: {printable(describe_defect(error))}"
+    if _PRINTED[0] < time.monotonic() - 60:
+        _PRINTED.append(time.monotonic())
+        print(line, file=sys.stderr, flush=True)
     return VISITOR_MESSAGE
 
 

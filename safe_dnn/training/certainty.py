@@ -37,7 +37,7 @@ from safe_dnn.reasons.listed import Claim, compared_with
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, printable, rate_text, some
-from safe_dnn.training.before_after import Answered, ByGroup, Share, count_by_group
+from safe_dnn.training.before_after import Answered, ByGroup, Counts, Share, count_by_group
 
 BETTER, WORSE, NOT_SHOWN = "better beyond doubt", "worse beyond doubt", "not shown"
 LEVEL = 0.05  # of the tests
@@ -55,24 +55,6 @@ _COLUMNS |= {"wrong_before": "before.wrong", "wrong_after": "after.wrong", "rate
 _COLUMNS |= {"low": "after.low", "high": "after.high", "limit": "limit", "like_before": "before.like"}
 _COLUMNS |= {"gain": "sure.gain", "gain_low": "sure.low", "gain_high": "sure.high", "p": "sure.p"}
 _COLUMNS |= {"groups": "after.n_groups", "group": "after.group"}
-
-
-class Counts(NamedTuple):
-    """What two models get right on the same images.
-
-    Attributes
-    ----------
-    images : int
-    right_before : int
-        Images that the first model gets right.
-    improved, worsened : int
-        Images that only the second, or only the first model gets right.
-    """
-
-    images: int
-    right_before: int
-    improved: int
-    worsened: int
 
 
 class Certainty(NamedTuple):

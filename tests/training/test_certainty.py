@@ -6,12 +6,11 @@ import numpy as np
 import pytest
 from scipy.stats import binomtest, multinomial, t
 
-from safe_dnn.training.before_after import ByGroup, GroupCount, Share
+from safe_dnn.training.before_after import ByGroup, Counts, GroupCount, Share
 from safe_dnn.training.certainty import (
     BETTER,
     LEVEL,
     NOT_SHOWN,
-    Counts,
     certainties,
     certainty,
     class_lines,
