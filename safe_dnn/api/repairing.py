@@ -20,11 +20,10 @@ from safe_dnn.store.output_folder import writing
 from safe_dnn.support.errors import StrPath, path_of
 from safe_dnn.support.text import count
 from safe_dnn.training.certainty import with_intervals
-from safe_dnn.training.compared import compare_answers
 from safe_dnn.training.finetuning import UNWATCHED
 from safe_dnn.training.labels import Labelling, label_unsafe_set, save_labels, take_typed_labels
 from safe_dnn.training.material import ImageSets
-from safe_dnn.training.result import shares_by_reason
+from safe_dnn.training.result import compare_answers, shares_by_reason
 from safe_dnn.training.settings import Wishes
 
 
@@ -129,7 +128,7 @@ def compare(before: StrPath, after: StrPath, test: StrPath, out: StrPath = ".", 
     Parameters
     ----------
     before, after, test : path
-        As for `training.compared.compare_answers`.
+        As for `training.result.compare_answers`.
     options
         `dnn.model.DnnOptions`.
 

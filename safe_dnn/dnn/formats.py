@@ -75,8 +75,6 @@ class ModelFacts:
     activation : str
         Of the last layer, "linear" if it has none.
     n_outputs : int
-    precision : str
-        The number format of the outputs, such as `float32`.
     compiled : dict
         `optimizer` and `loss` that a Keras model was compiled with, as Keras serialises them; empty if not compiled.
     """
@@ -89,7 +87,6 @@ class ModelFacts:
     why: str
     activation: str
     n_outputs: int
-    precision: str
     compiled: dict
 
 
@@ -169,8 +166,8 @@ def read_keras(file: Path, trust: bool) -> ModelFacts:
             f"Expected a model with one row of outputs for each image. Received: outputs of shape "
             f"{', '.join(str(tuple(one.shape)) for one in model.outputs)} in {file}."
         )
-    last, precision = _last_activation(model.outputs[0]._keras_history.operation), str(model.outputs[0].dtype)
-    return ModelFacts(model, height, width, channels, *_find_scaling(model), last, int(output[1]), precision, compiled)
+    last = _last_activation(model.outputs[0]._keras_history.operation)
+    return ModelFacts(model, height, width, channels, *_find_scaling(model), last, int(output[1]), compiled)
 
 
 def _input_size(model: Any) -> tuple[int | None, int | None, int]:
@@ -331,11 +328,7 @@ def read_onnx(file: Path) -> ModelFacts:
     scaling, why = _onnx_scaling(graph, session.get_inputs()[0].name, runnable.channels_first)
     if runnable.dtype == np.uint8:
         scaling, why = "none", WHOLE_NUMBERS
-    # A graph that was converted to half precision may still give float32 in the end.
-    is_half = graph.node[-1].op_type == "Cast" and 10 in {one.data_type for one in graph.initializer}  # FLOAT16
-    precision = "float16" if is_half or "float16" in session.get_outputs()[0].type else "float32"
-    last = _onnx_activation(graph)
-    return ModelFacts(runnable, height, width, channels, scaling, why, last, int(outputs[1]), precision, {})
+    return ModelFacts(runnable, height, width, channels, scaling, why, _onnx_activation(graph), int(outputs[1]), {})
 
 
 def _check_whole(graph: Any, file: Path, tensor: Any) -> None:

@@ -32,7 +32,7 @@ from safe_dnn.support.text import count, printable, some, visible_text
 BATCH_SIZE = 128  # for inference, not for training
 CACHE_BYTES = 2**30
 FINER = 10  # times, at least, that the steps of a number format must be smaller than the threshold on an error
-BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}  # binary digits of a number
+BITS = {"float64": 53, "float32": 24}  # binary digits of a number
 UNDECIDED_OF = 10  # of so many images, a model may be undecided on one
 ALONE = 4  # images that a model is asked alone as well as in a batch
 ROUNDING = 0.02  # the share of the largest output by which two answers to an image may differ
@@ -405,18 +405,12 @@ def interpolated(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Parameters
     ----------
-    pixels : ndarray of shape (any_height, any_width, ...), uint8
+    pixels : ndarray of shape (any_height, any_width), or (any_height, any_width, n_channels), uint8
     """
-    for axis, side in enumerate((height, width)):
-        last = pixels.shape[axis] - 1
-        if side == last + 1:
-            continue
-        at = ((np.arange(side) + 0.5) * (last + 1) / side - 0.5).clip(0, last)
-        below = at.astype(int)
-        part = np.expand_dims(at - below, [i for i in range(pixels.ndim) if i != axis])
-        above = np.minimum(below + 1, last)
-        pixels = pixels.take(below, axis) * (1 - part) + pixels.take(above, axis) * part
-    return pixels.round().astype(np.uint8)
+    from scipy.ndimage import zoom  # type: ignore[attr-defined]
+
+    factors = [height / pixels.shape[0], width / pixels.shape[1], 1][: pixels.ndim]
+    return zoom(pixels, factors, order=1, mode="nearest", grid_mode=True)
 
 
 def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

@@ -49,8 +49,7 @@ from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.certainty import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
-from safe_dnn.training.compared import aligned
-from safe_dnn.training.result import refuse_saved_again, refuse_used, saved_again
+from safe_dnn.training.result import aligned, refuse_saved_again, refuse_used, saved_again
 from safe_dnn.words.tags import Word, load_words
 
 SUITE = "SAFE"

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from safe_dnn.features.attributes import measure_one
+from safe_dnn.features.attributes import ATTRIBUTES, measure
 from safe_dnn.rccs.spots.figures import Groups, assess, share_of
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.store.runs import Run, reading_file
@@ -337,7 +337,7 @@ def _value(attribute: str, pixels: Pixels) -> float:
     image = Image.fromarray(_rounded(pixels))
     if attribute == "sharpness":
         image = image.resize((-(-image.width // 2), -(-image.height // 2)), Image.Resampling.BILINEAR)
-    return measure_one(attribute, image)
+    return float(measure(image, image.size)[ATTRIBUTES.index(attribute)])
 
 
 # --- The file -----------------------------------------------------------------------------------------------------

@@ -56,6 +56,24 @@ class Share(NamedTuple):
     after: int
 
 
+class Counts(NamedTuple):
+    """What two models get right on the same images.
+
+    Attributes
+    ----------
+    images : int
+    right_before : int
+        Images that the first model gets right.
+    improved, worsened : int
+        Images that only the second, or only the first model gets right.
+    """
+
+    images: int
+    right_before: int
+    improved: int
+    worsened: int
+
+
 class GroupCount(NamedTuple):
     """What both models get right of a class in a group of images that are not independent, such as those of a person.
 
@@ -66,7 +84,7 @@ class GroupCount(NamedTuple):
     label : str
         The class; empty for a regression.
     images, right_before, improved, worsened : int
-        As of `training.certainty.Counts`.
+        As of `Counts`.
     """
 
     group: int
@@ -129,6 +147,12 @@ class BeforeAfter:
     outcomes: tuple[Share, ...] = ()
     answers: tuple[Answered, ...] = ()
     by_group: ByGroup | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """Of all test images."""
+        right_before = round(self.accuracy_before * self.test_size)
+        return Counts(self.test_size, right_before, len(self.improved), len(self.worsened))
 
 
 def compare_in(

@@ -167,7 +167,7 @@ def test_images_that_are_held_out_prove_the_gain_and_take_part_in_nothing_else(
     assert result.final.counts.improved > 0
     assert (result.final.sure.groups, result.final.sure.group) == (len({person[path] for path in held}), "person")
     record = json.loads((out / "retraining.json").read_text())
-    assert {image for image, *_ in record["final_answers"]} == held
+    assert {answer["image"] for answer in record["final"]["answers"]} == held
     headline = record["headline"]
     assert headline in printed.splitlines()
     assert headline.endswith(f"on {len(held)} images that were held out and chose nothing")

@@ -14,7 +14,7 @@ from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.SAFE_Tool import main
-from safe_dnn.training.compared import compare_answers
+from safe_dnn.training.result import compare_answers
 from tests.helpers.answered import draw_case, record_light
 from tests.helpers.places import rows_in
 

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.dnn.predictions import labelled_images
-from safe_dnn.training.compared import compare_answers
+from safe_dnn.training.result import compare_answers
 from tests.helpers.browsing import Served, field, opened, select_nine, served_from
 from tests.helpers.scenes import draw_scene
 

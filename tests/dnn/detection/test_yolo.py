@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.dnn.detection.files import read_yolo
+from safe_dnn.dnn.detection.detections import SIDES, read_yolo
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.detected import CLASSES, SIDE, DetectedCase, draw_detected
 from tests.helpers.powers import bound_by_permissions
@@ -43,8 +43,8 @@ def test_an_image_without_a_file_has_no_boxes_and_a_class_without_a_name_its_num
     (results / "other.txt").write_text("0 0 0 0 0 0")
     test = read_yolo(labels, results, case.images)
     assert test.classes == ("disc", "class 1", "class 2")
-    assert 1 not in test.objects.image
-    assert 2 not in test.detections.image
+    assert 1 not in test.objects.image.tolist()
+    assert 2 not in test.detections.image.tolist()
     assert test.notes == (f"Left out: 1 file of no image, the first {results / 'other.txt'}.",)
 
 
@@ -65,8 +65,8 @@ def test_the_size_is_that_of_the_image_as_it_is_shown(tmp_path):
     (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 1 0.5")
     (tmp_path / "found" / "a.txt").write_text("0 0.5 0.5 1 0.5 0.9")
     test = read_yolo(tmp_path / "labels", tmp_path / "found", tmp_path / "images")
-    assert test.sizes.tolist() == [[20, 40]]
-    assert test.objects.box.tolist() == [[0, 10, 20, 20]]
+    assert test.sizes == [(20, 40)]
+    assert test.objects[SIDES].to_numpy().tolist() == [[0, 10, 20, 20]]
 
 
 @pytest.mark.parametrize(

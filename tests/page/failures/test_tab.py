@@ -231,7 +231,6 @@ def test_each_field_that_is_needed_is_asked_for(tmp_path, kind):
 
 
 def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
-    pytest.importorskip("pycocotools")
     case = draw_detected(tmp_path)
     tab = tab_of(case.out)
     assert run(tab, kind="coco", truth=str(case.truth), results=str(case.results), test=str(case.images)) is None

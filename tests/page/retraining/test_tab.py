@@ -15,9 +15,8 @@ from safe_dnn.page.retraining import tab as retraining_tab
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
 from safe_dnn.support.progress import report_progress
-from safe_dnn.training.compared import compare_answers
 from safe_dnn.training.finetuning import Epoch
-from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
+from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, compare_answers
 from tests.helpers.browsing import WAIT, Served, field, opened, unfold_in_sight
 from tests.helpers.laid_out import laid_out, settings_of, shown_in
 from tests.helpers.places import rows_in

@@ -90,7 +90,7 @@ def retrain(folder, **changes) -> None:
         model=Path("/models/<gaze>.keras"), accuracy_before=0.76, accuracy_after=0.845, test_size=2400,
         improved=changed, worsened=changed[:2], per_class=(Share("left & up", 300, 200, 270),),
         per_rcc=tuple(Share(str(rcc), n, 0, n // 2) for rcc, n in ((0, 10), (1, 8), (-1, 2))),
-        history=(Epoch(0, float("nan"), 0.9, 0.1, 1.0), Epoch(1, 0.5, 0.9, 0.8, 1.0)), best=1,
+        history=(Epoch(0, None, 0.9, 0.1, 1.0), Epoch(1, 0.5, 0.9, 0.8, 1.0)), best=1,
         settings=Settings(1e-4), assumptions=("Pixels are scaled by <1/255>.",),
     )  # fmt: skip
     save_retraining(dataclasses.replace(result, **changes), FakeModel(b"weights"), folder)
