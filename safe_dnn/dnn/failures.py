@@ -447,7 +447,7 @@ def examples_for(
             assumptions.append(f"No image of {some(images.empty)} in {images.root}.")
         return images, tuple(assumptions)
     images, assumption = images_with_targets(folder, options, outputs=dnn.n_outputs)
-    predictions.check_precision("float32", images, options.threshold or 0)
+    predictions.check_precision(dnn.precision, images, options.threshold or 0)
     return images, (assumption,)
 
 

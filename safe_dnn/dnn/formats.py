@@ -75,6 +75,8 @@ class ModelFacts:
     activation : str
         Of the last layer, "linear" if it has none.
     n_outputs : int
+    precision : str
+        The number format of the outputs, such as `float32`.
     compiled : dict
         `optimizer` and `loss` that a Keras model was compiled with, as Keras serialises them; empty if not compiled.
     """
@@ -87,6 +89,7 @@ class ModelFacts:
     why: str
     activation: str
     n_outputs: int
+    precision: str
     compiled: dict
 
 
@@ -166,8 +169,8 @@ def read_keras(file: Path, trust: bool) -> ModelFacts:
             f"Expected a model with one row of outputs for each image. Received: outputs of shape "
             f"{', '.join(str(tuple(one.shape)) for one in model.outputs)} in {file}."
         )
-    last = _last_activation(model.outputs[0]._keras_history.operation)
-    return ModelFacts(model, height, width, channels, *_find_scaling(model), last, int(output[1]), compiled)
+    last, precision = _last_activation(model.outputs[0]._keras_history.operation), str(model.outputs[0].dtype)
+    return ModelFacts(model, height, width, channels, *_find_scaling(model), last, int(output[1]), precision, compiled)
 
 
 def _input_size(model: Any) -> tuple[int | None, int | None, int]:
@@ -328,7 +331,11 @@ def read_onnx(file: Path) -> ModelFacts:
     scaling, why = _onnx_scaling(graph, session.get_inputs()[0].name, runnable.channels_first)
     if runnable.dtype == np.uint8:
         scaling, why = "none", WHOLE_NUMBERS
-    return ModelFacts(runnable, height, width, channels, scaling, why, _onnx_activation(graph), int(outputs[1]), {})
+    # A graph that was converted to half precision may still give float32 in the end.
+    is_half = graph.node[-1].op_type == "Cast" and 10 in {one.data_type for one in graph.initializer}  # FLOAT16
+    precision = "float16" if is_half or "float16" in session.get_outputs()[0].type else "float32"
+    last = _onnx_activation(graph)
+    return ModelFacts(runnable, height, width, channels, scaling, why, last, int(outputs[1]), precision, {})
 
 
 def _check_whole(graph: Any, file: Path, tensor: Any) -> None:

@@ -134,7 +134,8 @@ def load_dnn(
         f"Pixels: {SCALING_WORDS[scaling]} ({why}).",
         outputs_text,
     )
-    used = vars(facts) | {"scaling": scaling, "why": why, "activation": activation}
+    precision = facts.precision if "16" in facts.precision else "float32"  # as which others are read
+    used = vars(facts) | {"precision": precision, "scaling": scaling, "why": why, "activation": activation}
     return Dnn(**used, path=file, task=task, assumptions=assumptions)
 
 

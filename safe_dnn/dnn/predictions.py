@@ -32,7 +32,7 @@ from safe_dnn.support.text import count, printable, some, visible_text
 BATCH_SIZE = 128  # for inference, not for training
 CACHE_BYTES = 2**30
 FINER = 10  # times, at least, that the steps of a number format must be smaller than the threshold on an error
-BITS = {"float64": 53, "float32": 24}  # binary digits of a number
+BITS = {"float64": 53, "float32": 24, "float16": 11, "bfloat16": 8}  # binary digits of a number
 UNDECIDED_OF = 10  # of so many images, a model may be undecided on one
 ALONE = 4  # images that a model is asked alone as well as in a batch
 ROUNDING = 0.02  # the share of the largest output by which two answers to an image may differ

@@ -141,6 +141,7 @@ def test_of_a_regression_an_error_above_the_threshold_is_a_failure(regression):
     [
         ("float32", 5412345, 0.1, r"steps of float32, .* Received targets up to 54\d+\.?\d*, where they are 0\.5\."),
         ("float32", 1.7e9, 1, "where they are 128"), ("float32", 5412345, 5, ""),
+        ("float16", 350, 1, "steps of float16, .* where they are 0.25"), ("float16", 350, 5, ""),
         ("float64", 9e15, 5, "steps of float64, .* where they are 1"),
     ],
 )  # fmt: skip
