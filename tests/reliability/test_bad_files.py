@@ -1,6 +1,7 @@
 """Numbers and files of any kind: refused in a sentence or used as they are, never a traceback, never a pickle."""
 
 import contextlib
+import csv
 import dataclasses
 import io
 import json
@@ -10,6 +11,7 @@ import re
 import shutil
 import signal
 import sqlite3
+import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -314,6 +316,24 @@ def _told() -> None:
     Danger.loaded += 1
 
 
+@pytest.mark.parametrize("name", [UNSAFE_SET_FILE, PROFILES_FILE, PARAMETERS_FILE])
+@EXAMPLES
+@given(data=some.data())
+def test_a_table_with_any_text_in_any_cell_is_refused_in_a_sentence_or_read(out, name, data):
+    with file_of(out, name).open(newline="") as file:
+        rows = list(csv.reader(file))
+    row = data.draw(some.sampled_from(rows))
+    text = some.text(some.characters(codec="utf-8"), max_size=12)
+    row[data.draw(some.integers(0, len(row) - 1))] = data.draw(
+        some.one_of(text, some.sampled_from(["nan", "inf", "-1", "1e999", "9" * 30, "../../etc/passwd", "=1+1", "\0"]))
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        copy = shutil.copytree(out, Path(folder, "out"))
+        with file_of(copy, name).open("w", newline="", encoding="utf-8") as file:
+            csv.writer(file).writerows(rows)
+        read(copy, name)
+
+
 def test_objects_bombs_and_shapes_beyond_all_memory_are_refused(tmp_path):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**7)})
@@ -439,7 +459,9 @@ def test_a_model_archive_with_a_bomb_or_odd_members_is_refused_and_one_packed_ag
     [
         {"module": "keras.utils", "class_name": "function", "config": "get_file", "registered_name": "function"},
         {"module": "keras.config", "class_name": "function", "config": "enable_unsafe_deserialization"},
+        {"module": "keras.src.saving.saving_api", "class_name": "function", "config": "load_model"},
         {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
+        {"module": "keras.layers", "class_name": "TextVectorization", "config": {"vocabulary": "/etc/passwd"}},
         {"module": "os", "class_name": "function", "config": "system", "registered_name": "function"},
     ],
     ids=lambda part: f"{part['module']}.{part['class_name']}",
