@@ -3,7 +3,7 @@
 import os
 from pathlib import Path
 
-from safe_dnn.page import folders
+from safe_dnn.page import paths
 from safe_dnn.page.paths import folder_of, list_folder
 from tests.helpers.powers import bound_by_permissions
 
@@ -32,9 +32,9 @@ def test_files_of_a_kind_are_listed_after_the_folders(tmp_path):
 def test_all_that_is_read_is_bounded(tmp_path, monkeypatch):
     for name in ("a", "b", "c"):
         touch(tmp_path / name)
-    monkeypatch.setattr(folders, "MOST_LISTED", 2)
+    monkeypatch.setattr(paths, "MOST_LISTED", 2)
     assert names(tmp_path) == ["a/", "b/"]
-    monkeypatch.setattr(folders, "MOST_NAMES", 1)
+    monkeypatch.setattr(paths, "MOST_NAMES", 1)
     assert len(names(tmp_path)) == 1
 
 
