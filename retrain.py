@@ -26,10 +26,18 @@ from safe_dnn.support.images import Skipped
 from safe_dnn.training.before_after import compare_in
 from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE, remove_checkpoints
 from safe_dnn.training.earlier import kept_copy
-from safe_dnn.training.finetuning import TRAINING, UNLABELLED, UNWATCHED, FineTuning, Watch
+from safe_dnn.training.finetuning import (
+    TRAINING,
+    UNLABELLED,
+    UNWATCHED,
+    FineTuning,
+    Watch,
+    fine_tune_twice,
+    is_of_second_pass,
+    second_pass_text,
+)
 from safe_dnn.training.material import ImageSets, Material, read_material
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, final_test, save_retraining
-from safe_dnn.training.second_pass import fine_tune_twice, is_of_second_pass, second_pass_text
 from safe_dnn.training.settings import NO_WISHES, Wishes, compile_like_original
 
 

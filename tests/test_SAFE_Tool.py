@@ -14,9 +14,7 @@ from safe_dnn.rccs.clusters import LABELS_FILE, RUN_FILE
 from safe_dnn.rccs.profiles import PROFILES_FILE
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE
 from safe_dnn.store.database import RUNS_FOLDER
-from tests.conftest import put_fake_network
-from tests.helpers.places import in_run, names_in
-from tests.helpers.scenes import draw_scenes
+from tests.helpers.places import digests_of, in_run, names_in
 from tests.support.test_entries import bad_paths
 
 TOOL = Path(SAFE_Tool.__file__)
@@ -48,28 +46,6 @@ def failing(draw_folder, tmp_path) -> Path:
 @pytest.fixture
 def out(tmp_path) -> Path:
     return tmp_path / "out"
-
-
-@pytest.fixture(scope="module")
-def clustered_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with images (`failing`) and root cause clusters of them (`out`), which `clustered` gives copies of."""
-    home = tmp_path_factory.mktemp("clustered")
-    with pytest.MonkeyPatch.context() as monkeypatch:
-        monkeypatch.setenv("SAFE_CACHE", str(home / "cache"))
-        monkeypatch.setattr("safe_dnn.features.weights._processor_flags", set)
-        put_fake_network(monkeypatch)
-        draw_scenes(home / "failing", {"night": 12, "snow": 10, "wood": 8})
-        assert safe("cluster", home / "failing", "--out", home / "out") == 0
-    return home
-
-
-@pytest.fixture
-def clustered(fake_network, clustered_folder, failing, out, capsys) -> Path:
-    """An output folder that holds root cause clusters."""
-    shutil.copytree(clustered_folder / "out", out)
-    shutil.copytree(clustered_folder / "cache", os.environ["SAFE_CACHE"], dirs_exist_ok=True)
-    capsys.readouterr()
-    return out
 
 
 # --- As a process -----------------------------------------------------------------------------------------------
@@ -176,41 +152,41 @@ def test_names_of_any_kind_come_through_to_every_file(fake_network, failing, out
     assert {os.fsdecode(line) for line in selected} == set(names_in(failing))
 
 
-def test_a_bad_image_folder_is_an_error_that_leaves_the_last_run_as_it_was(clustered, tmp_path, capsys):
-    before = contents_of(clustered)
+def test_a_bad_image_folder_is_an_error_that_leaves_the_last_run_as_it_was(
+    fake_network, failing, out, tmp_path, capsys
+):
+    assert safe("cluster", failing, "--out", out) == 0
+    before = digests_of(out)
+    capsys.readouterr()
     (tmp_path / "bad").mkdir()
     (tmp_path / "bad" / "a.png").touch()
-    assert safe("cluster", tmp_path / "bad", "--out", clustered) == 2
+    assert safe("cluster", tmp_path / "bad", "--out", out) == 2
     (line,) = said(capsys.readouterr().err)
     assert "all of them unreadable" in line
-    assert contents_of(clustered) == before
+    assert digests_of(out) == before
 
 
-def contents_of(folder):
-    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+@pytest.mark.parametrize(
+    ("fault", "status", "told"),
+    [
+        (KeyboardInterrupt, 130, "run the same command again to continue from there"),
+        (ZeroDivisionError, 1, "safe: this is a defect in SAFE (ZeroDivisionError); details are in {}. Please report"),
+    ],
+)
+def test_an_interrupted_run_says_that_it_can_go_on_and_a_defect_is_one_line_with_its_traceback_in_the_log(
+    fake_network, failing, out, monkeypatch, capsys, fault, status, told
+):
+    def end(*_, **__):
+        raise fault
 
-
-def test_a_run_that_is_interrupted_says_that_it_can_go_on(fake_network, failing, out, capsys, monkeypatch):
-    def interrupted(*_, **__):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(generation, "find_root_cause_clusters", interrupted)
-    assert safe("cluster", failing, "--out", out) == 130
-    (line,) = said(capsys.readouterr().err)
-    assert "run the same command again to continue from there" in line
-    assert not (out / LABELS_FILE).exists()
-
-
-def test_a_defect_is_one_line_and_its_traceback_is_in_the_log(fake_network, failing, out, monkeypatch, capsys):
-    def defect(*_, **__):
-        raise ZeroDivisionError
-
-    monkeypatch.setattr(generation, "find_root_cause_clusters", defect)
-    assert safe("cluster", failing, "--out", out) == 1
+    monkeypatch.setattr(generation, "find_root_cause_clusters", end)
+    assert safe("cluster", failing, "--out", out) == status
     (line,) = said(capsys.readouterr().err)
     log = Path(os.environ["SAFE_CACHE"]) / "defects.log"
-    assert line == f"safe: this is a defect in SAFE (ZeroDivisionError); details are in {log}. Please report it."
-    assert "raise ZeroDivisionError" in log.read_text()
+    assert told.format(log) in line
+    assert not (out / LABELS_FILE).exists()
+    assert log.exists() == (status == 1)
+    assert status != 1 or "raise fault" in log.read_text()
 
 
 @pytest.mark.slow

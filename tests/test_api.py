@@ -1,15 +1,12 @@
 """The face for programs: what the functions return, and the notebook that shows them."""
 
 import json
-from pathlib import Path
 
 import pytest
 
 import safe_dnn
 from safe_dnn import api as safe
-from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.options import names_of, settings_of
 from tests.helpers.answered import record_light
 from tests.helpers.documents import ROOT
 from tests.helpers.small_models import colour_model, draw_set, saved
@@ -142,29 +139,8 @@ def test_an_option_that_a_step_does_not_have_is_refused_with_those_that_it_has(c
     assert not case.out.exists()
 
 
-@pytest.mark.parametrize("given", [{}, {"model": "m.keras"}, {"model": "m.keras", "test": "t", "predictions": "p.csv"},
-                                   {"coco": ("a", "b", "c"), "test": "t"}])  # fmt: skip
-def test_failures_come_from_one_source(given, tmp_path):
-    with pytest.raises(SAFEError, match="Expected either a model and its test images"):
-        safe.failures(**given, out=tmp_path)
-
-
 def test_the_package_has_the_functions_without_an_import_of_their_own():
     assert safe_dnn.api is safe
     assert {name for name in safe.__all__ if callable(getattr(safe_dnn.api, name))} == set(safe.__all__)
     with pytest.raises(AttributeError, match="no attribute 'ap'"):
         safe_dnn.ap  # noqa: B018
-
-
-def test_a_record_of_settings_takes_options_by_name_also_those_of_records_inside_it():
-    from safe_dnn.pipeline.generation import ClusteringSettings
-
-    settings = settings_of(ClusteringSettings, {"group": "person", "set_aside": ["label"], "other": 1, "reducer": None})
-    assert settings == ClusteringSettings(answers=GivenAnswers(group=("person",)), set_aside=("label",))
-    assert {"group", "predictions", "reducer"} <= names_of(ClusteringSettings)
-    assert "given" not in names_of(ClusteringSettings)
-
-
-def test_the_notebook_keeps_to_the_python_that_a_reader_can_copy():
-    assert NOTEBOOK["nbformat"] == 4
-    assert Path(ROOT / "docs" / "steps.ipynb").stat().st_size < 60_000

@@ -149,9 +149,7 @@ def test_a_huge_rcc_is_divided_where_that_tells_as_much_and_keeps_its_number_of_
         tuning, found = clustered(points, coordinates, names, **more)
         if len(points) < len(together):
             return tuning, found
-        steadiness = found.steadiness._replace(
-            of_rccs=np.ones(2, np.float32), beside=1 - together, of_images=np.ones(len(together), np.float32)
-        )
+        steadiness = found.steadiness._replace(of_rccs=np.ones(2, np.float32))
         return tuning, found._replace(labels=together, is_core=np.ones(len(together), bool), steadiness=steadiness)
 
     monkeypatch.setattr(clustering, "cluster_points", coarse)

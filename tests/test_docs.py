@@ -138,25 +138,16 @@ def test_every_decision_that_the_code_refers_to_is_there():
 # --- Numbers ------------------------------------------------------------------------------------------------------
 
 CONV_BYTES, FC2_ROW_BYTES, JOINED_BYTES = (4 * DIMENSIONS[name] for name in ("vgg16-conv", "vgg16-fc2", "vgg16"))
-ROWS = round(125e6 / CONV_BYTES, -2)  # a second, on 1 Gbit/s
 WORDS = {2: "twice", 5: "five"}
 NUMBERS = (
     ("README.md", f"VGG16's weights ({FC2_BYTES / 1e6:.0f} MB)"),
     ("README.md", f"plus {CONV_BYTES / 1000:.0f} kB (`vgg16`: {JOINED_BYTES / 1000:.0f} kB) of features each"),
     ("README.md", f"--port {build_parser().parse_args(['ui']).port}"),
-    ("README.md", f"<http://{build_parser().parse_args(['ui']).host}:{build_parser().parse_args(['ui']).port}>"),
-    ("docs/SECURITY.md", f"It listens on {build_parser().parse_args(['ui']).host} unless"),
     ("docs/SECURITY.md", f"after {guard.DELAY:g} seconds"),
-    ("docs/SECURITY.md", f"{guard.MOST_GUESSES} guesses from one address may wait"),
     ("docs/SECURITY.md", f"at most {2 * defects.LARGEST / 2**20:g} MiB"),
-    ("docs/architecture.md", f"{INPUT_SIZE[0]} × {INPUT_SIZE[1]} → VGG16"),
-    ("docs/architecture.md", f"PCA to {N_COMPONENTS} components"),
-    ("docs/evaluation.md", f"with a factor of {SELECTION_FACTOR}"),
-    ("docs/files.md", f"of more than {MOST_FRAMES} images"),
     ("docs/method.md", f"with up to {MOST_FRAMES} of its images"),
     ("docs/method.md", f"to {INPUT_SIZE[0]} × {INPUT_SIZE[1]} and"),
     ("docs/method.md", f"the {DIMENSIONS['vgg16-fc2']:,} outputs of the layer `fc2`"),
-    ("docs/method.md", f"downloads the weights ({FC2_BYTES / 1e6:.0f} MB)"),
     ("docs/method.md", f"the {len(CONV_LAYERS)} convolutional layers, {DIMENSIONS['vgg16-conv']:,} features"),
     ("docs/method.md", f"keeps the {N_COMPONENTS} directions"),
     ("docs/method.md", f"mutual nearest neighbours, {WORDS[AVERAGING_ROUNDS]}"),
@@ -166,8 +157,6 @@ NUMBERS = (
     ("docs/method.md", f"N = ⌈{SELECTION_FACTOR} · test-set size · test accuracy⌉"),
     ("docs/method.md", f"here ⌈0.3 · 1,800 · 0.72⌉ = {unsafe_set_size(0.72, 504, test_size=1800)[0]} of 1,500"),
     ("docs/scaling.md", f"{CONV_BYTES / 1000:.1f} kB (`vgg16-conv`), {FC2_ROW_BYTES / 1000:.1f} kB (`vgg16-fc2`)"),
-    ("docs/scaling.md", f"a row of float32 | {JOINED_BYTES / 1000:.1f} kB (`vgg16`)"),
-    ("docs/scaling.md", f"It receives {CONV_BYTES / 1000:.1f} kB an image (on 1 Gbit/s: {ROWS:,.0f} images/s)"),
     ("docs/scaling.md", f"{1000 * BATCH_SIZE:,} images/s (tasks for {BATCH_SIZE} images"),
     (
         "docs/scaling.md",

@@ -62,32 +62,10 @@ def test_all_that_is_imported_is_required_and_does_not_just_come_with_other_pack
         assert required & {canonicalize_name(one) for one in distributions.get(name, [name])}, name
 
 
-def test_what_make_run_installs_fulfils_the_requirements():
-    pins = re.findall(r"^([\w.-]+)==([\w.]+)", (ROOT / "requirements/lock.txt").read_text(encoding="utf-8"), re.M)
-    locked = {canonicalize_name(name): version for name, version in pins}
-    for line in requirements_in("requirements.txt"):
-        one = Requirement(line)
-        assert locked[canonicalize_name(one.name)] in one.specifier, line
-
-
 def test_the_files_of_the_steps_are_modules_of_the_package_wherever_they_lie():
     assert sorted(PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"]["force-include"]) == [f"{s}.py" for s in STEPS]
     assert sorted(path.stem for path in (ROOT / "safe_dnn").glob("*.pyi")) == STEPS
     assert safe_dnn.CLONE == ROOT
-
-
-def test_modules_are_imported_as_those_of_the_package():
-    """A user's folder may hold modules of the same names, and comes first where Python looks."""
-    bare = {*STEPS, *(path.parent.name for path in ROOT.glob("safe_dnn/*/__init__.py"))}
-    files = [
-        *ROOT.glob("*.py"),
-        *(path for name in ("safe_dnn", "tests", "lab") for path in ROOT.glob(f"{name}/**/*.py")),
-    ]
-    for path in files:
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
-            names += [node.module] if isinstance(node, ast.ImportFrom) else []
-            assert not bare & {name.partition(".")[0] for name in names}, f"{path}, line {node.lineno}"
 
 
 # --- Installed ----------------------------------------------------------------------------------------------------
@@ -186,19 +164,3 @@ def test_installed_it_serves_the_page_beside_a_users_modules_of_the_same_names(i
                 pytest.fail("no page")
         finally:
             served.terminate()
-
-
-@pytest.mark.slow
-def test_installed_it_clusters_beside_a_users_modules_of_the_same_names(
-    installed, beside, tmp_path, draw_folder, monkeypatch
-):
-    weights = Path(sys.prefix, "weights")
-    if not weights.is_dir():
-        pytest.skip("see SAFE_Tool.py weights")
-    (installed.parent / "weights").symlink_to(weights)
-    command = [
-        installed / "safe-dnn", "cluster", draw_folder(tmp_path / "images", {"night": 12, "snow": 12}), "--out",
-        tmp_path / "out",
-    ]  # fmt: skip
-    subprocess.run([*command, "--extractor", "vgg16-conv"], cwd=beside, check=True)
-    assert (tmp_path / "out" / "labels.txt").is_file()

@@ -86,22 +86,28 @@ class Compared(NamedTuple):
 
 def rows_of(compared: Compared) -> list[list[str]]:
     """The rows of the table for a case."""
+    looks, chosen = rows_of_way(compared)
+    clusters = find_root_cause_clusters(compared.images, right=compared.right, reducer=WAYS["looks"])
+    points = _points(compared, clusters)
+    n = len(points[0])
+    k_means = KMeans(min(K_MEANS, n), n_init=5, random_state=0).fit(points[0]).labels_
+    rows = [looks, _row(compared, f"K-means of looks, {K_MEANS}", k_means, *_near(k_means, *points), None)]
+    for name in RIVALS:
+        slices = _of_failing(placed_unseen(name, compared), n)
+        rows.append(_row(compared, name, slices[:n], slices[:n], slices[n:], None))
+    return [*rows, chosen, _ceiling(compared)]
+
+
+def rows_of_way(compared: Compared) -> list[list[str]]:
+    """A row for each way in which SAFE clusters."""
     rows = []
     for way, reducer in WAYS.items():
         clusters = find_root_cause_clusters(compared.images, right=compared.right, reducer=reducer)
         explained = clusters.beyond_class
         way += " (looks)" if reducer == "auto" and not (explained and explained.is_contrast) else ""
-        points = _points(compared, clusters)
-        placed = _near(clusters.labels, *points)
+        placed = _near(clusters.labels, *_points(compared, clusters))
         rows.append(_row(compared, way, clusters.labels, *placed, _steady(compared, reducer)))
-        if way == "looks":
-            k_means = KMeans(min(K_MEANS, len(points[0])), n_init=5, random_state=0).fit(points[0]).labels_
-            rows.append(_row(compared, f"K-means of looks, {K_MEANS}", k_means, *_near(k_means, *points), None))
-            n = len(points[0])
-            for name in RIVALS:
-                slices = _of_failing(placed_unseen(name, compared), n)
-                rows.append(_row(compared, name, slices[:n], slices[:n], slices[n:], None))
-    return [*rows, _ceiling(compared)]
+    return rows
 
 
 def _near(labels: np.ndarray, failing: np.ndarray, right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -116,8 +116,6 @@ def _ui(ui: Command) -> None:
     ui.text("--days", "N", "of a service: delete a workspace that nobody used for so long (default: 7)", type=float)
     ui.text("--gigabytes", "N", "of a service: what each visitor may bring and keep (default: 2)", type=float)
     ui.text("--minutes", "N", "of a service: the longest that work may take (default: 60)", type=float)
-    models = "of a service: accept networks, which run in a separate process"
-    ui.add_argument("--models", action="store_true", help=models)
     ui.path("--certificate", "FILE", "encrypt with this certificate (TLS), a PEM file")
     ui.path("--key", "FILE", "the certificate's private key, a PEM file without a password")
 

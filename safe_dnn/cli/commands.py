@@ -1,6 +1,6 @@
 """What each command does: it calls one function of SAFE and prints the result. Its docstring is its help.
 
-The steps are those of `safe_dnn/api.py`, which programs call as well. It is imported once a command runs, since it
+The steps are those of `safe_dnn/api/`, which programs call as well. It is imported once a command runs, since it
 imports all else.
 """
 
@@ -16,7 +16,7 @@ from safe_dnn.cli.terminal import say, stoppable, warn
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
 
-SERVICE_OPTIONS = ("days", "gigabytes", "minutes", "models")
+SERVICE_OPTIONS = ("days", "gigabytes", "minutes")
 MOST_OF_ENGINEER = 1_000_000  # files in an upload
 NOT_SHOWN = 3  # the exit status of `check` if a requirement does not hold
 OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit")  # options that no step has
@@ -201,7 +201,7 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
     from safe_dnn.page.app import serve
     from safe_dnn.page.serving.connections import Outside
     from safe_dnn.support.files import read_text
-    from safe_dnn.support.uploads import MODELS, Limits
+    from safe_dnn.support.uploads import TRUSTED, Limits
 
     served = {name: getattr(options, name) for name in ("host", "port", "weights")}
     proxy = options.proxy or os.environ.get("FORWARDED_ALLOW_IPS", "")
@@ -218,14 +218,14 @@ def run_ui(out: Path, options: argparse.Namespace) -> None:
     auth = read_text(options.password_file).rstrip("\r\n") if options.password_file else None
     served |= {name: getattr(options, name) for name in ("root", "example")}
     if options.uploads:
-        served["uploads"] = Limits(MOST_OF_ENGINEER, 2**40, suffixes=Limits().suffixes | MODELS)
+        served["uploads"] = Limits(MOST_OF_ENGINEER, 2**40, suffixes=Limits().suffixes | TRUSTED)
     serve(options.out, auth=auth or options.auth or os.environ.get("SAFE_AUTH"), **served)
 
 
 def _run_service(options: argparse.Namespace, page_options: dict[str, Any]) -> None:
     from safe_dnn.page.app import host_service
     from safe_dnn.page.jobs import Allowance
-    from safe_dnn.support.uploads import MODELS, Limits
+    from safe_dnn.support.uploads import Limits
 
     if options.auth or options.password_file or options.root:
         raise SAFEError(
@@ -239,7 +239,5 @@ def _run_service(options: argparse.Namespace, page_options: dict[str, Any]) -> N
             raise SAFEError(f"Expected a number above 0 (--{name}). Received: {value}")
         numbers[name] = value or numbers[name]
     limits = Limits(bytes=int(numbers["gigabytes"] * 2**30))
-    if options.models:
-        limits = limits._replace(suffixes=limits.suffixes | MODELS)
     allowance = Allowance(jobs=3, in_all=200, seconds=60 * numbers["minutes"])
     host_service(options.service, numbers["days"], limits, allowance, **page_options)

@@ -405,18 +405,12 @@ def interpolated(pixels: np.ndarray, height: int, width: int) -> np.ndarray:
 
     Parameters
     ----------
-    pixels : ndarray of shape (any_height, any_width, ...), uint8
+    pixels : ndarray of shape (any_height, any_width), or (any_height, any_width, n_channels), uint8
     """
-    for axis, side in enumerate((height, width)):
-        last = pixels.shape[axis] - 1
-        if side == last + 1:
-            continue
-        at = ((np.arange(side) + 0.5) * (last + 1) / side - 0.5).clip(0, last)
-        below = at.astype(int)
-        part = np.expand_dims(at - below, [i for i in range(pixels.ndim) if i != axis])
-        above = np.minimum(below + 1, last)
-        pixels = pixels.take(below, axis) * (1 - part) + pixels.take(above, axis) * part
-    return pixels.round().astype(np.uint8)
+    from scipy.ndimage import zoom  # type: ignore[attr-defined]
+
+    factors = [height / pixels.shape[0], width / pixels.shape[1], 1][: pixels.ndim]
+    return zoom(pixels, factors, order=1, mode="nearest", grid_mode=True)
 
 
 def batches(dnn: Dnn, pixels: Pixels, order: np.ndarray, batch_size: int) -> Iterator[tuple[np.ndarray, np.ndarray]]:

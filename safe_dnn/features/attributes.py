@@ -149,19 +149,6 @@ def measure(image: Image.Image, size: tuple[int, int]) -> np.ndarray:
     return np.array([*texture, *coloured, *shares, width, height, width / height], np.float32)
 
 
-def measure_one(name: str, image: Image.Image) -> float:
-    """Brightness, contrast, sharpness, noise or saturation alone, as `measure` gives it, in a fraction of the time."""
-    grid = _on_grid(image)
-    if name == "saturation":
-        return _saturation(*_chroma_and_value(grid))
-    grey = grid.convert("L")
-    mean, variance = _moments(np.asarray(grey.histogram()))
-    if name in ("brightness", "contrast"):
-        return (mean if name == "brightness" else math.sqrt(variance)) / 255
-    luma = _with_neighbours(np.asarray(grey))
-    return _sharpness(luma, variance) if name == "sharpness" else _noise(luma) / 255
-
-
 def _on_grid(image: Image.Image) -> Image.Image:
     """Scale an image down to fit in `INPUT_SIZE`. Smaller ones stay as they are."""
     scale = max(image.width / INPUT_SIZE[0], image.height / INPUT_SIZE[1])

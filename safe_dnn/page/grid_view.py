@@ -78,8 +78,8 @@ class GridView:
         page : int
             The nearest page that there is is shown.
         caption : callable
-            Of an index: what its tile says: `name` and `caption`; `hint`, `between` and `mark`, in the tooltip; `near`,
-            below the caption; `is` ("wrong" or "right", where both are shown); `known`, by name, where it is enlarged.
+            Of an index: what its tile says: `name` and `caption`; `hint` and `mark`, in the tooltip; `is` ("wrong" or
+            "right", where both are shown); `known`, by name, where it is enlarged.
         file : callable
             Of an index: the image.
         key : str

@@ -23,7 +23,7 @@ from safe_dnn.support.contexts import holding
 from safe_dnn.support.errors import SAFEError, confined, is_within, path_of, quoted
 from safe_dnn.support.files import DAMAGED, caching_in
 from safe_dnn.support.run_folder import ACCURACY_FILE
-from safe_dnn.support.uploads import MODELS, Limits
+from safe_dnn.support.uploads import Limits
 
 MOST_OPEN = 256  # analyses, of a few MiB each
 
@@ -147,8 +147,8 @@ class PageSettings(NamedTuple):
 
     @property
     def takes_models(self) -> bool:
-        """Whether a network can be given: a service takes none unless its operator says so."""
-        return not self.hosted or bool(self.uploads and self.uploads.suffixes >= MODELS)
+        """Whether a network can be given: a service takes none, since to run it is to trust it."""
+        return not self.hosted
 
     def accept(self, source: str | None) -> str:
         """The path that was typed, absolute.

@@ -35,8 +35,7 @@ from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import Placed, regions
 from safe_dnn.reasons.comparison import load_reasons, points_of_tested
-from safe_dnn.reasons.counted_images import FRESH_FILE, counted_text, nearest_to_tested
-from safe_dnn.reasons.known import Known, known_classes, known_of
+from safe_dnn.reasons.known import FRESH_FILE, Known, counted_text, known_classes, known_of, nearest_to_tested
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.listed import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text, reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
@@ -50,8 +49,7 @@ from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.certainty import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
-from safe_dnn.training.compared import aligned
-from safe_dnn.training.result import refuse_saved_again, refuse_used, saved_again
+from safe_dnn.training.result import aligned, refuse_saved_again, refuse_used, saved_again
 from safe_dnn.words.tags import Word, load_words
 
 SUITE = "SAFE"
@@ -361,7 +359,7 @@ def _reasons(
     """The reasons of an analysis as claims on a new model's answers, or a sentence if they are of its own failures.
 
     Weak spots are asked about on any images, RCCs on the test images that they were compared with (see
-    `reasons.counted_images.nearest_to_tested`).
+    `reasons.known.nearest_to_tested`).
     """
     review = load_review(out)
     clusters = review.clusters  # as the engineer has edited them

@@ -27,8 +27,16 @@ from safe_dnn.rccs.spots.conditions import are_known
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, load_curves
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
 from safe_dnn.reasons.comparison import compare_with_right, reasons_of, save_reasons
-from safe_dnn.reasons.counted_images import TESTED_FILE, counted_text
-from safe_dnn.reasons.known import Known, bins_of, doubts_on, known_of, spots_hold, weak_spots_of
+from safe_dnn.reasons.known import (
+    TESTED_FILE,
+    Known,
+    bins_of,
+    counted_text,
+    doubts_on,
+    known_of,
+    spots_hold,
+    weak_spots_of,
+)
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
 from safe_dnn.store.output_folder import Writer, foreign_files, save_files, working

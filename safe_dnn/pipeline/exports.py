@@ -38,7 +38,7 @@ from safe_dnn.dnn.predictions import class_folders
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.report import REPORT_FILE, report_html
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, versions
-from safe_dnn.rccs.confidence import by_closeness, confidence, place_of
+from safe_dnn.rccs.confidence import by_closeness, confidence
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review.notes import SCOPE, Note
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
@@ -350,7 +350,6 @@ def export_rows(
                 "core": str(clusters.is_core[row]).lower(), "distance": distance,
                 "file": f"{folder}/{_file_name(path, taken)}",
                 "label": label, "predicted": predicted, "score": score, "rcc_confidence": confidence(clusters, rcc),
-                **place_of(clusters, row)._asdict(),
             })  # fmt: skip
     return rows
 

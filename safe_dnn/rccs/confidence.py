@@ -7,7 +7,6 @@ Distances are those in the space of PCA.
 """
 
 import math
-from typing import NamedTuple
 
 import numpy as np
 
@@ -18,8 +17,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE, STEADY
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count
 
-BETWEEN = 0.5  # times as often with another RCC as with its own: an image is between the two
-NEAR = 0.2  # of the clusterings: an image in no RCC is near one
+LEAST_IMAGES, LEAST_SHARE = 5, 0.1  # of an RCC's images, in each of its two parts
 
 
 def nearest_rccs(clusters: RootCauseClusters, rcc: int, *, n: int = 3) -> list[tuple[int, float]]:
@@ -119,14 +117,7 @@ def is_changed(clusters: RootCauseClusters, rcc: int) -> bool:
 
 
 def confidence_text(clusters: RootCauseClusters, rcc: int) -> str:
-    """A clause on an RCC, or on how many images are near one for `NOISE`, without a full stop.
-
-    Empty if nothing was measured, or there are no RCCs.
-    """
-    if rcc == NOISE and clusters.n_rccs and clusters.steadiness:
-        n = n_near(clusters, NOISE)
-        are = "None of them is" if not n else f"{n:,} of them {'is' if n == 1 else 'are'}"
-        return f"{are} near an RCC: together with its images in at least {percent_down(NEAR)} of the clusterings"
+    """A clause on an RCC, without a full stop; empty if nothing was measured."""
     if is_changed(clusters, rcc):
         return "Changed by hand: how steady it is now is not known"
     share = confidence(clusters, rcc)
@@ -158,76 +149,6 @@ def loose_text(clusters: RootCauseClusters) -> str:
     if not n:
         return ""
     return f"{n:,} of {len(rccs):,} {'is' if n == 1 else 'are'} loose" if len(rccs) > 1 else "it is loose"
-
-
-# --- Images -----------------------------------------------------------------------------------------------------
-
-
-class Place(NamedTuple):
-    """How often an image is together with the images of RCCs, as a share of the clusterings in which both take part.
-
-    Attributes
-    ----------
-    together : float or None
-        With the others of its RCC. None if it is in no RCC, or the RCC was changed by hand.
-    beside : int or None
-        The other RCC with which it is together most often. None if it never is with any, or one of the two was changed.
-    together_beside : float or None
-        With the images of that RCC.
-    """
-
-    together: float | None = None
-    beside: int | None = None
-    together_beside: float | None = None
-
-
-def place_of(clusters: RootCauseClusters, row: int) -> Place:
-    """Where an image lies between RCCs; all None if that was not measured or is no longer known."""
-    steadiness, rcc = clusters.steadiness, int(clusters.labels[row])
-    if steadiness is None:
-        return Place()
-    own, beside = float(steadiness.of_images[row]), int(steadiness.beside[row])
-    # Of an image in no RCC: it was taken out of the one that it was in.
-    if own > 0 if rcc == NOISE else confidence(clusters, rcc) is None:
-        return Place()
-    place = Place(None if rcc == NOISE else own, beside, float(steadiness.of_beside[row]))
-    return place if confidence(clusters, beside) is not None else place._replace(beside=None, together_beside=None)
-
-
-def near_rcc(clusters: RootCauseClusters, row: int) -> int | None:
-    """The other RCC that an image between two RCCs is near, or the one that an image in no RCC is near."""
-    together, beside, often = place_of(clusters, row)
-    if beside is None or often is None:
-        return None
-    return beside if often >= (NEAR if together is None else BETWEEN * together) else None
-
-
-def place_text(clusters: RootCauseClusters, row: int) -> str:
-    """A clause on an image that is near another RCC than its own; empty for all others."""
-    other = near_rcc(clusters, row)
-    if other is None:
-        return ""
-    together, _, often = place_of(clusters, row)
-    beside = percent_down(often or 0)
-    if together is None:
-        return f"nearest to RCC {other}: together with its images in {beside} of the clusterings"
-    own = f"RCC {int(clusters.labels[row])}"
-    return (
-        f"between {own} and RCC {other}: together with their images in {percent_down(together)} and {beside} of the "
-        "clusterings"
-    )
-
-
-def n_near(clusters: RootCauseClusters, rcc: int) -> int:
-    """How many images of an RCC, or of `NOISE`, are near another one (see `near_rcc`)."""
-    rows = np.flatnonzero(clusters.labels == rcc).tolist()
-    return sum(near_rcc(clusters, row) is not None for row in rows)
-
-
-def near_text(clusters: RootCauseClusters, rcc: int) -> str:
-    """How many images of an RCC are near another one, for example `12 also near another RCC`; empty if none are."""
-    n = 0 if rcc == NOISE else n_near(clusters, rcc)
-    return f"{n:,} also near another RCC" if n else ""
 
 
 # --- The run ----------------------------------------------------------------------------------------------------

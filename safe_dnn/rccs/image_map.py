@@ -19,7 +19,6 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.rccs.confidence import place_text
 from safe_dnn.rccs.dbscan.tuning import UMAP_NEIGHBOURS, load_umap
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.rccs.review.notes import Note, title
@@ -165,10 +164,9 @@ def map_record(
         `steps`, the largest coordinate, all of them integers from 0; `x`, `y` (upwards) and `rcc` (−1 is
         noise), `packed` as uint16, uint16 and int32; `name` (the file name as plain text, shortened in the middle), a
         list with an entry per image in the order of `paths`; `told`, the DNN's answer to each image, if that is
-        known; `between`, a clause on each image that is near another RCC than its own, by the index as text; `bulk`,
-        the left, lower, right and upper end of what the map shows at first, and `whole`, those of all images; `rccs`, a
-        list, the largest RCC first, of `rcc`, `size`, `at`, the index of the image in the middle of the RCC on the map,
-        `reach` (see `_reach`), `colour` (see `_colours`) and what `rcc_words` gives.
+        known; `bulk`, the left, lower, right and upper end of what the map shows at first, and `whole`, those of all
+        images; `rccs`, a list, the largest RCC first, of `rcc`, `size`, `at`, the index of the image in the middle of
+        the RCC on the map, `reach` (see `_reach`), `colour` (see `_colours`) and what `rcc_words` gives.
     """
     grid = np.rint(xy * STEPS).astype("<u2")
     groups = clusters.groups
@@ -183,7 +181,6 @@ def map_record(
         "rcc": packed(clusters.labels.astype("<i4")),
         "name": [display_name(path) for path in clusters.paths],
         **({"told": [clusters.answer_text(row) for row in range(len(clusters.paths))]} if clusters.answers else {}),
-        "between": {str(row): text for row in range(len(clusters.paths)) if (text := place_text(clusters, row))},
         "bulk": ends,
         "whole": [*grid.min(axis=0, initial=STEPS).tolist(), *grid.max(axis=0, initial=0).tolist()],
         "rccs": [

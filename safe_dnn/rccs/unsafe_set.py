@@ -4,12 +4,10 @@
 selection.
 """
 
-import contextlib
 import dataclasses
 import hashlib
 import json
-import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -23,7 +21,7 @@ from safe_dnn.store.runs import SELECTION, Files, Run, add_run, present_runs, re
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import Skipped
-from safe_dnn.support.tables import from_cell, number_in, read_table, table_text
+from safe_dnn.support.tables import table_text
 
 FILENAMES_FILE = "IS_filenames.txt"
 UNSAFE_SET_FILE = "unsafe_set.csv"
@@ -105,8 +103,6 @@ class UnsafeSet:
         The DNN whose likely errors half of the images were chosen by, or the table of its answers.
     run : str
         Fingerprint of those clusters as they were found, without the engineer's edits.
-    labels : str
-        A sentence on the labels of the previous set; empty if there were none.
     notes : tuple of str
         Sentences on improvement images from which a nuisance variable was not subtracted.
     listed : bool
@@ -127,7 +123,6 @@ class UnsafeSet:
     quota: str = QUOTA
     model: Path | None = None
     run: str = ""
-    labels: str = ""
     notes: tuple[str, ...] = ()
     listed: bool = False
     extractor: Extractor | None = None
@@ -160,40 +155,26 @@ def save_unsafe_set(unsafe: UnsafeSet, folder: Path, *, extra_files: Files | Non
     Returns
     -------
     UnsafeSet
-        The set with the labels that its images were given before; its field `labels` says how many labels of the
-        previous set these are.
+        The set with the labels that its images were given before.
 
     Raises
     ------
     SAFEError
         They cannot be written; nothing is changed.
     """
-    contents = [
-        (content_of(file) or b"").hex() or ascii(path) for file, path in zip(unsafe.files, unsafe.paths, strict=True)
-    ]
-    unsafe = dataclasses.replace(unsafe, labels=_labels_again(folder, {*contents}))
-    record = plain(unsafe, folder)
-    record |= {"selected": len(unsafe.images), "images": _digest(unsafe.images), "contents": contents}
+    images = (
+        one._replace(content=(content_of(file) or b"").hex() or ascii(one.image))
+        for one, file in zip(unsafe.images, unsafe.files, strict=True)
+    )
+    unsafe = dataclasses.replace(unsafe, images=tuple(images))
     files: dict[str, Writer] = {
         FILENAMES_FILE: "".join(f"{image.image}\n" for image in unsafe.images),
         UNSAFE_SET_FILE: unsafe_table(unsafe),
-        SELECTION_FILE: json.dumps(record, indent=2) + "\n",
+        SELECTION_FILE: json.dumps(plain(unsafe, folder), indent=2) + "\n",
     }
     clustering = find_clusters(folder, unsafe.run)
     clusters = clustering.clusters if clustering else ""
     return load_unsafe_set(folder, add_run(folder, SELECTION, {**files, **(extra_files or {})}, clusters=clusters))
-
-
-def _labels_again(folder: Path, contents: Collection[str]) -> str:
-    """A sentence on the labels of the present set that images with these contents have; empty if it has none."""
-    labelled: list[str] = []
-    with contextlib.suppress(SAFEError):
-        labelled = [image.content for image in load_unsafe_set(folder).images if image.label]
-    if not labelled:
-        return ""
-    again = sum(content in contents for content in labelled)
-    text = f"{again:,} of {len(labelled):,} labels of the previous set belong to images in this one"
-    return f"{text}{'; the others are kept until their images are selected again' if again < len(labelled) else ''}."
 
 
 def unsafe_table(unsafe: UnsafeSet) -> str:
@@ -249,18 +230,10 @@ def load_unsafe_set(folder: Path, run: Run | None = None) -> UnsafeSet:
     run = run or present_runs(folder).get(SELECTION)
     if run is None:
         raise SAFEError(f"Expected an unsafe set. Received none in {folder}. Select it first.")
-    with reading_file(run, UNSAFE_SET_FILE) as path:
-        # As people edit it
-        table = read_table(path, "images of the unsafe set", own=True)
-        images = tuple(_image_of(row, decimal_comma=table.decimal_comma) for row in table.rows.to_dict("records"))
     with reading_file(run, SELECTION_FILE) as path:
-        record = json.loads(path.read_text(encoding="utf-8"))
-        if record.pop("images") != _digest(images):
-            raise ValueError(f"{SELECTION_FILE} and {UNSAFE_SET_FILE} have different images")
-        contents, _ = record.pop("contents"), record.pop("selected")
-        unsafe, labels = restored(UnsafeSet, record | {"images": ()}, folder), known_labels(folder)
-    pairs = zip(images, contents, strict=True)
-    labelled = (one._replace(content=key, label=labels.get(key, one.label)) for one, key in pairs)
+        unsafe: UnsafeSet = restored(UnsafeSet, json.loads(path.read_text(encoding="utf-8")), folder)
+    labels = known_labels(folder)
+    labelled = (image._replace(label=labels.get(image.content, image.label)) for image in unsafe.images)
     return dataclasses.replace(unsafe, images=tuple(labelled))
 
 
@@ -268,15 +241,3 @@ def known_labels(folder: Path) -> dict[str, str]:
     """The classes of images, by their contents; an empty one was taken away."""
     with reading(folder) as db:
         return present(db, LABEL)
-
-
-def _image_of(row: Mapping[str, str], *, decimal_comma: bool) -> UnsafeImage:
-    """A row of `unsafe_set.csv`; a ValueError if it is invalid."""
-    image, label = from_cell(row["image"]), from_cell(row["label"].strip())
-    rcc, distance = int(row["rcc"]), number_in(row["distance"], decimal_comma=decimal_comma)
-    if not image or set(image) & set("\0\r\n") or rcc < 0 or not 0 <= distance < math.inf:
-        raise ValueError(f"an invalid row: {image!r}, {rcc}, {distance}")
-    likely = row.get(LIKELY_WRONG, "").strip()
-    share = number_in(likely, decimal_comma=decimal_comma) if likely else None
-    within = row["within_eps"].strip().lower() == "true"  # spreadsheets write TRUE
-    return UnsafeImage(image, rcc, distance, within, label, share)

@@ -438,7 +438,7 @@ def save_reasons(
     run : Run
         Of these clusters.
     images : mapping, optional
-        `tested_images.csv`, as in `reasons.counted_images`.
+        `tested_images.csv`, as in `reasons.known`.
 
     Raises
     ------

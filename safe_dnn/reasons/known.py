@@ -7,6 +7,7 @@ spots and curves over these columns out.
 import contextlib
 import itertools
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -14,18 +15,27 @@ import numpy as np
 from safe_dnn.dnn.tested import LABEL, PREDICTED, AnsweredImages
 from safe_dnn.features.attributes import ATTRIBUTES, measured_images
 from safe_dnn.rccs.answers import CONFIDENCE, known_in
+from safe_dnn.rccs.clusters import run_record
+from safe_dnn.rccs.dbscan.contrast import uncertainty_coefficient
 from safe_dnn.rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column
+from safe_dnn.rccs.spots.conditions import parts_of
 from safe_dnn.rccs.spots.curves import Bin, find_curves
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.new_images import with_new_rates
 from safe_dnn.rccs.spots.search import MOST_COLUMNS
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots, ranked
-from safe_dnn.reasons.disguises import disguised
 from safe_dnn.reasons.known_groups import KnownGroups
+from safe_dnn.store.runs import COMPARISON, present_runs, reading_file
 from safe_dnn.support.errors import SAFEError, StrPath
+from safe_dnn.support.tables import read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
 MOST_DOUBTED = 3  # columns that may be the answer itself, and are listed with the doubt
+PARTS = 24  # of equally many images, into which a number is cut
+MOST_EXPLAINED = 0.5  # of the uncertainty that the class leaves
+MOST_IMAGES = 10_000  # of more, a random part says as much
+TESTED_FILE = "tested_images.csv"
+FRESH_FILE = "fresh_images.csv"
 
 
 class Known(NamedTuple):
@@ -179,3 +189,92 @@ def _searched(
 def spots_hold(spots: Sequence[WeakSpot], known: Known, n_tested: int) -> np.ndarray:
     """For which tested images each weak spot holds: bool of shape (n_spots, n_tested)."""
     return np.array([spot.holds(known.columns) for spot in spots], bool).reshape(len(spots), n_tested)
+
+
+def disguised(
+    columns: Mapping[str, np.ndarray], wrong: np.ndarray, *, classes: np.ndarray | None = None,
+    groups: Groups | None = None,
+) -> dict[str, float]:  # fmt: skip
+    """Columns that may be the answer under another name, with the share of the uncertainty that each explains.
+
+    A table of parameters may hold the network's answer itself: a copy, its loss or score, "a->b", a flag of an earlier
+    evaluation. As a condition it would be the only reason, and hide all true ones. Such a column is recognized by its
+    content: together with the class it explains more than half of the uncertainty of right and wrong that the class
+    leaves, on unseen halves of the test set. On eight real test sets no true column explains much more than a quarter,
+    and most disguises explain two thirds or more.
+
+    Parameters
+    ----------
+    columns : mapping of str to ndarray of shape (n_images,)
+        Texts, empty if unknown, or numbers, NaN if unknown; the class is none of them.
+    wrong : ndarray of shape (n_images,), bool
+    classes : ndarray of shape (n_images,), int, optional
+    groups : Groups, optional
+        None is in both halves.
+    """
+    rows = np.sort(np.random.default_rng(0).permutation(len(wrong))[:MOST_IMAGES])
+    wrong = wrong[rows]
+    of_class = np.zeros(len(rows), int) if classes is None else np.unique(classes[rows], return_inverse=True)[1]
+    units = groups.taken(rows).of if groups else None
+    by_class = uncertainty_coefficient(of_class, wrong, units)
+    found = {}
+    for name, column in columns.items():
+        parts = parts_of(column[rows], PARTS)
+        if 1 < int(parts.max(initial=0)) + 1 <= len(wrong) / 2:
+            both = np.unique(of_class * (int(parts.max()) + 1) + parts, return_inverse=True)[1]
+            explained = (uncertainty_coefficient(both, wrong, units, of_class) - by_class) / max(1 - by_class, 1e-9)
+            if explained > MOST_EXPLAINED:
+                found[name] = float(explained)
+    return found
+
+
+# --- The file ---------------------------------------------------------------------------------------------------
+
+
+def counted_text(
+    images: AnsweredImages, known: Known, failing: Sequence[str], nearest: np.ndarray, groups: Groups | None
+) -> str:
+    """The images that rates are counted from, as a table, so that anybody can count again without SAFE.
+
+    A row for each tested or fresh image. `labels.txt` has the RCC of its `nearest` failing image, in whose region it
+    lies (empty if it lies in none); with all that is known of it, the conditions of weak spots can be checked.
+
+    Parameters
+    ----------
+    failing : sequence of str
+        Paths of the clustered images.
+    nearest : ndarray of shape (n_images,), int
+        The nearest of them to each image, itself left out; −1 if the image lies in no region, or was not compared.
+    groups : Groups, optional
+        Numbered as they are counted; the same number is the same group.
+    """
+    columns: dict[str, Sequence[object]] = {
+        "image": images.paths,
+        "wrong": (~images.right).astype(int).tolist(),
+        "group": groups.of.tolist() if groups else [""] * len(images.paths),
+        "nearest": [failing[row] if row >= 0 else "" for row in nearest.tolist()],
+    }
+    columns |= {name: known.columns[name].tolist() for name in sorted(known.columns.keys() - columns)}
+    return table_text(columns, zip(*columns.values(), strict=True))
+
+
+def is_tested(folder: Path, root: Path) -> bool:
+    """Whether a folder is that of the test images that an analysis was made with."""
+    tested = run_record(folder).get("predictions", {}).get("tested")
+    return tested is not None and Path(tested).resolve() == root.resolve()
+
+
+def nearest_to_tested(folder: Path, root: Path) -> dict[str, str]:
+    """The tested images of an analysis, each with the failing image in whose region it lies, empty if in none.
+
+    Parameters
+    ----------
+    root : Path
+        A folder of test images; nothing is known of another one's.
+    """
+    run = present_runs(folder).get(COMPARISON)
+    if run is None or TESTED_FILE not in run.files or not is_tested(folder, root):
+        return {}
+    with reading_file(run, TESTED_FILE) as file:
+        table = read_table(file, "images that were compared", own=True)
+    return dict(zip(table.texts("image"), table.texts("nearest"), strict=True))

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from safe_dnn.features.attributes import measure_one
+from safe_dnn.features.attributes import ATTRIBUTES, measure
 from safe_dnn.rccs.spots.figures import Groups, assess, share_of
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.store.runs import Run, reading_file
@@ -98,7 +98,7 @@ class Turned(NamedTuple):
         95 % interval of their share.
     otherwise : float
         Those whose answer changes under a random change of the same size.
-    more : float
+    excess : float
         The share that turns among those that the random change does not turn.
     p : float
         How likely a difference like that between the two is by chance: one-sided, of pairs (McNemar, 1947).
@@ -109,13 +109,13 @@ class Turned(NamedTuple):
     low: float = 0
     high: float = 1
     otherwise: float = 0
-    more: float = 0
+    excess: float = 0
     p: float = 1
 
     @property
     def exceeds_random(self) -> bool:
         """Whether the change turns more answers than the random one."""
-        return self.p < LEVEL and self.more >= LEAST
+        return self.p < LEVEL and self.excess >= LEAST
 
     def text(self, what: str, how: str) -> str:
         """For example `71% (55–84%) of 40 right images fail when darkened, 0% when changed as much otherwise`."""
@@ -233,7 +233,7 @@ def probe(reason: Reason, right: Images, failing: Images, ask: Ask) -> list[Prob
             made = _asked_of(change, right.on_the_way(change), ask, wanted=False)
             undone = _asked_of(change.back, failing.on_the_way(change.back), ask, wanted=True)
             probes.append(change._replace(made=made, undone=undone, verdict=_verdict(made, undone, reason.rate)))
-    probes.sort(key=lambda one: -max(one.made.more, one.undone.more) if one.verdict == CAUSE else 1)
+    probes.sort(key=lambda one: -max(one.made.excess, one.undone.excess) if one.verdict == CAUSE else 1)
     can_make = bool(probes) and not (reason.stated and MADE.keys().isdisjoint(reason.stated))
     return probes if can_make or (probes and probes[0].verdict == CAUSE) else [untold, *probes]
 
@@ -243,11 +243,11 @@ def changes_of(reason: Reason, right: Images, failing: Images) -> list[Probe]:
     changes = []
     for name in MADE:
         usual, own = right.measured[name], failing.measured[name]
-        apart = abs(float(np.sign(own[:, None] - usual).mean()))  # of pairs, twice the share above one half
+        difference = abs(float(np.sign(own[:, None] - usual).mean()))  # of pairs, twice the share above one half
         medians = float(np.median(usual)), float(np.median(own))
         change = Probe(reason.name, reason.subject, reason.where, CANNOT_TELL, name, *medians)
-        if change.failing != change.usual and (name in reason.stated or apart >= 2 * LIKELY - 1):
-            changes.append((name not in reason.stated, -apart, change))
+        if change.failing != change.usual and (name in reason.stated or difference >= 2 * LIKELY - 1):
+            changes.append((name not in reason.stated, -difference, change))
     return [change for *_, change in sorted(changes)[:MOST_CHANGES]]
 
 
@@ -260,26 +260,26 @@ def _asked_of(change: Probe, images: Images, ask: Ask, *, wanted: bool) -> Turne
         pixels = [*itertools.chain.from_iterable(pool.map(lambda one: changed_pixels(one, change), images.pixels))]
     turned, other = (ask(pixels, np.repeat(images.rows, 2).tolist()) == wanted).reshape(-1, 2).T
     (of_all,) = assess([np.ones(len(turned), bool)], turned, Groups("", images.of), for_new=False)
-    more = float(turned[~other].mean()) if not other.all() else 0.0
+    excess = float(turned[~other].mean()) if not other.all() else 0.0
     chance = _chance(turned, other, images.of)
-    return Turned(of_all.tested, of_all.wrong, of_all.low, of_all.high, int(other.sum()), more, chance)
+    return Turned(of_all.tested, of_all.wrong, of_all.low, of_all.high, int(other.sum()), excess, chance)
 
 
 def _chance(own: np.ndarray, other: np.ndarray, of: np.ndarray) -> float:
     """As `Turned.p`; of images that are not independent, with as many as they are worth."""
     from scipy.stats import binom  # type: ignore[attr-defined]
 
-    apart = own != other
-    if not apart.any():
+    differs = own != other
+    if not differs.any():
         return 1.0
-    share = share_of(of[apart], own[apart], 0.0)
-    return float(binom.sf(int(share * (own & ~other).sum()) - 1, max(1, int(share * apart.sum())), 0.5))
+    share = share_of(of[differs], own[differs], 0.0)
+    return float(binom.sf(int(share * (own & ~other).sum()) - 1, max(1, int(share * differs.sum())), 0.5))
 
 
 def _verdict(made: Turned, undone: Turned, rate: float) -> str:
     if made.tested and made.high < rate / 2:  # too few right images fail, for it to be the cause alone
         return NOT_THE_CAUSE
-    half = (made.tested and made.turned >= rate / 2 * made.tested) or undone.more >= 1 / 2
+    half = (made.tested and made.turned >= rate / 2 * made.tested) or undone.excess >= 1 / 2
     return CAUSE if half and (made.exceeds_random or undone.exceeds_random) else CANNOT_TELL
 
 
@@ -337,7 +337,7 @@ def _value(attribute: str, pixels: Pixels) -> float:
     image = Image.fromarray(_rounded(pixels))
     if attribute == "sharpness":
         image = image.resize((-(-image.width // 2), -(-image.height // 2)), Image.Resampling.BILINEAR)
-    return measure_one(attribute, image)
+    return float(measure(image, image.size)[ATTRIBUTES.index(attribute)])
 
 
 # --- The file -----------------------------------------------------------------------------------------------------

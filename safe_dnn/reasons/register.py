@@ -60,11 +60,6 @@ class Entry(NamedTuple):
     about: Reason | None = None
 
     @property
-    def keys(self) -> set[str]:
-        """Of what it is about: a weak spot that is an RCC as well was two rows before."""
-        return {self.key, *([_key(self.about.twin)] if self.about and self.about.twin else [])}
-
-    @property
     def to_judge(self) -> bool:
         """Whether it is a reason that a verdict is asked for."""
         return self.about is not None and self.about.to_judge
@@ -164,8 +159,7 @@ def changes_in(table: Path, entries: Sequence[Entry], scope: Entry | None = None
     if KEY not in read.header or unknown:
         fault = f"the columns {some(unknown, limit=3)}" if unknown else f"no column {KEY}"
         raise SAFEError(f"Expected the columns of {REGISTER_FILE}: {', '.join(COLUMNS)}. Received {fault} in {table}.")
-    by_key, seen, changes = {key: one for one in entries for key in one.keys}, set[str](), []
-    in_halves = {by_key[key].key for key in read.texts(KEY) if key in by_key and key != by_key[key].key}
+    by_key, seen, changes = {one.key: one for one in entries}, set[str](), []
     for row in range(len(read.rows)):
         key = read.text(KEY, row)
         entry = by_key.get(key)
@@ -173,8 +167,6 @@ def changes_in(table: Path, entries: Sequence[Entry], scope: Entry | None = None
             raise read.fault(row, f"the {KEY} of a present reason, once", f"{key} twice" if entry else key or "nothing")
         seen.add(key)
         given = {field: read.text(field, row) for field in FIELDS if field in read.header}
-        if entry.key in in_halves:  # written when it was two reasons: what one row lacks, the other may have
-            given = {field: text for field, text in given.items() if text}
         try:
             changes += _changes(entry, given)
         except SAFEError as error:

@@ -46,10 +46,7 @@ def plain(value: Any, folder: Path, arrays: dict[str, np.ndarray] | None = None)
 
 
 def restored(kind: Any, value: Any, folder: Path, arrays: Mapping[str, np.ndarray] | None = None) -> Any:
-    """What `plain` has been given, a value of this type: the reverse, where the analysis lies now.
-
-    A record may also be a list of its fields' values.
-    """
+    """What `plain` has been given, a value of this type: the reverse, where the analysis lies now."""
     if isinstance(kind, UnionType):  # with None
         return None if value is None else restored(kind.__args__[0], value, folder, arrays)
     if kind is Path:
@@ -60,8 +57,7 @@ def restored(kind: Any, value: Any, folder: Path, arrays: Mapping[str, np.ndarra
         return tuple(restored(get_args(kind)[0], one, folder, arrays) for one in value)
     if is_dataclass(kind) or hasattr(kind, "_fields"):
         of = _types_in(kind)
-        known = value if isinstance(value, dict) else dict(zip(of, value, strict=True))
-        return kind(**{name: restored(of[name], one, folder, arrays) for name, one in known.items()})
+        return kind(**{name: restored(of[name], one, folder, arrays) for name, one in value.items()})
     return value
 
 

@@ -18,6 +18,7 @@ LARGEST = 2**20  # bytes; above that, the log is moved to `older-defects.log`
 VISITOR_MESSAGE = "SAFE failed because of a defect. The terminal shows where the details are. Nothing written is lost."
 MOST_LINES = 60  # on the terminal in a minute, however often a visitor has found the same defect
 _WRITING = threading.Lock()
+_PRINTED = deque([-math.inf] * MOST_LINES, MOST_LINES)  # when
 
 
 def describe_defect(error: BaseException) -> str:
@@ -42,23 +43,11 @@ def report_defect(error: BaseException) -> str:
     """
     from safe_dnn.support.text import printable
 
-    _TERMINAL.write(f"safe: {printable(describe_defect(error))}")
+    line = f"safe: {printable(describe_defect(error))}"
+    if _PRINTED[0] < time.monotonic() - 60:
+        _PRINTED.append(time.monotonic())
+        print(line, file=sys.stderr, flush=True)
     return VISITOR_MESSAGE
-
-
-class _Terminal:
-    """Stderr, for `MOST_LINES` a minute."""
-
-    def __init__(self) -> None:
-        self._written: deque[float] = deque([-math.inf] * MOST_LINES, MOST_LINES)
-
-    def write(self, line: str) -> None:
-        if self._written[0] < time.monotonic() - 60:
-            self._written.append(time.monotonic())
-            print(line, file=sys.stderr, flush=True)
-
-
-_TERMINAL = _Terminal()
 
 
 def _log(details: str) -> Path:

@@ -21,10 +21,16 @@ from typing import IO, Any, NamedTuple
 from safe_dnn.support.errors import SAFEError, quoted
 from safe_dnn.support.files import DAMAGED, free_name, new_folder
 from safe_dnn.support.images import SUFFIXES
-from safe_dnn.support.text import count
+from safe_dnn.support.text import count, in_series
 
 TABLES = frozenset({".csv", ".txt", ".json"})
-MODELS = frozenset({".keras", ".h5", ".onnx"})
+FEATURES = frozenset({".npz", ".parquet"})
+TRUSTED = FEATURES | {".keras", ".h5", ".onnx"}  # features and networks, of no stranger
+_KINDS = {
+    **dict.fromkeys(SUFFIXES, "image"),
+    **dict.fromkeys(TABLES, "table"),
+    **dict.fromkeys(FEATURES, "feature file"),
+}
 ENTRIES_PER_FILE = 4  # macOS packs a hidden file with each, and folders count as well
 LARGEST_DIRECTORY = 8 * 2**20  # bytes of the list of names in a ZIP file: 400 for each of 20,000 files
 CHUNK = 2**20  # bytes
@@ -197,7 +203,6 @@ def _field(top: Path) -> Path:
 
 
 def _notes(names: set[str], n_ignored: int) -> str:
-    kinds = Counter("image" if _suffix(name) in SUFFIXES else "table" if _suffix(name) in TABLES else "model"
-                    for name in names)  # fmt: skip
-    text = "Received " + " and ".join(count(n, kind) for kind, n in sorted(kinds.items()))
+    kinds = Counter(_KINDS.get(_suffix(name), "model") for name in names)
+    text = "Received " + in_series([count(n, kind) for kind, n in sorted(kinds.items())])
     return f"{text}; left out {count(n_ignored, 'file')} of another kind." if n_ignored else f"{text}."

@@ -13,8 +13,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.rccs.spots.conditions import are_known
 from safe_dnn.rccs.spots.weak_spots import load_spots
-from safe_dnn.reasons.counted_images import is_tested, nearest_to_tested
-from safe_dnn.reasons.known import known_of
+from safe_dnn.reasons.known import is_tested, known_of, nearest_to_tested
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_test, notes_of
 from safe_dnn.store.runs import COMPARISON, REASONS, present_runs, runs_of
 from safe_dnn.support.contents import same_content
@@ -57,6 +56,24 @@ class Share(NamedTuple):
     after: int
 
 
+class Counts(NamedTuple):
+    """What two models get right on the same images.
+
+    Attributes
+    ----------
+    images : int
+    right_before : int
+        Images that the first model gets right.
+    improved, worsened : int
+        Images that only the second, or only the first model gets right.
+    """
+
+    images: int
+    right_before: int
+    improved: int
+    worsened: int
+
+
 class GroupCount(NamedTuple):
     """What both models get right of a class in a group of images that are not independent, such as those of a person.
 
@@ -67,7 +84,7 @@ class GroupCount(NamedTuple):
     label : str
         The class; empty for a regression.
     images, right_before, improved, worsened : int
-        As of `training.certainty.Counts`.
+        As of `Counts`.
     """
 
     group: int
@@ -130,6 +147,12 @@ class BeforeAfter:
     outcomes: tuple[Share, ...] = ()
     answers: tuple[Answered, ...] = ()
     by_group: ByGroup | None = None
+
+    @property
+    def counts(self) -> Counts:
+        """Of all test images."""
+        right_before = round(self.accuracy_before * self.test_size)
+        return Counts(self.test_size, right_before, len(self.improved), len(self.worsened))
 
 
 def compare_in(

@@ -37,7 +37,7 @@ from safe_dnn.reasons.listed import Claim, compared_with
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, printable, rate_text, some
-from safe_dnn.training.before_after import Answered, ByGroup, Share, count_by_group
+from safe_dnn.training.before_after import Answered, ByGroup, Counts, Share, count_by_group
 
 BETTER, WORSE, NOT_SHOWN = "better beyond doubt", "worse beyond doubt", "not shown"
 LEVEL = 0.05  # of the tests
@@ -55,24 +55,6 @@ _COLUMNS |= {"wrong_before": "before.wrong", "wrong_after": "after.wrong", "rate
 _COLUMNS |= {"low": "after.low", "high": "after.high", "limit": "limit", "like_before": "before.like"}
 _COLUMNS |= {"gain": "sure.gain", "gain_low": "sure.low", "gain_high": "sure.high", "p": "sure.p"}
 _COLUMNS |= {"groups": "after.n_groups", "group": "after.group"}
-
-
-class Counts(NamedTuple):
-    """What two models get right on the same images.
-
-    Attributes
-    ----------
-    images : int
-    right_before : int
-        Images that the first model gets right.
-    improved, worsened : int
-        Images that only the second, or only the first model gets right.
-    """
-
-    images: int
-    right_before: int
-    improved: int
-    worsened: int
 
 
 class Certainty(NamedTuple):
@@ -212,7 +194,7 @@ def clustered(groups: np.ndarray) -> tuple[float, float, float]:
     return float(p), max(gain - half, -1.0), min(gain + half, 1.0)
 
 
-def mcnemar(improved: np.ndarray, worsened: np.ndarray) -> np.ndarray:
+def mcnemar(improved: np.ndarray | int, worsened: np.ndarray | int) -> np.ndarray:
     """The exact two-sided p of McNemar's test; 1 if nothing changed.
 
     Parameters
@@ -332,25 +314,15 @@ def p_text(p: float) -> str:
 
 
 def what_is_missing(sure: Certainty) -> str:
-    """What it would take to show a difference between two models, for a verdict of NOT_SHOWN."""
+    """Why no difference between two models is shown, for a verdict of NOT_SHOWN."""
     counts = sure.counts
     differ = counts.improved + counts.worsened
-    candidates = np.arange((differ + 1) // 2, differ + 1)  # so many of them have to change the same way
-    enough = candidates[mcnemar(candidates, differ - candidates) < LEVEL]
     if not differ:
         return "both are right on the same test images"
-    if not len(enough):
-        return (
-            f"the networks differ on only {count(differ, 'test image')}, and fewer than {FEWEST} cannot show anything"
-        )
-    least = int(enough[0])
-    if least <= max(counts.improved, counts.worsened):
+    if mcnemar(counts.improved, counts.worsened) < LEVEL:
         return f"{count(sure.groups, sure.group)} differ too much from each other; more of them might show it"
-    return (
-        f"the networks differ on {differ:,} test images; the second one is right on {counts.improved:,} of these. At "
-        f"least {least:,} would show that it is better, at most {differ - least:,} that it is worse"
-        f"{f', if images of one {sure.group} were independent' if sure.group else ''}"
-    )
+    few = f", and fewer than {FEWEST} cannot show anything" if differ < FEWEST else ""
+    return f"the networks differ on {count(differ, 'test image')}; the second one is right on {counts.improved:,}{few}"
 
 
 def lost_in_words(sure: Certainty) -> str:

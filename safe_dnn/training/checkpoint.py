@@ -41,7 +41,7 @@ class Checkpoint(NamedTuple):
         The model's weights in the best epoch.
     """
 
-    history: Sequence[Sequence[float]]
+    history: Sequence[Sequence[float | None]]
     best: int
     rng: Mapping[str, Any]
     weights: list[np.ndarray]

@@ -1,12 +1,22 @@
 """The core of step 6 of SAFE: fine-tuning the DNN with the unsafe set.
 
-In: the DNN, training images and labelled unsafe images, in groups; in a second pass (`training/second_pass.py`), images
-without labels too. Out: the weights of the best epoch. In each epoch the model sees every training image once, and
-newly drawn unsafe images, the same number from each group. The best epoch is chosen by held-out training images and the
-unsafe images; the test set is not used.
+In: the DNN, training images and labelled unsafe images, in groups; in a second pass, images without labels too. Out:
+the weights of the best epoch. In each epoch the model sees every training image once, and newly drawn unsafe images,
+the same number from each group. The best epoch is chosen by held-out training images and the unsafe images; the test
+set is not used.
+
+A second pass also learns what both networks answer for images that nobody labelled. Of an improvement set, only the
+unsafe set is labelled. What the other images should give is known well enough after a first pass: the mean of what the
+original network answers and what the retrained one does, in which the original one counts more where it is likely
+right. The second pass begins with the original network again, and learns these answers beside the labels. Thus one
+network gets about as many right as the retrained one, and fewer wrong that were right
+(docs/decisions/048-second-pass.md).
 
 Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.5; Fahmy et al., IEEE Transactions on Reliability 70(4),
-2021 (HUDD: training set and balanced unsafe set together, from the given weights).
+2021 (HUDD: training set and balanced unsafe set together, from the given weights). Hinton et al., "Distilling the
+knowledge in a neural network", 2015; Xie et al., "Self-training with noisy student improves ImageNet classification",
+CVPR 2020 (a new network learns a finished one's answers for unlabelled images); Yan et al., "Positive-congruent
+training", CVPR 2021 (that ensembles get fewer images wrong that were right).
 """
 
 import contextlib
@@ -23,6 +33,7 @@ from safe_dnn.dnn.model import Dnn
 from safe_dnn.dnn.predictions import Judgement, LabelledImages, Pixels, Predictions, batches, judge, run_model
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import as_part, report_progress
+from safe_dnn.support.text import count
 from safe_dnn.training.checkpoint import Checkpoint, load_checkpoint, restore_state, run_key, save_checkpoint, state_of
 from safe_dnn.training.settings import SetSizes, Settings, choose_loss, make_optimizer, unsafe_draws
 
@@ -34,6 +45,9 @@ UNLABELLED = -3
 
 ON_REQUEST = "on request"
 """Why a fine-tuning stopped, if it was asked to."""
+
+LikelyWrong = Callable[[np.ndarray], np.ndarray]
+"""How likely the original network is wrong, shape (n,), where it answers with probabilities of shape (n, n_classes)."""
 
 MOST_LOST = 0.05
 _RUNNING = "Running the model on the training images"
@@ -66,8 +80,8 @@ class Epoch(NamedTuple):
     Attributes
     ----------
     epoch : int
-    loss : float
-        Mean over the images of the epoch; NaN for epoch 0.
+    loss : float or None
+        Mean over the images of the epoch; None for epoch 0.
     validation : float
         Accuracy on the held-out training images.
     unsafe : float
@@ -76,7 +90,7 @@ class Epoch(NamedTuple):
     """
 
     epoch: int
-    loss: float
+    loss: float | None
     validation: float
     unsafe: float
     seconds: float
@@ -218,13 +232,13 @@ def fine_tune(
     goals = _targets(dnn, data, settings, original, judge(dnn, images, original, threshold=threshold).right)
     model = _compiled_copy(dnn, settings, steps)
 
-    def check(epoch: int, loss: float, began: float) -> Epoch:
+    def check(epoch: int, loss: float | None, began: float) -> Epoch:
         on_validation = judge(dnn, images, run_model(dnn, model, data.pixels, validation), threshold=threshold)
         on_unsafe = judge(dnn, images, run_model(dnn, model, data.pixels, unsafe), threshold=threshold)
         share = balanced_share(on_unsafe, data.groups)
         return Epoch(epoch, loss, on_validation.accuracy, share, round(time.monotonic() - began, 2))
 
-    history = [check(0, math.nan, started)]
+    history = [check(0, None, started)]
     best, weights, stopped = 0, model.get_weights(), ""
     key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
     if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):
@@ -381,3 +395,129 @@ def _compiled_copy(dnn: Dnn, settings: Settings, steps: int) -> Any:
     rate = keras.optimizers.schedules.CosineDecay(settings.learning_rate, steps)
     model.compile(optimizer=make_optimizer(dnn, learning_rate=rate), loss=choose_loss(dnn, dense=True)[0])
     return model
+
+
+# --- A second pass ----------------------------------------------------------------------------------------------
+
+
+def draw_unlabelled(n_images: int, n_training: int) -> np.ndarray:
+    """Which of the images without labels take part: all or, of many, as many as there are training images.
+
+    Returns
+    -------
+    ndarray of shape (min(n_images, n_training),), int
+        Sorted; the same for the same numbers.
+    """
+    return np.sort(np.random.default_rng(0).permutation(n_images)[:n_training])
+
+
+def fine_tune_twice(
+    dnn: Dnn, data: TrainingData, settings: Settings, *, threshold: float | None = None, watch: Watch = UNWATCHED,
+    checkpoints: tuple[Path, Path] | None = None, likely_wrong: LikelyWrong | None = None,
+) -> FineTuning:  # fmt: skip
+    """Fine-tune as `fine_tune` does, and once more with the images that have no label.
+
+    There is one pass only if `settings.unlabelled` is 0, no image is without a label, or no epoch of the first pass is
+    better than the original model. If it is stopped in the second pass, the result is that of the first.
+
+    Parameters
+    ----------
+    data : TrainingData
+        Without `answers`.
+    watch : Watch
+        In the history, the epochs of the second pass follow those of the first.
+    checkpoints : (Path, Path), optional
+        Files for the state after each epoch (see `training/checkpoint.py`), of the first and of the second pass. If
+        they were written by the same fine-tuning, it resumes from there.
+    likely_wrong : callable, optional
+        As for `answers_together`.
+
+    Raises
+    ------
+    SAFEError
+        There are no training images or no unsafe images.
+    """
+    original = original_outputs(dnn, data)
+    tune = partial(fine_tune, dnn, threshold=threshold, original=original)
+    first_file, second_file = checkpoints or (None, None)
+    rest = np.flatnonzero(data.groups == UNLABELLED)
+    if not settings.unlabelled or not len(rest):
+        return tune(data, settings, watch=watch, checkpoint=first_file)
+
+    with as_part(partial(_of_pass, 1)):
+        first = tune(data, settings, watch=_with_passes(watch, settings.passes), checkpoint=first_file)
+    if first.stopped or not first.best:
+        return first
+    again = _with_passes(watch, settings.passes, after=first.history)
+    with as_part(partial(_of_pass, 2)):
+        answers = answers_together(dnn, first.model, data, rest, settings, likely_wrong=likely_wrong)
+        second = tune(data._replace(answers=answers), settings, watch=again, checkpoint=second_file)
+    seconds, best = first.seconds + second.seconds, second.best + len(first.history) - 1
+    result = second._replace(history=_joined(first.history, second.history), best=best, seconds=seconds)
+    # An unfinished pass has not come to rest: its learning rate is still high.
+    return result._replace(model=first.model, best=first.best) if second.stopped or not second.best else result
+
+
+def answers_together(
+    dnn: Dnn, retrained: Any, data: TrainingData, rest: np.ndarray, settings: Settings, *,
+    likely_wrong: LikelyWrong | None = None,
+) -> np.ndarray:  # fmt: skip
+    """What the images without a label are to give: the mean of both networks' probabilities.
+
+    Parameters
+    ----------
+    rest : ndarray of shape (n,), int
+        The images, as indices into `data`.
+    settings : Settings
+        `answers_share` is the original network's share. If `likely_wrong` is given, it is, for each image, the mean of
+        this and how likely the original network is right, weighted 1 - `by_right` and `by_right`.
+    likely_wrong : callable, optional
+
+    Returns
+    -------
+    ndarray of shape (n_images, n_classes), float32
+        Only the rows of readable images of `rest` are filled in.
+    """
+    answers = np.zeros((len(data.labels), dnn.n_classes), np.float32)
+    before, after = (
+        run_model(dnn, model, data.pixels, rest, what="Asking both networks") for model in (dnn.model, retrained)
+    )
+    shares = np.zeros((len(data.labels), 1), np.float32)  # of the original network
+    shares[before.indices] = settings.answers_share
+    if likely_wrong and settings.by_right and len(before.indices):
+        right = 1 - likely_wrong(before.outputs)[:, None]
+        shares[before.indices] += settings.by_right * (right - settings.answers_share)
+    answers[before.indices] = shares[before.indices] * before.outputs
+    answers[after.indices] += (1 - shares[after.indices]) * after.outputs
+    return answers
+
+
+def is_of_second_pass(tuning: FineTuning, settings: Settings) -> bool:
+    """Whether the model is that of the second pass."""
+    return bool(settings.unlabelled) and tuning.best > settings.epochs
+
+
+def second_pass_text(tuning: FineTuning, settings: Settings, n_unlabelled: int) -> str:
+    """A sentence on the second pass; empty if there was none."""
+    if is_of_second_pass(tuning, settings):
+        return (
+            f"Trained in two passes; in the second one also with {count(n_unlabelled, 'improvement image')} without a "
+            "label, for which the answers of both networks stand in."
+        )
+    if settings.unlabelled and len(tuning.history) > settings.epochs + 1:
+        return "Trained in two passes; the model is that of the first one, since the second one was stopped or in vain."
+    return ""
+
+
+def _of_pass(number: int, what: str, done: int, total: int) -> tuple[str, int, int]:
+    return f"Pass {number} of 2: {what}", done, total
+
+
+def _with_passes(watch: Watch, passes: tuple[int, ...], after: tuple[Epoch, ...] = ()) -> Watch:
+    return watch._replace(on_epoch=lambda history, _: watch.on_epoch(_joined(after, history), passes))
+
+
+def _joined(first: tuple[Epoch, ...], second: tuple[Epoch, ...]) -> tuple[Epoch, ...]:
+    """The history of two passes; if there was none before, that of one."""
+    rest = (one._replace(epoch=one.epoch + len(first) - 1) for one in second[1:])
+    return (*first, *rest) if first else second

@@ -27,10 +27,9 @@ from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, some
 from safe_dnn.training.earlier import learned_again
-from safe_dnn.training.finetuning import TRAINING, UNLABELLED, TrainingData
+from safe_dnn.training.finetuning import TRAINING, UNLABELLED, TrainingData, draw_unlabelled
 from safe_dnn.training.labels import Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
 from safe_dnn.training.result import held_out_apart, refuse_used, saved_again, used_elsewhere
-from safe_dnn.training.second_pass import draw_unlabelled
 from safe_dnn.training.settings import SetSizes, Settings, Wishes, choose_loss, choose_settings
 
 

@@ -1,7 +1,7 @@
 """The result of a retraining, and its files `retrained.keras` and `retraining.json`.
 
-Of a network that was trained elsewhere, and compared by tables of its answers (see `training/compared.py`), there is
-only `retraining.json`.
+Of a network that was trained elsewhere, there is only `retraining.json`: `compare_answers` compares it by tables of
+both networks' answers to the same test set.
 
 Every retrained model is kept in its run, with its figures. `retrained.keras` is a copy of the last one, or of the one
 that belongs to the present clusters.
@@ -17,49 +17,58 @@ import dataclasses
 import filecmp
 import functools
 import json
-import math
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
-from safe_dnn.dnn.group_columns import hold_out_record
+from safe_dnn.dnn.failures import read_answers
+from safe_dnn.dnn.group_columns import held_out_of, hold_out_record
+from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
+from safe_dnn.dnn.predictions import check_spelling
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.attributes import pictures, same_images
-from safe_dnn.rccs.clusters import find_clusters, run_record
-from safe_dnn.rccs.review.review import Review
+from safe_dnn.rccs.clusters import find_clusters, fingerprint, run_record
+from safe_dnn.rccs.review.review import Review, load_review
+from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.reasons.listed import Reason
-from safe_dnn.store.output_folder import Writer, check_own, save_files, showing, writing
+from safe_dnn.store.output_folder import Writer, check_own, save_files, showing, working, writing
 from safe_dnn.store.places import plain, restored
-from safe_dnn.store.runs import RETRAINING, Files, Run, add_run, present_runs, run_file, runs_of, texts_of
+from safe_dnn.store.runs import (
+    CLUSTERS,
+    RETRAINING,
+    SELECTION,
+    Files,
+    Run,
+    add_run,
+    present_runs,
+    run_file,
+    runs_of,
+    texts_of,
+)
 from safe_dnn.support.contents import in_common
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import intact, read_json, read_record
+from safe_dnn.support.errors import SAFEError, StrPath
+from safe_dnn.support.files import intact, prepare_folder, read_json, read_record
 from safe_dnn.support.images import Skipped
+from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import count, printable, some
-from safe_dnn.training.before_after import Answered, BeforeAfter, ByGroup, Share, compare_in, shares_by_rcc
-from safe_dnn.training.certainty import Certainty, Counts, certainty, class_certainties, count_pairs, in_words
+from safe_dnn.training.before_after import BeforeAfter, Share, compare_in, shares_by_rcc
+from safe_dnn.training.certainty import Certainty, certainty, class_certainties, in_words
 from safe_dnn.training.finetuning import Epoch
 from safe_dnn.training.settings import Settings
 
 MODEL_FILE = "retrained.keras"
 RETRAINING_FILE = "retraining.json"
 NO_MODEL: Files = {}
-_TABLES = {
-    "groups": ("by_group", "counts"), "final_groups": ("final", "by_group", "counts"),
-    "per_condition": ("per_condition",), "final_conditions": ("final", "per_condition"), "outcomes": ("outcomes",),
-    "answers": ("answers",), "final_answers": ("final", "answers"),
-}  # fmt: skip
-"""Long tables, which `retraining.json` has at its end, a row in a line; and where a retraining has them."""
-_FOR_PEOPLE = ("accuracy_before", "accuracy_after")  # in the file, of a final test
 
 
-class FinalTest(NamedTuple):
+@dataclass(frozen=True, kw_only=True)
+class FinalTest(BeforeAfter):
     """What both models get right of images that chose nothing.
 
     Attributes
@@ -67,32 +76,13 @@ class FinalTest(NamedTuple):
     root : Path
     held_out : bool
         Whether they were held out of the test set; otherwise they are a test set of their own.
-    counts : Counts
-    by_group : ByGroup or None
-        None if images are, as far as is known, independent.
     earlier : int
         After how many earlier retrainings of the analysis the same images have been looked at.
-    answers : tuple of Answered
-        As of `training.before_after.BeforeAfter`; for people, and not read back.
-    per_condition : tuple of Share
-        As there.
     """
 
     root: Path
     held_out: bool
-    counts: Counts
-    by_group: ByGroup | None
     earlier: int = 0
-    answers: tuple[Answered, ...] = ()
-    per_condition: tuple[Share, ...] = ()
-
-    @property
-    def accuracy_before(self) -> float:
-        return self.counts.right_before / self.counts.images
-
-    @property
-    def accuracy_after(self) -> float:
-        return self.accuracy_before + self.sure.gain
 
     @property
     def sure(self) -> Certainty:
@@ -103,7 +93,7 @@ class FinalTest(NamedTuple):
     def images_text(self) -> str:
         """For example `405 images that were held out and chose nothing`."""
         what = "were held out" if self.held_out else "are a test set of their own"
-        return f"{count(self.counts.images, 'image')} that {what} and chose nothing"
+        return f"{count(self.test_size, 'image')} that {what} and chose nothing"
 
     @property
     def text(self) -> str:
@@ -125,11 +115,7 @@ def final_test(folder: Path, before: AnsweredImages, after: AnsweredImages, *, h
         As for `reasons.known_groups.groups_of_test`.
     """
     compared, _ = compare_in(folder, None, before, after)
-    counts = count_pairs(before.right, after.right)
-    return FinalTest(
-        before.root, held_out, counts, compared.by_group, answers=compared.answers,
-        per_condition=compared.per_condition,
-    )  # fmt: skip
+    return FinalTest(**vars(compared), root=before.root, held_out=held_out)
 
 
 def held_out_apart(folder: Path, image_root: Path) -> tuple[str, ...]:
@@ -283,7 +269,7 @@ def claim_text(result: Retraining) -> str:
 
 def certainty_of(result: Retraining) -> Certainty | None:
     """How sure it is that the retrained model is better or worse; None if it is the original model."""
-    return certainty(_counts(result), result.by_group) if result.is_other else None
+    return certainty(result.counts, result.by_group) if result.is_other else None
 
 
 def shares_by_reason(listed: Iterable[Reason], result: Retraining) -> list[tuple[Reason, Share, Share | None]]:
@@ -301,11 +287,6 @@ def certainty_of_classes(result: Retraining) -> list[Certainty]:
     if not result.is_other:
         return []
     return class_certainties(result.per_class, result.improved, result.worsened, result.by_group)
-
-
-def _counts(result: Retraining) -> Counts:
-    right_before = round(result.accuracy_before * result.test_size)
-    return Counts(result.test_size, right_before, len(result.improved), len(result.worsened))
 
 
 # --- The files --------------------------------------------------------------------------------------------------
@@ -336,7 +317,7 @@ def save_comparison(result: Retraining, folder: Path, model: Files = NO_MODEL) -
     """
     with writing(folder):
         if result.final:
-            final = result.final._replace(earlier=_earlier(result.final, folder))
+            final = dataclasses.replace(result.final, earlier=_earlier(result.final, folder))
             result = dataclasses.replace(result, final=final)
         clusters = find_clusters(folder, result.run)
         files: Files = {RETRAINING_FILE: _retraining_text(result, folder), **model}
@@ -347,11 +328,10 @@ def save_comparison(result: Retraining, folder: Path, model: Files = NO_MODEL) -
 
 def _earlier(final: FinalTest, folder: Path) -> int:
     """After how many retrainings these images were looked at already."""
-    record = plain(final, folder)
-    now = [record["root"], record["held_out"], record["counts"]["images"], record["counts"]["right_before"]]
+    now, same = plain(final, folder), ("root", "held_out", "test_size", "accuracy_before")
     runs = (read_record(run.folder / RETRAINING_FILE) for run in runs_of(folder, RETRAINING))
     known = (one for run in runs if (one := run.get("final")))
-    return sum([of["root"], of["held_out"], *[*of["counts"].values()][:2]] == now for of in known)
+    return sum(all(of[name] == now[name] for name in same) for of in known)
 
 
 def show_retraining(folder: Path) -> None:
@@ -373,25 +353,8 @@ def retraining_files(folder: Path) -> tuple[dict[str, Writer], list[str]]:
 
 
 def _retraining_text(result: Retraining, folder: Path) -> str:
-    record: dict[str, Any] = ({"headline": text} if (text := claim_text(result)) else {}) | plain(result, folder)
-    for epoch in record["history"][:1]:
-        epoch["loss"] = None  # JSON has no NaN
-    if result.final:
-        record["final"] |= {name: getattr(result.final, name) for name in _FOR_PEOPLE}
-    tables = {name: holder.pop(field) for name, field, holder in _tables_of(record)}
-    text = json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False)
-    for name, rows in tables.items():
-        if rows:
-            lines = ",\n    ".join(json.dumps([*row.values()], ensure_ascii=False) for row in rows)
-            text = f'{text.removesuffix("}").rstrip()},\n  "{name}": [\n    {lines}\n  ]\n}}'
-    return text + "\n"
-
-
-def _tables_of(record: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Of each of `_TABLES` that a retraining may have: its name, its field, and the record with that field."""
-    for name, (*way, field) in _TABLES.items():
-        if holder := functools.reduce(lambda of, key: of and of[key], way, record):
-            yield name, field, holder
+    record = ({"headline": text} if (text := claim_text(result)) else {}) | plain(result, folder)
+    return json.dumps(record, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
 
 
 def saved_model(run: Run) -> Path | None:
@@ -452,16 +415,89 @@ def read_retraining(path: Path, folder: Path) -> Retraining:
         It is damaged.
     """
     with intact(path, "Retrain again."):
-        return _from_record(read_json(path), folder)
+        record = read_json(path)
+        record.pop("headline", None)
+        result: Retraining = restored(Retraining, record, folder)
+        return result
 
 
-def _from_record(record: dict[str, Any], folder: Path) -> Retraining:
-    record.pop("headline", None)
-    for epoch in record["history"]:
-        epoch["loss"] = math.nan if epoch["loss"] is None else epoch["loss"]
-    for name in _FOR_PEOPLE if record["final"] else ():
-        del record["final"][name]
-    for name, field, holder in _tables_of(record):
-        holder[field] = record.pop(name, ())
-    result: Retraining = restored(Retraining, record, folder)
-    return result
+# --- Networks of any framework ----------------------------------------------------------------------------------
+
+
+def compare_answers(
+    before: StrPath, after: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE
+) -> Retraining:
+    """Compare two networks by tables of their answers; write `retraining.json` to the folder `out`.
+
+    Images that only one of the tables has are left out, and named in `skipped`. Those that were held out when failures
+    were collected are compared by themselves.
+
+    Parameters
+    ----------
+    before, after : path
+        As `table` of `dnn.failures.read_answers`.
+    test : path
+        The folder of test images.
+    options : DnnOptions
+        Of a regression: the targets and the threshold.
+
+    Raises
+    ------
+    SAFEError
+        A table cannot be used, both are the same file, or they contradict each other or have no image in common.
+    """
+    out = prepare_folder(out)
+    with working(out, "comparing before and after"):
+        check_own(out, RETRAINING_FILE)
+        first, second = (read_answers(table, test, options=options) for table in (before, after))
+        if first.source.resolve() == second.source.resolve():
+            raise SAFEError(f"Expected the tables of two networks. Received the same file twice: {first.source}.")
+        classes = tuple(dict.fromkeys((*first.known_classes, *second.known_classes)))
+        check_spelling(classes, (first.known_classes, second.known_classes), second.source)
+        both = [dataclasses.replace(tested, known_classes=classes) for tested in aligned(first, second)]
+        runs = present_runs(out)
+        review = load_review(out) if CLUSTERS in runs else None
+        clusters = review.clusters if review else None
+        failures = clusters.image_root if clusters else out / FAILURES
+        held_out = held_out_of(failures)
+        paths = both[0].paths
+        held = held_out.among(first.root, paths) if held_out else np.zeros(len(paths), bool)
+        final = final_test(out, *(tested.taken(held) for tested in both), held_out=True) if held.any() else None
+        notes = held_out_apart(out, failures) if final else ()
+        compared, of_groups = compare_in(out, clusters, *(tested.taken(~held) for tested in both))
+        # Classes that are predicted, but that no image has, are no groups of images.
+        with_images = tuple(share for share in compared.per_class if share.images)
+        compared = dataclasses.replace(compared, per_class=with_images)
+        result = Retraining(
+            **vars(compared), model=first.source, after=second.source, test_root=first.root, task=first.task,
+            threshold=options.threshold if first.task == "regression" else None,
+            assumptions=tuple(dict.fromkeys((*first.notes, *second.notes, *of_groups, *notes))),
+            unsafe_size=len(load_unsafe_set(out).images) if SELECTION in runs else 0,
+            skipped=tuple(sorted({*first.skipped, *second.skipped})),
+            run=fingerprint(review.original) if review else "", final=final,
+        )  # fmt: skip
+        return save_comparison(result, out)
+
+
+def aligned(first: AnsweredImages, second: AnsweredImages) -> tuple[AnsweredImages, AnsweredImages]:
+    """Both networks' answers to the images that both tables have.
+
+    Raises
+    ------
+    SAFEError
+        There are no common images, or the tables disagree on the class of one.
+    """
+    common = {*first.paths} & {*second.paths}
+    if not common:
+        raise SAFEError(
+            f"Expected answers to the same images in {first.source} and {second.source}. Received no image that is in "
+            "both."
+        )
+    one, other = (tested.taken(np.array([path in common for path in tested.paths])) for tested in (first, second))
+    for path, *labels in zip(one.paths, one.answers.label.tolist(), other.answers.label.tolist(), strict=True):
+        if labels[0] != labels[1]:
+            raise SAFEError(
+                f"Expected the same class for {printable(path)} in {first.source} and {second.source}. Received: "
+                f"{printable(' and '.join(labels))}. Correct the tables."
+            )
+    return one, other

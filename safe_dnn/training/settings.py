@@ -50,13 +50,13 @@ class Settings(NamedTuple):
         Weight of the original model's outputs relative to the label, for training images and for unsafe images that it
         predicts correctly.
     unlabelled : float
-        Weight of an image without a label in the second pass (see `training/second_pass.py`), a training image having
+        Weight of an image without a label in the second pass (see `training/finetuning.py`), a training image having
         1 + keep. With 0 there is no second pass.
     answers_share : float
         Share of the original network in the answers that these images are to give.
     by_right : float
         How much of this share is not fixed, but how likely the original network is right (see
-        `training.second_pass.answers_together`), from 0 to 1.
+        `training.finetuning.answers_together`), from 0 to 1.
     """
 
     learning_rate: float

@@ -1,6 +1,5 @@
 import json
 import stat
-from pathlib import Path
 
 import pytest
 
@@ -11,11 +10,7 @@ from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.FE import extract_features
 from safe_dnn.features.weights import choose_extractor
 from tests.helpers import cases
-from tests.helpers.places import rows_in
-
-
-def names(folder: Path) -> list[str]:
-    return sorted(path.name for path in folder.iterdir())
+from tests.helpers.places import names_in, rows_in
 
 
 @pytest.fixture
@@ -29,7 +24,7 @@ def test_a_case_holds_sets_model_failures_their_parameters_and_causes(tmp_path, 
     (tmp_path / ".gd-building" / "train").mkdir(parents=True)
     (tmp_path / ".gd-building" / "train" / "old.png").write_bytes(b"of a killed build")
     accuracy = build.build_case("gd", folder, scale=0.01)
-    assert names(tmp_path) == ["gd"]
+    assert names_in(tmp_path) == ["gd"]
     assert stat.S_IMODE(folder.stat().st_mode) & 0o055 == 0o055
     parameters = cases.read_subjects(folder / "parameters.csv", EYES)
     images = {path.relative_to(folder).as_posix() for path in folder.rglob("*.png")}
@@ -69,13 +64,13 @@ def test_an_interrupted_build_leaves_nothing(tmp_path, monkeypatch, fault):
     monkeypatch.setattr(build, "train_model", stop)
     with pytest.raises(type(fault)):
         build.build_case("gd", tmp_path / "gd", scale=0.001)
-    assert names(tmp_path) == []
+    assert names_in(tmp_path) == []
 
 
 def test_a_folder_that_holds_something_is_left_as_it_is_and_the_error_is_one_line(tmp_path, capsys):
     (tmp_path / "kept.txt").write_text("kept")
     assert build.main(["gd", "--out", str(tmp_path)]) == 2
-    assert names(tmp_path) == ["kept.txt"]
+    assert names_in(tmp_path) == ["kept.txt"]
     assert capsys.readouterr().err.startswith("casestudies: Expected a folder that does not exist or is empty.")
 
 

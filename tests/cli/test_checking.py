@@ -7,6 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
+from safe_dnn.pipeline.confirmation import Case, junit_text
 from safe_dnn.SAFE_Tool import main
 from tests.helpers.answered import draw_case, record_light
 
@@ -120,6 +121,16 @@ def test_a_model_that_is_worse_for_a_reason_beyond_chance_is_refused(case, tmp_p
         reasons = {case.get("name"): case.find("failure") is not None for case in suite[2:]}
         classes = {"label = night": status == 3, "label = snow": False, "label = wood": False}
         assert reasons == {"light < 0.5": status == 3, "light >= 0.5": False, **classes}
+
+
+def test_junit_has_a_test_for_each_case_whatever_its_name_holds():
+    fails = Case("requirement", "light < 0.4 & \x0bfog", "12 of 90 wrong, at most 5 % required", "broken")
+    suite = ElementTree.fromstring(junit_text((fails, Case("reason", "RCC 0", "no worse"))))
+    assert (suite.get("tests"), suite.get("failures")) == ("2", "1")
+    broken, passed = suite
+    assert broken.get("name", "").startswith("light < 0.4 & ")
+    assert (broken[0].tag, broken[0].get("type")) == ("failure", "broken")
+    assert (passed.get("classname"), passed[0].tag) == ("SAFE.reason", "system-out")
 
 
 def test_a_model_that_breaks_one_class_and_is_as_good_on_the_whole_is_refused(case, capsys):

@@ -16,7 +16,7 @@ from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, save_unsafe_set
 from safe_dnn.training.result import load_retraining
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import names_in, rows_in
-from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved, unsafe_set
+from tests.helpers.small_models import clusters_of, colour_model, draw_set, lambda_model, saved, unsafe_set
 
 
 @pytest.fixture
@@ -83,13 +83,7 @@ def test_labels_typed_into_the_table_are_taken_over_and_said_before_it_is_replac
 
 
 def test_a_model_with_a_lambda_layer_needs_the_option(sets, tmp_path, capsys):
-    import keras
-
-    layers = keras.layers
-    shape = (8, 8, 3)
-    dense = [layers.Flatten(), layers.Dense(3, "softmax")]
-    model = keras.Sequential([keras.Input(shape), layers.Lambda(lambda x: x / 255.0, output_shape=shape), *dense])
-    path = saved(model, tmp_path / "lambda.keras")
+    path = saved(lambda_model(1 / 255), tmp_path / "lambda.keras")
     assert command("failures", path, sets / "test", "--out", tmp_path / "out") == 2
     assert "--trust-model" in capsys.readouterr().err
     assert command("failures", path, sets / "test", "--out", tmp_path / "out", "--trust-model") == 0
@@ -173,7 +167,7 @@ def test_images_that_are_held_out_prove_the_gain_and_take_part_in_nothing_else(
     assert result.final.counts.improved > 0
     assert (result.final.sure.groups, result.final.sure.group) == (len({person[path] for path in held}), "person")
     record = json.loads((out / "retraining.json").read_text())
-    assert {image for image, *_ in record["final_answers"]} == held
+    assert {answer["image"] for answer in record["final"]["answers"]} == held
     headline = record["headline"]
     assert headline in printed.splitlines()
     assert headline.endswith(f"on {len(held)} images that were held out and chose nothing")

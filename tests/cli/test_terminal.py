@@ -3,7 +3,7 @@ import signal
 
 import pytest
 
-from safe_dnn.cli.terminal import say, stoppable, terminal_progress, warn
+from safe_dnn.cli.terminal import stoppable, terminal_progress
 from safe_dnn.support.progress import report_progress
 
 
@@ -18,15 +18,6 @@ def test_where_nobody_looks_progress_is_a_line_for_each_tenth_and_on_a_terminal_
         text = capsys.readouterr().err
         assert text.count("\n") == lines
         assert text.endswith("\r\033[K" if looks else "Reading: 100 / 100\n")
-
-
-def test_lines_of_results_and_warnings_are_printable_and_empty_ones_are_left_out(capsys):
-    say("a\033[2Jb", "")
-    warn("", "c\rd")
-    out, err = capsys.readouterr()
-    assert (out.count("\n"), err.count("\n")) == (1, 1)
-    assert not {"\033", "\r"} & {*out, *err}
-    assert err.startswith("safe: c")
 
 
 def test_ctrl_c_stops_at_once_until_an_epoch_is_over_and_a_second_one_does_not_wait():

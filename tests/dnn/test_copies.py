@@ -14,7 +14,7 @@ from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.SAFE_Tool import main
-from safe_dnn.training.compared import compare_answers
+from safe_dnn.training.result import compare_answers
 from tests.helpers.answered import draw_case, record_light
 from tests.helpers.places import rows_in
 
@@ -75,15 +75,6 @@ def test_weak_spots_and_rates_are_those_of_images_that_are_there_once(case, tmp_
     assert load_reasons(tmp_path / "more", clusters).spots == once.spots
     rates = load_reasons(tmp_path / "more", clusters).rates.values()
     assert sum(rate.figures.wrong for rate in rates) <= 26
-
-
-def test_what_failures_writes_counts_each_image_once_and_is_read_again(case, tmp_path):
-    thrice(case)
-    found = collect_failures(case.table, case.test, tmp_path / "out")
-    assert (len(found.paths), len(found.failing)) == (74, 26)
-    assert len(read_predictions(tmp_path / "out" / "predictions.csv", None).paths) == 74
-    read = read_predictions(tmp_path / "out" / "predictions.csv", case.test)  # a row for one of them is enough
-    assert (len(read.paths), read.notes, read.skipped) == (74, (), ())
 
 
 def test_of_a_model_and_of_a_comparison_copies_count_once(tmp_path):

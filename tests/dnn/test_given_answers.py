@@ -90,15 +90,6 @@ def test_the_largest_probability_is_the_prediction_and_the_probabilities_are_kep
 # --- Tables of other programs -----------------------------------------------------------------------------------
 
 
-def test_classes_in_another_spelling_are_refused_but_two_that_differ_in_case_are_told_apart(test_set, tmp_path):
-    rows = [(image, predicted.capitalize()) for image, predicted in answers(test_set)]
-    with pytest.raises(SAFEError, match=r"one spelling of each class\. Received: Blue and blue"):
-        read_answers(table(tmp_path, rows), test_set)
-    for name in ("Blue", "Green", "Red"):
-        (test_set / name).mkdir()
-    assert read_answers(table(tmp_path, rows), test_set).accuracy == 0
-
-
 # --- Regressions ------------------------------------------------------------------------------------------------
 
 
@@ -129,7 +120,6 @@ def test_a_regression_is_judged_by_its_predicted_values(test_set, tmp_path, regr
     [
         (("image", "red"), (0.5,), "for each target .* Received none for blue"),
         (("image", "red", "blue"), (0.5, "much"), "a finite number under blue in line 2"),
-        (("image", "red", "blue"), (0.5, "inf"), "a finite number under blue in line 2"),
         (("image", "red", "blue"), (0.5, "1e300"), "a finite number under blue in line 2"),
         (
             ("image", "predicted"), ("0.5",),

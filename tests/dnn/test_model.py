@@ -1,13 +1,11 @@
-import json
 import warnings
-import zipfile
 
 import numpy as np
 import pytest
 
 from safe_dnn.dnn.model import load_dnn, loss_name, sized_for
 from safe_dnn.support.errors import SAFEError
-from tests.helpers.small_models import SIDE, brightness_model, colour_model, draw_colour, lambda_model, saved
+from tests.helpers.small_models import SIDE, brightness_model, colour_model, draw_colour, saved
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +78,6 @@ def test_a_model_of_any_size_takes_the_images_own_size_if_they_are_alike(folder,
 # --- What is refused --------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".h5"])
-def test_a_lambda_layer_is_refused_unless_the_model_is_trusted(folder, suffix):
-    save = saved if suffix == ".keras" else save_legacy
-    path = save(lambda_model(), folder / f"lambda{suffix}")
-    with pytest.raises(SAFEError, match=r"contains code .*Lambda.*let it run") as caught:
-        load_dnn(path)
-    assert caught.value.fields == ("trust_model",)
-
-
 def test_custom_layers_are_refused_with_what_to_do(folder):
     import keras
 
@@ -101,21 +90,6 @@ def test_custom_layers_are_refused_with_what_to_do(folder):
     for trust in (False, True):
         with pytest.raises(SAFEError, match=r"custom objects \(Doubling\).*Rebuild"):
             load_dnn(path, trust=trust)
-
-
-def test_functions_of_python_in_place_of_an_activation_are_refused(folder):
-    path = saved(colour_model(), folder / "plain.keras")
-    for part in ({"class_name": "function", "config": "exec"}, {"class_name": "exec", "config": {}}):
-        with zipfile.ZipFile(path) as plain, zipfile.ZipFile(folder / "exec.keras", "w") as harmful:
-            for name in plain.namelist():
-                text = plain.read(name)
-                if name == "config.json":
-                    part = json.dumps({"module": "builtins", "registered_name": None, **part}).encode()
-                    text = text.replace(b'"activation": "softmax"', b'"activation": ' + part)
-                harmful.writestr(name, text)
-        for trust in (False, True):
-            with pytest.raises(SAFEError, match=r"custom objects \(exec\)"):
-                load_dnn(folder / "exec.keras", trust=trust)
 
 
 def test_models_that_are_not_one_image_to_one_row_are_refused(folder):

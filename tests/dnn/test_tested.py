@@ -100,12 +100,6 @@ def test_a_table_that_is_wrong_is_refused_in_a_sentence(read, table, expected):
     assert expected in str(caught.value)
 
 
-def test_a_network_that_gives_one_answer_to_all_images_is_doubted(read):
-    rows = "image,predicted\nstop/0.png,stop\nyield/0.png,"
-    assert read(f"{rows}stop\n").doubts == ("Doubtful: the answer is stop for all of 2 images.",)
-    assert read(f"{rows}yield\n").doubts == ()
-
-
 def test_labels_that_contradict_some_class_folders_are_told(read):
     found = read("image,label,predicted\nstop/0.png,yield,stop\nyield/0.png,yield,stop\n")
     assert found.notes[0] == "label in predictions.csv is not the class folder of 1 of 2 images; it counts."
@@ -135,10 +129,8 @@ def test_a_class_in_two_spellings_is_refused_wherever_they_stand(read, other, wo
     [
         ("café", "cafe\u0301"),
         ("7", "07"),
-        ("7", "7.0"),
         ("stop sign", "stop\xa0sign"),
         ("class_07", "class 7"),
-        ("stop", "“stop"),
     ],
 )
 def test_labels_in_two_spellings_are_refused_unless_the_network_tells_them_apart(read, one, other):

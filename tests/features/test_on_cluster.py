@@ -142,13 +142,6 @@ def test_a_worker_that_is_killed_in_mid_run_changes_nothing(draw_folder, tmp_pat
     assert rows_of(stream_features(listing, extractor)) == found
 
 
-def test_a_scheduler_that_knows_nothing_of_safe_can_read_what_it_passes_on(tmp_path):
-    alone = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    read = "import sys; from distributed.protocol import pickle; pickle.loads(sys.stdin.buffer.read())"
-    sent = distributed.protocol.pickle.dumps(extraction._by_value(root="images"))
-    subprocess.run([sys.executable, "-c", read], input=sent, cwd=tmp_path, env=alone, check=True)
-
-
 @pytest.mark.slow
 def test_a_worker_that_knows_nothing_of_safe_is_sent_what_it_runs(draw_folder, tmp_path, monkeypatch):
     listing = find_images(draw_folder(tmp_path / "in", {"snow": 3}))

@@ -11,10 +11,9 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
-from safe_dnn.rccs.review.edits import undo_edit
 from safe_dnn.rccs.review.journal import standing
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
+from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note, undo_edit
 from tests.helpers import visiting
 from tests.helpers.places import closed_port
 from tests.helpers.scenes import draw_scenes
@@ -184,15 +183,22 @@ def give_accuracy(page: Page, accuracy: str) -> None:
     field(page, "accuracy").fill(accuracy)
 
 
-def select_nine(page: Page, served: Served) -> None:
-    """In the second tab: an unsafe set of 9 images without labels, 3 of each RCC."""
+def select(page: Page, improvement: Path, size: str, *, equal: bool = False) -> None:
+    """In the third tab: an unsafe set, perhaps with as many images of each RCC."""
     page.get_by_role("tab", name="Unsafe set").click()
-    field(page, "improvement").fill(str(served.improvement))
-    field(page, "set-size").fill("9")
-    page.get_by_text("How many images").click()
-    page.get_by_text("the same of each (the paper)").click()
+    unfold_in_sight(page)
+    field(page, "improvement").fill(str(improvement))
+    field(page, "set-size").fill(size)
+    if equal:
+        page.get_by_text("How many images").click()
+        page.get_by_text("the same of each (the paper)").click()
     page.locator("#select").click()
-    expect(page.locator("#unsafe-status strong")).to_contain_text("9 of 18 improvement")
+    expect(page.locator("#unsafe-status strong")).to_contain_text(f"{size} of ")
+
+
+def select_nine(page: Page, served: Served) -> None:
+    """An unsafe set of 9 images without labels, 3 of each RCC."""
+    select(page, served.improvement, "9", equal=True)
 
 
 def forget(out: Path) -> None:
@@ -209,6 +215,11 @@ def write(page: Page, name: str, text: str) -> None:
     """Type into a field of the note, and leave it."""
     field(page, name).fill(text)
     field(page, name).blur()
+
+
+def await_pictures(page: Page) -> None:
+    """Wait for the pictures in sight: once something is edited, those of the state before are gone."""
+    page.wait_for_function("[...document.images].every((one) => one.complete || !one.checkVisibility())")
 
 
 def wait_until(holds: Callable[[], bool]) -> None:

@@ -167,7 +167,7 @@ def retraining_for(run: str) -> Retraining:
     return Retraining(
         model=Path("model.keras"), test_root=Path("test"), task="classification",
         accuracy_before=0.5, accuracy_after=0.75, test_size=4, train_size=4, unsafe_size=2,
-        improved=(), worsened=(), per_rcc=(), per_class=(), history=(Epoch(0, float("nan"), 0.5, 0.5, 0.0),), best=0,
+        improved=(), worsened=(), per_rcc=(), per_class=(), history=(Epoch(0, None, 0.5, 0.5, 0.0),), best=0,
         settings=Settings(0.1), threshold=None, assumptions=(), stopped="", seconds=1.0, skipped=(), run=run,
     )  # fmt: skip
 

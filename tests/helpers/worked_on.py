@@ -10,9 +10,8 @@ import numpy as np
 from safe_dnn.pipeline.descriptions import show_present
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, save_clusters
 from safe_dnn.rccs.image_map import load_map, plane_points, save_map
-from safe_dnn.rccs.review.edits import merge_rccs, move_images
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
+from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, merge_rccs, move_images, set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from safe_dnn.reasons.comparison import Reasons, load_reasons, save_reasons

@@ -25,9 +25,7 @@ def visitor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visitor]:
     with served(folder, cwd=folder) as (url, _):
         visitor = Visitor(url, "typing")
         images = str(folder / "images")
-        assert "8 failures" in visitor.fire(
-            visitor.handler("generate", "click"), [images, "", "", "", [], False, [], "auto", "", "pca", "auto"]
-        )
+        assert "8 failures" in visitor.send("generate", images=images)
         assert "4 of 8" in visitor.send("select", improvement=images, set_size="4", quota="equal")
         yield visitor
         assert "defect" not in (folder / "stderr.txt").read_text()

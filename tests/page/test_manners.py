@@ -1,4 +1,4 @@
-"""How the page behaves when things are out of the ordinary: the connection drops, the folder is old, images are few."""
+"""How the page behaves out of the ordinary: the connection drops, images are many, the window is small."""
 
 import re
 from collections.abc import Iterator
@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from safe_dnn.rccs.clusters import CLUSTERS_FILE, LABELS_FILE
-from safe_dnn.store.runs import CLUSTERS, add_run, present_runs
+from safe_dnn.rccs.clusters import LABELS_FILE
 from tests.helpers.browsing import (
     WAIT,
     Served,
@@ -20,7 +19,6 @@ from tests.helpers.browsing import (
     opened,
     served_from,
     unfold,
-    wait_until,
 )
 from tests.helpers.scenes import draw_scene
 
@@ -124,25 +122,3 @@ def test_the_grid_is_paged_and_begins_with_the_most_typical_image(browser, serve
         expect(tiles.first).not_to_have_attribute("title", first)
         page.locator("#grid-back").click()
         expect(tiles.first).to_have_attribute("title", first)
-
-
-@pytest.mark.slow
-def test_results_that_lack_something_are_told_and_can_be_replaced(browser, served):
-    earlier = present_runs(served.out).get(CLUSTERS)
-    with opened(browser, served) as page:
-        regenerate(page, served.images)
-        wait_until(lambda: present_runs(served.out).get(CLUSTERS) != earlier)
-        finish(page, 24)
-    run = present_runs(served.out)[CLUSTERS]
-    arrays = dict(np.load(run.folder / CLUSTERS_FILE))
-    del arrays["array_0"]
-    add_run(served.out, CLUSTERS, {CLUSTERS_FILE: lambda path: np.savez(path, **arrays)}, clusters=run.clusters)
-    with opened(browser, served) as page:
-        alert = page.locator("#clusters-status [role=alert]")
-        expect(alert).to_contain_text("Compute the clusters again.")
-        expect(page.locator("#clusters-pane")).to_be_hidden()
-        page.get_by_role("tab", name="Unsafe set").click()
-        expect(page.locator("#unsafe-status .safe-empty")).to_be_visible()
-        page.get_by_role("tab", name="Root cause clusters").click()
-        generate(page, served.images)
-        expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")

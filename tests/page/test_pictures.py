@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from safe_dnn.page.pictures import picture_file, thumbnails
+from safe_dnn.page.pictures import picture_file
 
 
 @pytest.fixture
@@ -21,21 +21,6 @@ def image(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def centre(file: str) -> tuple[int, int, int]:
     with Image.open(file) as picture:
         return picture.convert("RGB").getpixel((picture.width // 2, picture.height // 2))
-
-
-def test_a_picture_is_written_once_below_the_served_folder(image, tmp_path):
-    first = picture_file(image, 64)
-    written = Path(first).stat().st_ino
-    assert Path(first).is_relative_to(tmp_path / "served")
-    with Image.open(first) as picture:
-        assert max(picture.size) == 64
-    assert picture_file(image, 64) == first
-    assert Path(first).stat().st_ino == written
-    assert picture_file(image, 32) != first
-    red, green, blue = centre(first)
-    assert red > 200 > 50 > max(green, blue)
-    told = {"red.png": "stop → yield (83%)"}  # what the network said: there is no room for the name as well
-    assert thumbnails(image.parent, ["red.png"], 64, told) == [(first, "stop → yield (83%)")]
 
 
 def test_an_image_that_has_changed_gets_another_picture(image):

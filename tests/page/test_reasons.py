@@ -113,19 +113,6 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     assert page.locator("#spot-gif").bounding_box()["y"] < 768 - 150  # so that a click changes something in sight
 
 
-@pytest.mark.slow
-def test_keys_go_through_all_reasons_and_only_the_one_at_hand_is_framed_and_bright(page):
-    page.locator("#reason-list [data-fold]").click()
-    cards, canvas = page.locator("#reason-list .safe-card:visible"), canvas_of(page)
-    page.evaluate("document.activeElement.blur()")
-    second = cards.nth(1).get_attribute("data-rcc")
-    for key, place, rcc in (("j", 1, second), ("k", 0, ""), ("j", 1, second)):
-        page.keyboard.press(key)
-        expect(cards.nth(place)).to_have_css("outline-style", "solid")
-        expect(cards.nth(1 - place)).to_have_css("outline-style", "none")
-        expect(canvas).to_have_attribute("data-chosen", rcc)  # whose label is black, and whose dots are bright
-
-
 @pytest.fixture
 def two_spots(compared: Compared) -> Iterator[list[WeakSpot]]:
     """A second weak spot, and nothing said of either."""

@@ -10,8 +10,6 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from safe_dnn.rccs.clusters import LABELS_FILE
-from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import load_review
 from tests.helpers.browsing import (
     TOOL,
     WAIT,
@@ -47,10 +45,6 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
     with opened(browser, served) as page:
         expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
         yield page
-
-
-def notes_of(served: Served) -> dict[int, Note]:
-    return load_review(served.out).notes
 
 
 def test_an_idle_window_keeps_no_connection(page):

@@ -1,17 +1,16 @@
 """The screen of reasons in a real browser: cards, keys, and addresses that lead back."""
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
-import numpy as np
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect
+from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
-from safe_dnn.rccs.confidence import confidence_text, place_text
+from safe_dnn.rccs.confidence import confidence_text
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, set_note
-from tests.helpers.browsing import Served, field, forget, generate, opened, served_from, wait_until
+from tests.helpers.browsing import Served, await_pictures, field, forget, generate, opened, served_from, wait_until
 from tests.helpers.steadied import steadied
 from tests.page.test_accessibility import serious
 
@@ -39,6 +38,7 @@ def page(browser: Browser, served: Served) -> Iterator[Page]:
 def await_note(page: Page) -> None:
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
     expect(page.locator("#grid-title")).to_contain_text("RCC 0")
+    await_pictures(page)
 
 
 def begin_anew(served: Served, page: Page) -> None:
@@ -122,6 +122,7 @@ def test_images_that_are_selected_become_a_new_rcc_which_can_be_taken_back(serve
     expect(page).to_have_url(re.compile(f"#rcc={n}$"))
     page.reload()
     expect(page.locator("#rcc-heading")).to_contain_text("3 images")
+    await_pictures(page)
     page.locator("#undo").click()
     expect(cards).to_have_count(n)
     expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")  # where its images are again
@@ -166,8 +167,10 @@ def test_an_rcc_is_merged_and_what_was_merged_is_taken_back(served, page):
     expect(page.locator("#rcc-heading h2")).to_have_text(re.compile("^RCC 1"))
     page.locator("#merge-into input").click()
     page.get_by_role("option", name=re.compile("^RCC 0")).click()
+    await_pictures(page)
     page.locator("#merge").click()
     expect(cards).to_have_count(n - 1)
+    await_pictures(page)
     page.locator("#undo").click()
     expect(cards).to_have_count(n)
     assert load_review(served.out).clusters.n_rccs == n
@@ -180,34 +183,6 @@ def test_an_rcc_is_merged_and_what_was_merged_is_taken_back(served, page):
 
 def judged(served: Served) -> dict[int, str]:
     return {rcc: verdict for rcc, verdict in verdicts(served).items() if verdict}
-
-
-def holding_back(page: Page, asked: str) -> Callable[[], None]:
-    """Hold back what a window asks the server for; what lets all of it go."""
-    held: list[Route] = []
-    holding = [True]
-    page.route(asked, lambda route: held.append(route) if holding else route.continue_())
-
-    def let_go() -> None:
-        holding.clear()
-        for route in held:
-            route.continue_()
-
-    return let_go
-
-
-def test_keys_pressed_before_the_next_rcc_is_there_judge_it_and_none_is_lost(served, page):
-    begin_anew(served, page)
-    let_go = holding_back(page, "**/queue/join*")
-    for key in "jujs":
-        page.keyboard.press(key)
-    expect(page.locator("#reason-list .safe-card[aria-pressed=true]")).to_have_attribute("data-rcc", "1")
-    expect(page.locator("#note")).to_have_attribute("inert", "")  # it is still of RCC 0
-    let_go()
-    expect(page.locator("#reason-list output")).to_contain_text("2 of")  # what is sent meanwhile passes the holder, too
-    wait_until(lambda: judged(served) == {1: "unsafe", 2: "safe"})
-    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 2")
-    expect(page.locator("#note")).not_to_have_attribute("inert", "")
 
 
 def test_what_is_undone_is_named_and_redone_and_no_field_is_emptied_instead(served, page):
@@ -267,9 +242,5 @@ def test_a_loose_rcc_is_marked_and_says_how_often_its_images_are_together(browse
         expect(line).to_have_attribute("title", re.compile(r"Below 75% an RCC is loose"))
         whole, filled = (line.locator(f".safe-steady-bar{part}").bounding_box() for part in ("", " i"))
         assert filled["width"] / whole["width"] == pytest.approx(0.52, abs=0.01)
-        row = int(np.flatnonzero(clusters.labels == 1)[-1])
-        tile = page.locator(f"#grid [data-index='{row}']")
-        expect(tile).to_contain_text("near RCC 0")
-        expect(tile).to_have_attribute("title", re.compile(place_text(clusters, row)))
         page.get_by_role("button", name="How these were found").click()
         expect(page.locator("#why")).to_contain_text("consensus of 100 random parts")

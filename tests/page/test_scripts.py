@@ -1,5 +1,7 @@
 """Scripts of widgets, each alone in a browser: what is intricate in them, without a server."""
 
+import base64
+import io
 import json
 from collections.abc import Iterator
 from types import SimpleNamespace
@@ -7,12 +9,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset, script
 from safe_dnn.page.clusters.reason_list import note_fields
 from safe_dnn.page.failures.view import matrix_table
 from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.rccs.gifs import MOST_FRAMES, _drawn
 from safe_dnn.rccs.review.notes import SAFE, UNSAFE, Note
 from safe_dnn.rccs.unsafe_set import UnsafeImage
 from tests.helpers.browsing import new_window
@@ -86,7 +90,7 @@ def test_arrow_keys_go_over_empty_cells_of_the_matrix_and_a_second_click_leaves_
     put(page, matrix=asset("widgets/choices.html"))
     names, counts = ["cat", "dog", "none"], np.array([[1200, 0, 3], [0, 9, 0], [2, 1, 0]])
     matrix: Any = SimpleNamespace(names=names, counts=counts, wrong=counts * (1 - np.eye(3, dtype=int)))
-    run_alone(page, "#matrix", ["widgets/choices.js"], {"value": "", "parts": matrix_table(matrix)})
+    run_alone(page, "#matrix", ["widgets/choices.js"], {"value": "", "first": "", "parts": matrix_table(matrix)})
     buttons = page.locator("#matrix button")
     assert [one.get_attribute("aria-label") for one in buttons.all()] == [
         "cat: 1,200 right", "cat taken for none: 3", "dog: 9 right", "none taken for cat: 2", "none taken for dog: 1",
@@ -114,9 +118,7 @@ def test_arrow_keys_go_over_empty_cells_of_the_matrix_and_a_second_click_leaves_
 
 def test_a_card_opens_its_images_and_its_curve_and_a_second_click_closes_them(page):
     put(page, reasons=asset("widgets/choices.html"))
-    run_alone(page, "#reasons", ["widgets/choices.js"], {"value": "", "parts": ""})
-    page.wait_for_function("alone.events.length")
-    assert events(page) == [["opened", ""]], "what was sent before may be lost"
+    run_alone(page, "#reasons", ["widgets/choices.js"], {"value": "", "first": "", "parts": ""})
     cards = "".join(f"<button data-opens='{at}'>{at}</button><p data-of='{at}' hidden>curve {at}</p>" for at in (0, 1))
     change(page, parts=cards)
     expect(page.get_by_text("curve 0")).to_be_visible()
@@ -240,6 +242,27 @@ def test_a_click_on_the_curve_asks_for_the_images_of_its_range(page):
     assert events(page) == [["select", each] for each in sent]
     change(page, curve="")
     expect(page.locator(".safe-curve")).to_be_empty()
+
+
+# --- The player of a GIF ----------------------------------------------------------------------------------------
+
+
+def test_the_player_counts_images_as_the_caption_of_each_frame_does(page, tmp_path):
+    frames = [Image.new("P", (8, 8), i) for i in range(MOST_FRAMES)]
+    for i, frame in enumerate(frames):
+        frame.putpalette([i, i, i] * 256)
+    file = io.BytesIO()
+    frames[0].save(file, "GIF", save_all=True, append_images=frames[1:])
+    source = f"data:image/gif;base64,{base64.b64encode(file.getvalue()).decode()}"
+    (tmp_path / "page.html").touch()
+    page.goto((tmp_path / "page.html").as_uri())  # scripts take GIFs apart only on pages that can be trusted
+    put(page, player=asset("clusters/player.html"))
+    run_alone(page, "#player", ["clusters/player.js"], {"source": source, "name": "RCC 0", "count": 851})
+    expect(page.locator("output")).to_be_visible()
+    numbers = [row + 1 for row in _drawn([("", "")] * 851)]
+    for frame in (0, 42, 96, 99):
+        page.locator("input").fill(str(frame))
+        expect(page.locator("output")).to_have_text(f"{numbers[frame]} / 851")
 
 
 # --- Keys of the screen -----------------------------------------------------------------------------------------

@@ -67,11 +67,7 @@ def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Attacked]:
     (root / "climbing.txt").write_text(f"../secret/{SECRET}/night_01.png\n")
     with served(folder, "--root", root, cwd=folder / "elsewhere") as (url, _):
         visitor = Visitor(url, "first")
-        told = visitor.fire(
-            visitor.handler("generate", "click"),
-            [str(root / "failing"), "", "", "", [], False, [], "auto", "", "pca", "auto"],
-        )
-        assert "12 failures" in told
+        assert "12 failures" in visitor.send("generate", images=str(root / "failing"))
         told = visitor.send("select", improvement=str(root / "failing"), accuracy="0.5", set_size="6", quota="equal")
         assert "6 of 12 improvement images selected" in told
         yield Attacked(url, folder, root, secret)
@@ -447,9 +443,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
     assert [visitor.client.get(f"/image/{row}").status_code for row in rows] == [200] + 7 * [404]
     failing, size = str(attacked.root / "failing"), {"accuracy": "0.5", "set_size": "6", "quota": "equal"}
     try:
-        assert "15 failures" in other.fire(
-            other.handler("generate", "click"), [str(folder), "", "", "", [], False, [], "auto", "", "pca", "auto"]
-        )
+        assert "15 failures" in other.send("generate", images=str(folder))
         assert "6 of 15" in other.send("select", improvement=str(folder), **size)
         table = (attacked.folder / "out" / "unsafe_set.csv").read_bytes()
         assert visitor.serve("grid", "grid_picture", [0, run]).json() == ""
@@ -469,7 +463,7 @@ def test_a_window_shows_and_labels_no_images_of_another_visitors_work(attacked, 
             assert "data:image" not in told
             assert "/pictures/" not in told
     finally:
-        other.fire(other.handler("generate", "click"), [failing, "", "", "", [], False, [], "auto", "", "pca", "auto"])
+        other.send("generate", images=failing)
         other.send("select", improvement=failing, **size)
 
 

@@ -4,8 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from safe_dnn.page.app import CLASSES
-from safe_dnn.page.steps import TABS, steps_of
+from safe_dnn.page.steps import steps_of
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import fingerprint, rccs_of, save_clusters
@@ -14,10 +13,6 @@ from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from tests.helpers.laid_out import settings_of
-
-
-def test_each_tab_has_a_row_a_class_and_a_folder_of_its_name():
-    assert [kind.__module__ for kind in CLASSES] == [f"safe_dnn.page.{name}.tab" for name in TABS]
 
 
 @pytest.fixture

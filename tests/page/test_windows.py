@@ -25,13 +25,14 @@ from tests.helpers.browsing import (
     new_window,
     opened,
     opened_twice,
+    select,
     served_from,
     unfold,
-    unfold_in_sight,
     wait_until,
     write,
 )
 from tests.helpers.small_models import colour_model, draw_set, saved
+from tests.page.labels.test_tab import class_folders
 
 pytestmark = pytest.mark.slow
 
@@ -154,16 +155,6 @@ def test_what_is_said_while_gifs_are_drawn_is_kept_with_the_clusters_that_it_is_
         assert noted(served, 0)[0] == ""
 
 
-def select(page: Page, improvement: Path, size: str) -> None:
-    """The unsafe set, in the second tab."""
-    page.get_by_role("tab", name="Unsafe set").click()
-    unfold_in_sight(page)
-    field(page, "improvement").fill(str(improvement))
-    field(page, "set-size").fill(size)
-    page.locator("#select").click()
-    expect(page.locator("#unsafe-status strong")).to_contain_text(f"{size} of ")
-
-
 def open_labelling(page: Page, train: Path) -> Locator:
     page.get_by_role("tab", name="Labels").click()
     field(page, "classes-folder").fill(str(train))
@@ -173,16 +164,8 @@ def open_labelling(page: Page, train: Path) -> Locator:
     return widget
 
 
-@pytest.fixture
-def train(tmp_path: Path) -> Path:
-    """Three classes."""
-    for name in ("night", "snow", "wood"):
-        (tmp_path / "train" / name).mkdir(parents=True)
-        (tmp_path / "train" / name / "a.png").touch()
-    return tmp_path / "train"
-
-
-def test_labels_come_back_nothing_unseen_is_undone_and_a_full_disk_is_told(browser, tmp_path, train):
+def test_labels_come_back_nothing_unseen_is_undone_and_a_full_disk_is_told(browser, tmp_path):
+    train = class_folders(tmp_path / "train", ["night", "snow", "wood"])
     full = tmp_path / "full"
     with served_from(tmp_path, FAKE_FULL=str(full)) as served, opened_twice(browser, served) as (a, b):
         generate(a, served.images)

@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, expect
 
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.dnn.predictions import labelled_images
-from safe_dnn.training.compared import compare_answers
+from safe_dnn.training.result import compare_answers
 from tests.helpers.browsing import Served, field, opened, select_nine, served_from
 from tests.helpers.scenes import draw_scene
 
@@ -97,15 +97,3 @@ def test_each_answer_to_the_question_of_an_empty_analysis_leads_to_its_first_fie
         page.get_by_role("button", name="A model and its test set").click()
         expect(page).to_have_url(re.compile("tab=failures$"))
         expect(field(page, "failures-model")).to_be_focused()
-
-
-def test_the_network_before_a_retraining_is_one_click_away(browser, served):
-    with opened(browser, served) as page:
-        page.get_by_role("tab", name="Retraining").click()
-        page.get_by_text("What was taken for what before").click()
-        cell = page.get_by_role("button", name="0_class taken for 1_class: 6")
-        cell.click()
-        expect(page.locator("#changed-title")).to_contain_text("6 images: 0_class taken for 1_class before")
-        captions = page.locator("#changed-grid [data-index]")
-        expect(captions.first).to_have_text("now 1_class")
-        expect(captions.nth(1)).to_have_text("now 0_class")

@@ -15,11 +15,11 @@ from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.pipeline.reporting.report import report_html
 from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.clusters import fingerprint, load_clusters
-from safe_dnn.rccs.review.edits import merge_rccs
+from safe_dnn.rccs.review.review import merge_rccs
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
-from safe_dnn.reasons.counted_images import FRESH_FILE, TESTED_FILE
+from safe_dnn.reasons.known import FRESH_FILE, TESTED_FILE
 from safe_dnn.reasons.listed import CONFIRMATION_FILE, CONFIRMED
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import CONFIRMATION, runs_of

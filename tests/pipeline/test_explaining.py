@@ -9,21 +9,20 @@ from PIL import Image
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.descriptions import known_parameters, refresh_rccs, show_present
+from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run
 from safe_dnn.pipeline.run_record import notes_of, specified_parameters
-from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters, save_clusters
+from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters
 from safe_dnn.rccs.gifs import spot_gif_path
 from safe_dnn.rccs.profiles import load_profiles
-from safe_dnn.rccs.review.edits import merge_rccs
-from safe_dnn.rccs.review.review import load_review
+from safe_dnn.rccs.review.review import load_review, merge_rccs
 from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.rates import RATES_FILE, by_excess
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.counted_images import TESTED_FILE
+from safe_dnn.reasons.known import TESTED_FILE
 from safe_dnn.store.runs import COMPARISON, earlier_runs, runs_of
-from safe_dnn.support.errors import SAFEError, confined
+from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case, record_light
 from tests.helpers.fake_network import FakeNetwork
@@ -131,11 +130,3 @@ def test_a_table_that_cannot_be_read_is_refused_before_the_work_if_given_and_a_n
     assert fake_network.images_seen == 0
     generate_clusters(described.out / FAILURES, described.out, SETTINGS)
     assert "Expected parameters" in notes_of(described.out)[0]
-
-
-def test_clusters_of_an_earlier_version_that_name_no_table_have_the_parameters_as_well(described):
-    clusters = generate_clusters(described.out / FAILURES, described.out, SETTINGS)
-    save_clusters(clusters, described.out)
-    assert "light" in known_parameters(described.out, clusters)
-    with confined(described.out.resolve()):
-        assert "light" not in known_parameters(described.out, clusters)

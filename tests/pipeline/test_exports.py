@@ -1,6 +1,4 @@
-import csv
 import dataclasses
-import io
 import shutil
 import zipfile
 from pathlib import Path
@@ -13,23 +11,19 @@ from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.confidence import by_closeness
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.support.errors import SAFEError
-from tests.helpers.places import names_in
+from tests.helpers.places import names_in, rows_in
 from tests.helpers.troubles import Disk, Trouble
 
 NOTES = {0: Note(0, "sunglasses at night", "hazard", "unsafe"), 2: Note(2, "", "", "safe")}
 FOLDERS = ["RCC_00_sunglasses-at-night", "RCC_01", "RCC_02", "no_cluster"]
 COLUMNS = ["image", "rcc", "name", "verdict", "core", "distance", "file", "label", "predicted", "score"]
-COLUMNS += ["rcc_confidence", "together", "beside", "together_beside"]
+COLUMNS += ["rcc_confidence"]
 
 
 def export_rccs(clusters, notes, to, rccs=None, report=""):
     more = {"report.html": report.encode()} if report else {}
     rows = export_rows(clusters, notes, rccs=rccs)
     return write_copies(to, clusters.image_root, rows, extra_files=more)
-
-
-def rows_of(text: str) -> list[dict]:
-    return list(csv.DictReader(io.StringIO(text)))
 
 
 # --- A folder ---------------------------------------------------------------------------------------------------------
@@ -45,7 +39,7 @@ def test_every_rcc_becomes_a_folder_of_its_images_and_a_table_lists_them(cluster
     for path in ("night_03.png", "snow_07.png"):
         folder = FOLDERS[0] if path.startswith("night") else FOLDERS[1]
         assert (done.path / folder / path).read_bytes() == (clusters.image_root / path).read_bytes()
-    rows = rows_of((done.path / "labels.csv").read_text())
+    rows = rows_in(done.path / "labels.csv")
     assert list(rows[0]) == COLUMNS
     assert [(row["image"], float(row["distance"])) for row in rows[:10]] == [
         (path, pytest.approx(distance, abs=1e-6)) for path, distance in by_closeness(clusters, 0)
@@ -54,7 +48,7 @@ def test_every_rcc_becomes_a_folder_of_its_images_and_a_table_lists_them(cluster
     assert len(of) == 26
     file = "RCC_00_sunglasses-at-night/night_03.png"
     known = ["night_03.png", "0", "sunglasses at night", "unsafe", "true", of["night_03.png"]["distance"], file]
-    assert [*of["night_03.png"].values()] == [*known, *[""] * 7]  # nothing is known of answers and steadiness
+    assert [*of["night_03.png"].values()] == [*known, *[""] * 4]  # nothing is known of answers and steadiness
     assert (of["snow_07.png"]["core"], of["wood_00.png"]["verdict"]) == ("false", "safe")
     assert (of["sea_00.png"]["rcc"], of["sea_00.png"]["file"]) == ("-1", "no_cluster/sea_00.png")
 
@@ -65,7 +59,7 @@ def test_what_the_dnn_took_the_images_for_is_exported_where_it_is_known(clusters
     label[row], score[row] = "=dark", 0.75
     known = dataclasses.replace(clusters, answers=Answers(label, label, score, CONFIDENCE))
     export_rccs(known, NOTES, tmp_path / "out")
-    of = {row["image"]: row for row in rows_of((tmp_path / "out" / "labels.csv").read_text())}
+    of = {row["image"]: row for row in rows_in(tmp_path / "out" / "labels.csv")}
     assert [of["night_03.png"][name] for name in ("label", "predicted", "score")] == ["'=dark", "'=dark", "0.75"]
     assert [of["night_04.png"][name] for name in ("label", "predicted", "score")] == ["", "", ""]
 
@@ -86,8 +80,7 @@ def test_an_image_that_is_gone_is_told_and_the_others_are_exported(clusters, tmp
     (clusters.image_root / "snow_02.png").unlink()
     done = export_rccs(clusters, NOTES, tmp_path / "out")
     assert done[1:] == (25, (("snow_02.png", "No such file or directory"),))
-    table = (done.path / "labels.csv").read_text()
-    assert [row["file"] for row in rows_of(table) if row["image"] == "snow_02.png"] == [""]
+    assert [row["file"] for row in rows_in(done.path / "labels.csv") if row["image"] == "snow_02.png"] == [""]
 
 
 def test_nothing_is_exported_where_all_images_are_gone(clusters, tmp_path):

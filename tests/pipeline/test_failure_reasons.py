@@ -79,14 +79,6 @@ def test_what_has_changed_since_is_searched_again(collected, change, monkeypatch
         explain_failures(collected.out)
 
 
-def test_a_table_that_cannot_be_read_is_a_note_and_other_reasons_are_found(collected):
-    (collected.test / "parameters.csv").write_text("image,light\nnight/night_00.png,1,2\n")
-    reasons = explain_collected(collected.out)
-    assert "3 cells under 2 column names" in reasons.notes[0]
-    assert [spot.where for spot in reasons.spots] == ["label = night"]
-    assert failure_reasons(collected.out) == reasons
-
-
 @pytest.mark.parametrize("given", [True, False])
 def test_a_table_that_was_given_and_is_gone_is_an_error_one_that_was_only_there_is_not(collected, given):
     table = collected.test / "parameters.csv"

@@ -5,12 +5,10 @@ import pytest
 
 from safe_dnn.pipeline.generation import generate_clusters, restore_run
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, save_clusters
-from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.rccs.review.review import set_note
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
-from safe_dnn.store.runs import CLUSTERS, earlier_runs, present_runs
+from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import digests_of, in_run
 
@@ -26,27 +24,13 @@ def replace(clusters, folder) -> int:
     return number
 
 
-def test_every_run_is_there_and_is_opened_by_its_number_with_what_was_done(clusters, out, tmp_path):
-    set_note(out, Note(0, "night"))
-    merge_rccs(out, 2, 1)
-    first = replace(other(clusters), out)
-    second = replace(other(clusters, 2), out)
-    assert [run.number for run in earlier_runs(out)] == [second, first]
-    assert restore_run(out, first).groups == [1, 0, NOISE]
-    assert load_review(out).notes[0].name == "night"
-    assert second in {run.number for run in earlier_runs(out)}
-    with pytest.raises(SAFEError, match=r"Expected the number of a run with clusters in .* Received: 99"):
-        restore_run(out, 99)
-    assert earlier_runs(tmp_path / "nothing") == []
-
-
 def test_a_damaged_run_cannot_take_the_place_of_a_good_one(clusters, out):
     file = in_run(out, CLUSTERS_FILE)
     damaged, empty = replace(other(clusters), out), replace(other(clusters, 2), out)
     file.write_bytes(file.read_bytes()[:1000])
     (out / RUNS_FOLDER / str(empty) / CLUSTERS_FILE).unlink()
     present, before = present_runs(out)[CLUSTERS], digests_of(out / RUNS_FOLDER)
-    for number, why in ((damaged, "not as SAFE wrote it"), (empty, "Received none")):
+    for number, why in ((damaged, "not as SAFE wrote it"), (empty, "Received none"), (99, "Received: 99")):
         with pytest.raises(SAFEError, match=why):
             restore_run(out, number)
     assert present_runs(out)[CLUSTERS] == present

@@ -23,7 +23,6 @@ from safe_dnn.pipeline.asking import (
 )
 from safe_dnn.pipeline.run_record import with_answers
 from safe_dnn.rccs.clusters import save_clusters
-from safe_dnn.store.runs import HEATMAP, runs_of
 from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
 from tests.helpers.small_models import NAMES, clusters_of, colour_model, draw_set, saved
@@ -88,14 +87,6 @@ def test_what_failing_images_lack_is_where_their_cause_is(out):
     html = heatmap_html(found["RCC 1"])
     assert "4 failing images, 4 right, and what failing ones lack" in html
     assert html.count("data:image/jpeg") == 1
-
-
-def test_it_is_computed_anew_and_takes_the_place_of_what_was_there(out):
-    look(out, ["RCC_01"])
-    first = runs_of(out, HEATMAP)
-    look(out)
-    assert len(runs_of(out, HEATMAP)) == 2
-    assert not first[0].folder.exists()
 
 
 def test_pictures_and_their_table_are_those_of_the_present_reasons(out):

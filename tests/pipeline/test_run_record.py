@@ -67,7 +67,3 @@ def test_tables_that_safe_found_by_itself_are_not_those_that_were_given(clusters
         assert specified_predictions(out) == (("/a.csv", "/test") if given else ("", ""))
         assert specified_parameters(out) == ("/a.csv" if given else "")
         assert notes_of(out) == ["predictions: 2 of 9 rows"]
-
-
-def test_of_a_folder_without_clusters_nothing_is_known(tmp_path):
-    assert (specified_predictions(tmp_path), specified_parameters(tmp_path), notes_of(tmp_path)) == (("", ""), "", [])

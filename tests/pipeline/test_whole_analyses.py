@@ -11,9 +11,8 @@ from safe_dnn.pipeline.descriptions import mend, refresh_rccs, show_present
 from safe_dnn.pipeline.exports import export_results
 from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
-from safe_dnn.rccs.review.edits import merge_rccs, move_images, new_rcc, redo_edit, undo_edit
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import load_review, set_note
+from safe_dnn.rccs.review.review import load_review, merge_rccs, move_images, new_rcc, redo_edit, set_note, undo_edit
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.store.runs import earlier_runs
 from safe_dnn.training.labels import take_typed_labels

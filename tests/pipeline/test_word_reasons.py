@@ -5,19 +5,11 @@ import pytest
 
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.reporting.report import write_report
-from safe_dnn.pipeline.tagging import answer, answers_to_tag, begin, next_images, open_tagging, rate
+from safe_dnn.pipeline.tagging import answer, answers_to_tag, begin, open_tagging, rate
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.listed import LISTED, reasons_of
-
-
-def asked(out, name, has_it, rounds=3):
-    """A word after so many rounds of answers."""
-    begin(out, name, ["night/night_00.png", "night/night_01.png"])
-    for _ in range(rounds):
-        tagging, images = next_images(open_tagging(out, name))
-        tagging = answer(tagging, [(image, "yes" if has_it(image) else "no") for image in images])
-    return tagging
+from tests.pipeline.test_tagging import asked
 
 
 def blurred(out):
@@ -37,7 +29,7 @@ def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
     before = load_reasons(out, load_review(out).original)
     begin(out, "dark")
     assert Analysis(out).reasons.spots == before.spots, "no rate follows yet"
-    tagging = asked(out, "blurred", blurred(out))
+    tagging = asked(out, 3, "blurred", blurred(out))
     found, reason = rate(tagging), listed(out)["word blurred"]
     assert (reason.kind, reason.file) == (LISTED, "word_blurred")
     assert (reason.figures.rate, *reason.figures[2:4]) == (found.rate, found.new_low, found.new_high)
@@ -59,7 +51,7 @@ def test_a_word_with_a_rate_is_a_reason_with_what_was_answered(explained):
 
 def test_what_is_said_of_a_word_is_in_the_register_and_the_report(explained):
     out = explained.out
-    asked(out, "blurred", blurred(out))
+    asked(out, 3, "blurred", blurred(out))
     note = next(one for one in Analysis(out).register if one.reason == "word blurred").note
     set_note(out, note._replace(verdict="unsafe", name="out of focus"))
     (entry,) = [one for one in Analysis(out).register if one.reason == "word blurred"]
@@ -82,7 +74,7 @@ def test_a_word_within_a_class_is_a_reason_only_where_it_matters_within_that_cla
     lot = np.random.default_rng(3).random(len(wrong)) < 0.5
     has_it = (labels == mixed) == wrong if clear else lot  # wrong ones of a class and right ones of others, or any
     rows = dict(zip(tested.paths, has_it.tolist(), strict=True))
-    text = asked(explained.out, named, rows.__getitem__, rounds=4).text
+    text = asked(explained.out, 4, named, rows.__getitem__).text
     names = [name.partition(" (")[0] for name in listed(explained.out) if name.startswith(f"word {named}")]
     assert names == ([f"word {named}, {mixed}"] if clear else []), "and no rate of all classes"
     assert f"{named}: how many are wrong differs by class: {mixed if clear else 'night'} 100%, " in text

@@ -7,17 +7,10 @@ import numpy as np
 
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.rccs.answers import ERROR, Answers
-from safe_dnn.rccs.clusters import RUN_FILE, load_clusters, rcc_reach, save_clusters
+from safe_dnn.rccs.clusters import RUN_FILE, load_clusters, save_clusters
 from safe_dnn.support.version import VERSION
 from tests.helpers.features import features_of
 from tests.helpers.places import in_run
-
-
-def test_an_rcc_reaches_as_far_as_its_farthest_image_from_a_core_point():
-    points = np.array([[0], [1], [3], [10], [10.5]], np.float32)
-    labels = np.array([0, 0, 0, 1, 1])
-    is_core = np.array([True, True, False, True, False])
-    assert rcc_reach(points, labels, is_core).tolist() == [2.0, 0.5]
 
 
 def test_saved_clusters_load_equal(tmp_path):

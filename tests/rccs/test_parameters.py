@@ -5,7 +5,6 @@ import pytest
 
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.rccs.parameters import find_parameters, read_parameters, read_texts
-from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.support.run_folder import FAILURES
 from tests.helpers.answered import AnsweredCase, draw_case
@@ -51,9 +50,7 @@ def test_missing_repeated_and_unknown_images_are_told_and_the_rest_is_used(write
     ("values", "alike"),
     [
         (("9007199254740992", "9007199254740993", "5"), "9007199254740992, 9007199254740993"),
-        (("1e16", "10000000000000001", "7"), "1E+16, 10000000000000001"),
         (("0.30000000000000004", "0.3", "0.1"), ""),
-        (("1.00000000000000000000", "1", "2"), ""),
         (("9007199254740992", "", "9007199254740994"), ""),
         (("1e-99999999999999999999999", "0", "nan"), ""),
     ],
@@ -82,10 +79,7 @@ def test_text_among_numbers_is_told_and_unknown(write):
     [
         ([0.1, 0.4, 0.9, -999, -999], "-999"),
         ([10, 20, 45, -1, -1], "-1"),
-        ([10, 20, 45, 9999, 9999], "9999"),
         ([10, 20, 45, -999, 12], ""),  # once
-        ([-2, -1, -1, 5, 9], ""),
-        ([30, 50, 70, 120, 120], ""),
         ([-170, 20, 170, -999, -999], "-999"),
     ],
 )
@@ -176,10 +170,6 @@ def case(tmp_path: Path) -> AnsweredCase:
     case = draw_case(tmp_path / "case")
     collect_failures(case.table, case.test, case.out)
     return case
-
-
-def test_the_test_folder_of_copies_is_known_by_the_tables_beside_them(case):
-    assert source_folder_of(case.out / FAILURES) == case.test
 
 
 def test_parameters_of_the_test_set_are_found_and_those_beside_the_copies_go_first(case):

@@ -1,6 +1,6 @@
 import pytest
 
-from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
+from safe_dnn.rccs.unsafe_set import SELECTION_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from safe_dnn.store.runs import SELECTION, present_runs
 from safe_dnn.support.errors import SAFEError
 
@@ -22,7 +22,7 @@ def test_an_unsafe_set_is_read_as_it_was_written_also_with_names_that_a_spreadsh
 def test_a_list_of_a_run_that_another_program_has_changed_is_refused(unsafe, tmp_path):
     out = tmp_path / "out"
     save_unsafe_set(unsafe, out)
-    table = out / "runs" / str(present_runs(out)[SELECTION].number) / UNSAFE_SET_FILE
+    table = out / "runs" / str(present_runs(out)[SELECTION].number) / SELECTION_FILE
     table.chmod(0o644)
     table.write_text(table.read_text().replace("0.5", "0.4"))
     with pytest.raises(SAFEError, match="runs"):

@@ -10,7 +10,7 @@ from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.rccs.answers import ERROR, Answers
 from safe_dnn.rccs.spots.rates import Placed
 from safe_dnn.reasons.comparison import Comparison
-from safe_dnn.reasons.known import class_names, doubts_on, known_of, weak_spots_of
+from safe_dnn.reasons.known import doubts_on, known_of, weak_spots_of
 from tests.helpers.answered import draw_case
 
 
@@ -38,10 +38,6 @@ def test_an_answer_that_is_the_class_of_no_image_is_no_condition(tested):
     assert {*known.columns["label"]} == {"night", "snow", "wood"}
     assert "missed" not in known.columns["predicted"]
     assert (known.columns["predicted"] == "").sum() == 8
-
-
-def test_images_have_the_class_that_they_are_of(tested):
-    assert class_names(tested).tolist() == tested.answers.label.tolist()
 
 
 @pytest.mark.parametrize("has_name", [True, False])

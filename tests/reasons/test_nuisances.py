@@ -93,7 +93,6 @@ def test_without_predictions_it_is_fitted_to_the_failing_images_alone_and_this_i
     [
         ("persona", r"Received: persona\. Known are age, person, serial, site\."),
         ("label", r"Received: label\. Known are"),
-        ("width_px", r"Received: width_px\. Known are"),
         ("site", "in common. Received site, which has 1 value and is known of 160 of 160 images"),
         ("serial", "in common. Received serial, which has 160 values"),
         ("age", "known of more than half of the images, .* Received age, which has 9 values and is known of 40 of 160"),

@@ -1,7 +1,6 @@
 """Numbers and files of any kind: refused in a sentence or used as they are, never a traceback, never a pickle."""
 
 import contextlib
-import csv
 import dataclasses
 import io
 import json
@@ -11,7 +10,6 @@ import re
 import shutil
 import signal
 import sqlite3
-import tempfile
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -122,11 +120,11 @@ def file_of(folder: Path, pattern: str) -> Path:
 
 LABELS_TABLE = "labels.csv"
 CLUSTERS, COMPARISON, MAP, RUN = (in_run(name) for name in (CLUSTERS_FILE, COMPARISON_FILE, MAP_FILE, RUN_FILE))
-TABLE, SELECTION, RETRAINING = (in_run(name) for name in (UNSAFE_SET_FILE, SELECTION_FILE, RETRAINING_FILE))
+SELECTION, RETRAINING = in_run(SELECTION_FILE), in_run(RETRAINING_FILE)
 READERS: dict[str, Callable[[Path], object]] = {
     CLUSTERS: load_clusters, COMPARISON: lambda folder: load_reasons(folder, load_clusters(folder)),
     DATABASE_FILE: lambda folder: [load_spot_notes(folder), all_edits(folder, load_review(folder))],
-    TABLE: load_unsafe_set, SELECTION: load_unsafe_set, UNSAFE_SET_FILE: typed_labels, PROFILES_FILE: load_profiles,
+    SELECTION: load_unsafe_set, UNSAFE_SET_FILE: typed_labels, PROFILES_FILE: load_profiles,
     RETRAINING: load_retraining,
     PARAMETERS_FILE: lambda folder: read_parameters(folder / PARAMETERS_FILE, folder, ["night_00.png", "night_01.png"]),
     MAP: lambda folder: load_map(folder, load_clusters(folder)),
@@ -316,24 +314,6 @@ def _told() -> None:
     Danger.loaded += 1
 
 
-@pytest.mark.parametrize("name", [UNSAFE_SET_FILE, PROFILES_FILE, PARAMETERS_FILE])
-@EXAMPLES
-@given(data=some.data())
-def test_a_table_with_any_text_in_any_cell_is_refused_in_a_sentence_or_read(out, name, data):
-    with file_of(out, name).open(newline="") as file:
-        rows = list(csv.reader(file))
-    row = data.draw(some.sampled_from(rows))
-    text = some.text(some.characters(codec="utf-8"), max_size=12)
-    row[data.draw(some.integers(0, len(row) - 1))] = data.draw(
-        some.one_of(text, some.sampled_from(["nan", "inf", "-1", "1e999", "9" * 30, "../../etc/passwd", "=1+1", "\0"]))
-    )
-    with tempfile.TemporaryDirectory() as folder:
-        copy = shutil.copytree(out, Path(folder, "out"))
-        with file_of(copy, name).open("w", newline="", encoding="utf-8") as file:
-            csv.writer(file).writerows(rows)
-        read(copy, name)
-
-
 def test_objects_bombs_and_shapes_beyond_all_memory_are_refused(tmp_path):
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<f4", "fortran_order": False, "shape": (10**6, 10**7)})
@@ -459,9 +439,7 @@ def test_a_model_archive_with_a_bomb_or_odd_members_is_refused_and_one_packed_ag
     [
         {"module": "keras.utils", "class_name": "function", "config": "get_file", "registered_name": "function"},
         {"module": "keras.config", "class_name": "function", "config": "enable_unsafe_deserialization"},
-        {"module": "keras.src.saving.saving_api", "class_name": "function", "config": "load_model"},
         {"module": "keras.layers", "class_name": "StringLookup", "config": {"vocabulary": "/etc/passwd"}},
-        {"module": "keras.layers", "class_name": "TextVectorization", "config": {"vocabulary": "/etc/passwd"}},
         {"module": "os", "class_name": "function", "config": "system", "registered_name": "function"},
     ],
     ids=lambda part: f"{part['module']}.{part['class_name']}",

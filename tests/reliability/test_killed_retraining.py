@@ -1,12 +1,11 @@
 """`retrain` is killed at any point: the old model or the new one is there, whole, and the same command goes on."""
 
 import json
-import re
 import shutil
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import h5py
 import pytest
@@ -18,7 +17,6 @@ from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set, save_unsa
 from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
 from tests.helpers.killing import Zygote
-from tests.helpers.places import OWN
 from tests.helpers.small_models import clusters_of, colour_model, draw_set, saved, unsafe_set
 
 pytestmark = pytest.mark.slow
@@ -65,17 +63,6 @@ def case(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Case]:
         done = case.retrain(new)
         assert done["status"] == 0, zygote.log
         yield case._replace(operations=done["operations"])
-
-
-def large_model() -> Any:
-    """A model of which a file takes half a megabyte, more than the database."""
-    import keras
-
-    small = colour_model()
-    parts = [*small.layers[:-1], keras.layers.Dense(600), keras.layers.Dense(3, activation="softmax")]
-    model = keras.Sequential([keras.Input(small.input_shape[1:]), *parts])
-    model.compile(optimizer="adam", loss="sparse_categorical_crossentropy")
-    return model
 
 
 def weights_in(folder: Path) -> dict[str, list]:
@@ -137,21 +124,3 @@ def test_killed_before_any_operation_on_files_the_old_or_the_new_is_there_and_a_
     # All epochs have the same operations, each of which is met in some epoch; what comes last is unlike all else.
     for point in sorted({*range(0, last, 3), *range(last - 12, last)}):
         assert one_kill(case, out, kill_at=point), point
-
-
-@pytest.mark.parametrize(
-    ("largest", "full"), [(9000, r"^safe: Could not use .*analysis\.db"), (200_000, r"epoch.*\nsafe: Could not ")]
-)
-def test_a_full_disk_is_an_error_in_a_sentence_and_leaves_the_old_model(case, out, largest, full):
-    shutil.copytree(case.old, out)
-    saved(large_model(), case.folder / "large.keras")
-    found = case.retrain(out, epochs=2, model="large.keras", largest=largest)
-    assert found["status"] == 2, case.zygote.log
-    told = case.zygote.log
-    assert re.search(full, told, re.DOTALL), told
-    # Keras before 3.15 leaves its archive open, of which Python complains
-    assert "Traceback" not in told.partition("Exception ignored in")[0]
-    assert "this is a defect" not in told
-    mend(out)
-    assert found_in(out) == found_in(case.old)
-    assert {path.name for path in out.rglob(".*")} <= OWN

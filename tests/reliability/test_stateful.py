@@ -35,11 +35,20 @@ from safe_dnn.rccs.clusters import (
     load_clusters,
 )
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review import edits, journal, review
-from safe_dnn.rccs.review.edits import merge_rccs, move_images, redo_edit, undo_edit
+from safe_dnn.rccs.review import journal, review
 from safe_dnn.rccs.review.journal import SAYING, Edit, Maker, newest, reviewed, standing
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import CHANGED, Review, all_edits, load_review, set_note
+from safe_dnn.rccs.review.review import (
+    CHANGED,
+    Review,
+    all_edits,
+    load_review,
+    merge_rccs,
+    move_images,
+    redo_edit,
+    set_note,
+    undo_edit,
+)
 from safe_dnn.rccs.unsafe_set import (
     FILENAMES_FILE,
     UNSAFE_SET_FILE,
@@ -79,7 +88,6 @@ OWN_NAMES = (
     "mine.txt", MODEL_FILE, RETRAINING_FILE, UNSAFE_SET_FILE, FILENAMES_FILE, "map.npz", "gifs/mine.gif",
     f"{RUNS_FOLDER}/mine.txt", f"{RUNS_FOLDER}/mine/run.json", f"{RUNS_FOLDER}/007/run.json",
 )  # fmt: skip
-MEANWHILE = ("note", "merge", "move", "undo", "label")
 
 
 # --- What must be there -----------------------------------------------------------------------------------------
@@ -238,8 +246,7 @@ class OutputFolder(RuleBasedStateMachine):
                 outcome, answer = "refused", error
             except Killed:
                 outcome = "killed"
-        self.fakes.while_drawing = []
-        before = self.m  # what has happened meanwhile is in it
+        before = self.m
         possible: list[Callable[[Model], None]] = []
         kept = outcome == "refused" and "The results are kept" in str(answer)
         if outcome != "refused" or kept:
@@ -295,7 +302,7 @@ class OutputFolder(RuleBasedStateMachine):
         """A file that shows the present state."""
         if name not in m.own:
             path = self.out / name
-            assert (path.read_text() if path.exists() else None) == expected, f"{name} is out of date"
+            assert (path.read_bytes().decode() if path.exists() else None) == expected, f"{name} is out of date"
 
     def _check_runs(self, m: Model) -> None:
         runs = self._listed()
@@ -379,7 +386,7 @@ class OutputFolder(RuleBasedStateMachine):
     def begin(self, data, how):
         """There is an earlier run already, which was worked on, and an unsafe set."""
         for labels in (CLUSTERINGS[0], how):
-            self.generate(data, labels, None, [], 60)
+            self.generate(data, labels, None, 60)
             self.select("a", 1, False, None)
             for window in range(2):
                 self.look(window)
@@ -392,30 +399,16 @@ class OutputFolder(RuleBasedStateMachine):
         data=st.sampled_from(DATA_SETS),
         how=st.sampled_from(CLUSTERINGS),
         trouble=TROUBLES,
-        meanwhile=st.lists(st.tuples(st.sampled_from(MEANWHILE), WINDOWS, RCCS, RCCS), max_size=2),
         later=st.sampled_from((60, 60, 0, -3600)),
     )
-    def generate(self, data, how, trouble, meanwhile, later):
+    def generate(self, data, how, trouble, later):
         """The clock may stand still or be set back."""
-        if meanwhile:
-            self.take_over(None)  # otherwise, what happens meanwhile happens after this
         root = self.fakes.images / data
         clusters = clusters_of(root, {f"{data}_{i}.png": rcc for i, rcc in enumerate(how)})
         self.fakes.clusters = clusters
-        self.fakes.while_drawing = [functools.partial(self._meanwhile, *what) for what in meanwhile]
         self.fakes.clock += datetime.timedelta(seconds=later)
         generate = functools.partial(generation.generate_clusters, root, self.out)
         self.step(trouble, generate, lambda m, _: self._generated(m, clusters))
-
-    def _meanwhile(self, kind: str, window: int, a: int, b: int) -> None:
-        what = {
-            "note": lambda: self.note(window, a, FIELDS[b % len(FIELDS)], None),
-            "merge": lambda: self.merge(window, a, b, None), "move": lambda: self.move(window, a, b, None),
-            "undo": lambda: self.turn(window, "undo", None),
-            "label": lambda: self.label(a, CLASSES[b % 2], False, None),
-        }  # fmt: skip
-        with self.disk.trouble(None):
-            what[kind]()
 
     def _generated(self, m: Model, clusters: RootCauseClusters) -> None:
         assert "clusters" in {kind for _, _, _, _, kind, *_ in self._added(m, "clusters", "label")}
@@ -761,7 +754,6 @@ class Fakes:
     def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch):
         self.images = folder
         self.clusters: RootCauseClusters | None = None
-        self.while_drawing: list[Callable] = []
         self.clock = datetime.datetime(2024, 5, 1, tzinfo=datetime.UTC)
         for data in DATA_SETS:
             (folder / data).mkdir(parents=True)
@@ -771,12 +763,12 @@ class Fakes:
         monkeypatch.setattr(generation, "extract_features", lambda *_, **__: None)
         monkeypatch.setattr(generation, "find_root_cause_clusters", lambda *_, **__: self.clusters)
         for drawing in (generation, descriptions):
-            monkeypatch.setattr(drawing, "write_gifs", self._write_gifs)
+            monkeypatch.setattr(drawing, "write_gifs", lambda *_, **__: None)
         monkeypatch.setattr(descriptions, "gif_shows", lambda *_: True)
         monkeypatch.setattr(generation, "select_unsafe_set", _select)
         monkeypatch.setattr(journal, "rcc_reach", lambda *_: [0.0])
         self._loaded: dict[bytes, RootCauseClusters] = {}
-        for module in (review, edits, generation):
+        for module in (review, generation):
             monkeypatch.setattr(module, "load_clusters", self._load_clusters)
         monkeypatch.setattr(database, "_now", lambda: self.clock.isoformat(timespec="seconds"))
 
@@ -787,11 +779,6 @@ class Fakes:
         if data not in self._loaded:
             self._loaded[data] = load_clusters(folder, run)
         return self._loaded[data]
-
-    def _write_gifs(self, *_, **__) -> None:
-        happening, self.while_drawing = self.while_drawing, []
-        for what in happening:
-            what()
 
 
 def _note_on_run(folder: Path, note: Note, maker: Maker) -> Note:

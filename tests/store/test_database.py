@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.store import database
-from safe_dnn.store.database import DATABASE_FILE, FORMAT, RUNS_FOLDER, append, changing, reading
+from safe_dnn.store.database import DATABASE_FILE, append, changing, entries_of, reading, speaking
 from safe_dnn.support.errors import SAFEError
-from tests.helpers.places import check_entries, digests_of
+from tests.helpers.places import check_entries
 
 ROOT = Path(__file__).parents[2]
 
@@ -121,6 +121,16 @@ def test_where_nothing_was_said_reading_finds_nothing_and_leaves_no_file(tmp_pat
     assert list(tmp_path.iterdir()) == []
 
 
+def test_what_is_said_has_the_name_of_whoever_speaks(tmp_path):
+    with changing(tmp_path) as db, speaking(" Ann\n Lee"):
+        append(db, "rcc", "a", {}, author="window", run="one")
+        with speaking(""):
+            append(db, "rcc", "a", {}, run="one")
+    with reading(tmp_path) as db:
+        spoken = [(entry.window, entry.engineer) for entry in entries_of(db, "one", ("rcc",))]
+    assert spoken == [("window", "Ann Lee"), ("", "")]
+
+
 # --- What cannot be ---------------------------------------------------------------------------------------------
 
 
@@ -135,20 +145,6 @@ def refused(folder: Path, why: str, *, read: bool = True) -> None:
             texts(folder)
 
 
-@pytest.mark.parametrize("version", [1, FORMAT + 1, -1])
-def test_a_database_of_another_version_is_refused_and_nothing_is_changed(tmp_path, version):
-    (tmp_path / RUNS_FOLDER / "1").mkdir(parents=True)
-    (tmp_path / RUNS_FOLDER / "1" / "a.txt").touch()
-    with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as db:
-        db.executescript(
-            "PRAGMA journal_mode = WAL; CREATE TABLE entry (number INTEGER); INSERT INTO entry VALUES (7); "
-            f"PRAGMA application_id = {database.APPLICATION}; PRAGMA user_version = {version}"
-        )
-    before = digests_of(tmp_path)
-    refused(tmp_path, rf"this version of SAFE, format {FORMAT}\. Received that of another version, format {version}")
-    assert digests_of(tmp_path) == before
-
-
 def test_the_database_of_another_program_is_left_alone(tmp_path):
     with contextlib.closing(sqlite3.connect(tmp_path / DATABASE_FILE)) as db:
         db.executescript("CREATE TABLE entry (number INTEGER); INSERT INTO entry VALUES (7)")
@@ -158,13 +154,6 @@ def test_the_database_of_another_program_is_left_alone(tmp_path):
         "missing or of this .* Received that of another program. Nothing was changed",
     )
     assert (tmp_path / DATABASE_FILE).read_bytes() == before
-
-
-@pytest.mark.parametrize("content", [b"a table, say\n" * 500, b"SQLite format 3\0", b"SQLite format 3\0" + b"x" * 9000])
-def test_what_is_no_database_is_left_alone(tmp_path, content):
-    (tmp_path / DATABASE_FILE).write_bytes(content)
-    refused(tmp_path, r"Could not use .*analysis\.db: .* If the file is damaged, put back a copy")
-    assert (tmp_path / DATABASE_FILE).read_bytes() == content
 
 
 def test_what_is_said_while_another_process_writes_for_long_is_refused_and_can_be_said_again(

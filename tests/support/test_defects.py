@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.support.defects import LARGEST, LOG_FILE, MOST_LINES, _Terminal, describe_defect, report_defect
+from safe_dnn.support.defects import _PRINTED, LARGEST, LOG_FILE, MOST_LINES, describe_defect, report_defect
 from safe_dnn.support.files import cache_folder
 
 
@@ -35,7 +35,7 @@ def test_where_no_log_can_be_written_the_details_are_on_stderr(defect, tmp_path,
 def test_a_visitor_who_repeats_a_defect_does_not_fill_the_terminal(defect, monkeypatch, capsys):
     seconds = [1000.0]
     monkeypatch.setattr("safe_dnn.support.defects.time.monotonic", lambda: seconds[0])
-    monkeypatch.setattr("safe_dnn.support.defects._TERMINAL", _Terminal())
+    monkeypatch.setattr("safe_dnn.support.defects._PRINTED", type(_PRINTED)([0.0] * MOST_LINES, MOST_LINES))
     for _ in range(2):
         seconds[0] += 100
         for _ in range(2 * MOST_LINES):

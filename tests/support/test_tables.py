@@ -1,13 +1,12 @@
 """Tables of other programs: their separators, their numbers, and what they put before the first letter."""
 
-import math
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.tables import Table, number_in, read_table
+from safe_dnn.support.tables import Table, read_table
 
 Read = Callable[..., Table]
 
@@ -72,31 +71,3 @@ def test_text_in_another_code_page_is_refused_and_names_of_files_are_read_as_the
             read(data.encode("cp1252"))
     assert read("image\ncafé\n".encode() + b"caf\xe9").texts("image") == ["café", "caf\udce9"]
     assert read(b"image,nearest\na,caf\xe9", own=True).texts("nearest") == ["caf\udce9"]
-
-
-def test_a_table_is_parsed_once(read, monkeypatch):
-    import pandas
-
-    parsed = []
-    monkeypatch.setattr(
-        pandas, "read_csv", lambda *args, of=pandas.read_csv, **more: parsed.append(0) or of(*args, **more)
-    )
-    assert [read(b"image,once\na.png,1\n").texts("once") for _ in range(3)] == [["1"]] * 3
-    assert read(b"image,once\na.png,2\n").texts("once") == ["2"]
-    assert len(parsed) == 2
-
-
-@pytest.mark.parametrize(
-    ("text", "decimal_comma", "number"),
-    [
-        ("0.25", False, 0.25),
-        ("0,25", True, 0.25),
-        ("-1,5e-3", True, -0.0015),
-        ("0,25", False, math.nan),  # in a table with commas between columns it may be one thousand, or a fault
-        ("1.234,5", True, math.nan),
-        ("", True, math.nan),
-        ("much", False, math.nan),
-    ],
-)
-def test_a_number_is_one_that_can_be_read_in_one_way_only(text, decimal_comma, number):
-    assert number_in(text, decimal_comma=decimal_comma) == pytest.approx(number, nan_ok=True)

@@ -3,7 +3,7 @@ import numpy as np
 from safe_dnn.dnn.group_columns import HeldOut
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.training import compared
+from safe_dnn.training import result
 from safe_dnn.training.before_after import GroupCount, Share, count_by_group, shares_by_rcc
 from safe_dnn.training.result import load_retraining, shares_by_reason
 
@@ -28,14 +28,14 @@ def test_the_share_of_an_rcc_is_of_the_test_images_nearest_to_its_images(cluster
 
 def test_each_reason_has_its_rates_before_and_after_also_of_images_that_chose_nothing(explained, monkeypatch):
     given, held = explained, HeldOut(explained.test, ("night/night_00.png", "night/night_01.png"))
-    monkeypatch.setattr(compared, "held_out_of", lambda folder: held)
+    monkeypatch.setattr(result, "held_out_of", lambda folder: held)
     answers = [row.split(",")[:3] for row in given.table.read_text().splitlines()[1:]]
     right_now = {f"night/night_{i:02d}.png" for i in (1, 5, 6, 7)}
     for name, predicted in (("before.csv", 2), ("after.csv", 1)):
         lines = (f"{row[0]},{row[predicted if row[0] in right_now else 2]}" for row in answers)
         (given.out.parent / name).write_text("\n".join(["image,predicted", *lines]))
     tables = given.out.parent / "before.csv", given.out.parent / "after.csv"
-    compared.compare_answers(*tables, given.test, given.out)
+    result.compare_answers(*tables, given.test, given.out)
     night, *rccs = shares_by_reason(Analysis(given.out).listed, load_retraining(given.out))
     assert night[0].title == "label = night"
     assert night[1][1:] == (10, 0, 3)

@@ -12,8 +12,7 @@ from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.before_after import Answered, Share
-from safe_dnn.training.compared import compare_answers
-from safe_dnn.training.result import also_chosen, retraining_of
+from safe_dnn.training.result import also_chosen, compare_answers, retraining_of
 from tests.helpers.small_models import clusters_of, draw_set
 
 WRONG = [f"red/in_blue_{i:02d}.png" for i in range(8)]

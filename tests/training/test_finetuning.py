@@ -56,30 +56,6 @@ def test_outputs_and_losses_of_every_kind_train(folder, last, loss):
     assert result.history[result.best].unsafe > 0.7
 
 
-@pytest.mark.slow
-def test_stopping_keeps_the_best_epoch_so_far(dnn):
-    history = []
-    slow = QUICK._replace(learning_rate=0.02, epochs=30)
-    result = fine_tune(
-        dnn,
-        data_for(dnn),
-        slow,
-        watch=Watch(
-            on_epoch=lambda epochs, _: history.append(epochs),
-            should_stop=lambda: bool(history) and len(history[-1]) == 5,
-        ),
-    )
-    assert len(result.history) == 5
-    assert result.stopped == "on request"
-    assert result.best > 0
-    best = result.history[result.best]
-    assert all(is_better(best, epoch, result.history[0]) for epoch in result.history[: result.best])
-    at_once = fine_tune(dnn, data_for(dnn), QUICK, watch=Watch(should_stop=lambda: True))
-    assert at_once.best == 0
-    for before, after in zip(dnn.model.get_weights(), at_once.model.get_weights(), strict=True):
-        np.testing.assert_array_equal(before, after)
-
-
 def test_no_epoch_that_forgets_much_is_kept():
     def epoch(number, validation, unsafe):
         return Epoch(number, 0.1, validation, unsafe, 1.0)

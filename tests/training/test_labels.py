@@ -80,7 +80,6 @@ def test_a_label_belongs_to_the_content_of_an_image_wherever_it_is_selected_from
     (other / "a.png").write_text("another image of that name")
     unsafe = save_unsafe_set(unsafe_set(("a.png", 0, ""), ("new.png", 0, ""), root=other), out)
     assert labels_of(unsafe) == ["", "red"]
-    assert unsafe.labels.startswith("1 of 2 labels of the previous set belong to images in this one; the others are")
     save_labels(label_images(unsafe, ["new.png"], "", CLASSES), out)
     first = unsafe_set(("a.png", 0, ""), ("sub/c.png", 0, ""), root=tmp_path / "improvement")
     assert labels_of(save_unsafe_set(first, out)) == ["", "blue"]
@@ -144,19 +143,3 @@ def test_a_damaged_table_is_refused_and_kept_as_it_is_and_labels_are_given_all_t
 
 
 # --- Tables of labels -------------------------------------------------------------------------------------------
-
-
-def test_of_a_table_of_labels_each_row_is_matched_by_itself_and_none_is_swallowed(out, tmp_path):
-    unsafe = load_unsafe_set(out)
-    rows = [(image.image, "red") for image in unsafe.images]
-    table = tmp_path / "labels.csv"
-    names = [str(tmp_path / "improvement" / rows[0][0]), f"C:\\new\\{rows[1][0]}", *(name for name, _ in rows[2:])]
-    table.write_text("sep=;\nimage;label\n" + "".join(f"{name};red\n" for name in names), "utf-16")
-    assert {image.label for image in label_unsafe_set(unsafe, (), labels=table).images} == {"red"}
-    for line, message in (('"a.png,red', "line 2: a quotation mark"), ("a.png,red,blue", "line 2: 3 cells under 2")):
-        table.write_text(f"image,label\n{line}\n" + "".join(f"{name},blue\n" for name, _ in rows))
-        with pytest.raises(SAFEError, match=message):
-            label_unsafe_set(unsafe, (), labels=table)
-    table.write_text(f"image,label\n{rows[0][0]},blue\n{tmp_path}/improvement/{rows[0][0]},red\n")
-    with pytest.raises(SAFEError, match=r"Expected one row for .* label: (blue and red|red and blue)\."):
-        label_unsafe_set(unsafe, (), labels=table)

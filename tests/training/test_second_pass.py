@@ -5,8 +5,16 @@ import pytest
 
 from safe_dnn.dnn.predictions import run_model
 from safe_dnn.support.progress import reporting
-from safe_dnn.training.finetuning import UNLABELLED, TrainingData, Watch, fine_tune
-from safe_dnn.training.second_pass import answers_together, fine_tune_twice, is_of_second_pass, second_pass_text
+from safe_dnn.training.finetuning import (
+    UNLABELLED,
+    TrainingData,
+    Watch,
+    answers_together,
+    fine_tune,
+    fine_tune_twice,
+    is_of_second_pass,
+    second_pass_text,
+)
 from tests.helpers.fine_tuned import QUICK, data_for
 from tests.helpers.small_models import NAMES, Ready, draw_colour
 

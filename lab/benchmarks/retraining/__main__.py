@@ -4,7 +4,7 @@
 
 A case is a folder with `train`, `improvement` and `test`, each with class folders, and `model.keras` (or --model). The
 failing images are clustered, improvement images are selected with several strategies, the model is fine-tuned with them
-(`safe_dnn.training.second_pass.fine_tune_twice`, as in the tool), and its accuracy on the test set is measured. All
+(`fine_tune_twice`, as in the tool), and its accuracy on the test set is measured. All
 strategies get the same number of labels, the same training images and the same number of epochs; in the second pass,
 each learns from the improvement images that it has not selected, without their labels. The seed determines the random
 selections, the training images, their order, and dropout.
@@ -56,8 +56,14 @@ from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, write_text
 from safe_dnn.support.images import find_images
 from safe_dnn.training import finetuning
-from safe_dnn.training.finetuning import TRAINING, UNLABELLED, FineTuning, TrainingData
-from safe_dnn.training.second_pass import draw_unlabelled, fine_tune_twice
+from safe_dnn.training.finetuning import (
+    TRAINING,
+    UNLABELLED,
+    FineTuning,
+    TrainingData,
+    draw_unlabelled,
+    fine_tune_twice,
+)
 from safe_dnn.training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
 from tests.helpers.small_models import Ready
 

@@ -27,7 +27,6 @@ from safe_dnn.casestudies.causes import CAUSES_FILE, describe_causes
 from safe_dnn.casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
 from safe_dnn.casestudies.table import write_subjects
 from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
-from safe_dnn.dnn.detection.detections import matcher
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.support.files import replacing
@@ -39,8 +38,7 @@ RESULTS_FILES = {"improvement": "improvement_results.json", "test": "results.jso
 
 
 def build_detector(case: Case, folder: Path, *, seed: int, scale: float) -> dict[str, Any]:
-    """Build the case in an empty folder; return the content of `accuracy.json` (SAFEError without pycocotools)."""
-    matcher()  # before minutes of training
+    """Build the case in an empty folder; return the content of `accuracy.json`."""
     started = time.monotonic()
     sets = lay_out_all(case, seed=seed, scale=scale)
     images = {}
@@ -69,7 +67,7 @@ def build_detector(case: Case, folder: Path, *, seed: int, scale: float) -> dict
 def _accuracy(
     case: Case, failures: AnsweredImages, sets: Mapping[str, Rows], *, seed: int, seconds: float
 ) -> dict[str, Any]:
-    packages = ("keras", "tensorflow", "numpy", "pillow", "pycocotools")
+    packages = ("keras", "tensorflow", "numpy", "pillow")
     return {
         "case": case.name,
         "seed": seed,

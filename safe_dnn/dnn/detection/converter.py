@@ -15,14 +15,25 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from safe_dnn.dnn.detection.detections import CLASS, FOUND, NONE, TYPES, Cases, Matching, cases_of, checked_iou, match
-from safe_dnn.dnn.detection.files import DetectorTest, read_coco, read_yolo
+from safe_dnn.dnn.detection.detections import (
+    CLASS,
+    FOUND,
+    NONE,
+    SIDES,
+    TYPES,
+    Case,
+    DetectorTest,
+    cases_of,
+    checked_iou,
+    read_coco,
+    read_yolo,
+)
 from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures, replacing_images
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.batches import LOADING_THREADS, load_ahead
@@ -35,6 +46,9 @@ from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, printable
+
+if TYPE_CHECKING:
+    from pandas import DataFrame
 
 MARGIN, LEAST_MARGIN = 0.25, 8  # context on each side: a share of the longer side, and pixels
 BORDER = 1.0  # pixels: so near to it, a box is cut off by the image's border
@@ -56,38 +70,30 @@ class Crop(NamedTuple):
         Path of the crop, in the folder of its label. Its box is part of it: two crops of a name show the same.
     image : int
         Row of the image.
-    category : int
-        Row of the class of the object or, for a false detection, of the predicted class.
     box : ndarray of shape (4,), float64
         Of the object or the false detection.
     label : str
-        The class of `category`.
+        The class of the object or, of a false detection, the predicted one.
     predicted : str
         A class, `MISSED` or `FALSE_DETECTION`.
     confidence : float
         The score of the detection; NaN if the object is missed.
-    type : str
-        `detections.FOUND`, or one of `detections.TYPES`.
-    about, own : int
-        The object that a false detection overlaps, and the one that this is; otherwise `NONE`.
+    case : Case
     """
 
     name: str
     image: int
-    category: int
     box: np.ndarray
     label: str
     predicted: str
     confidence: float
-    type: str
-    about: int
-    own: int
+    case: Case
 
 
 # --- What is cut out ----------------------------------------------------------------------------------------------
 
 
-def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
+def crops_of(test: DetectorTest, cases: Sequence[Case]) -> list[Crop]:
     """The crop to cut out for each case.
 
     The label is the class of the object or, without an object, that of the detection. The prediction is the class of
@@ -96,20 +102,18 @@ def crops_of(test: DetectorTest, cases: Cases) -> list[Crop]:
     """
     stems = [_stem(name) for name in test.images]
     folders = _class_folders(test.classes)
-    objects, detections = test.objects, test.detections
+    objects, detections = ([*boxes.itertuples()] for boxes in (test.objects, test.detections))
     crops = []
-    for own, detection, about, kind in zip(*(column.tolist() for column in cases), strict=True):
-        boxes, row, noun = (objects, own, "object") if own != NONE else (detections, detection, "detection")
-        image, category, box = int(boxes.image[row]), int(boxes.category[row]), boxes.box[row]
-        label = test.classes[category]
+    for case in cases:
+        is_object = case.object != NONE
+        box, noun = (objects[case.object], "object") if is_object else (detections[case.detection], "detection")
         # A box that is not enough on the object has not found it.
-        matched = kind in (FOUND, CLASS) or own == NONE
-        answered = test.classes[detections.category[detection]] if matched else MISSED
-        predicted = answered if own != NONE else FALSE_DETECTION
-        place = "_".join(f"{side:.0f}" for side in box.tolist())
-        name = f"{folders[label]}/{stems[image]}_{noun}_{boxes.number[row]}_at_{place}.png"
-        confidence = float(detections.score[detection]) if matched else float("nan")
-        crops.append(Crop(name, image, category, box, label, predicted, confidence, kind, about, own))
+        answer = detections[case.detection] if case.type in (FOUND, CLASS) or not is_object else None
+        label, sides = test.classes[box.category], np.array([getattr(box, side) for side in SIDES])
+        predicted = FALSE_DETECTION if not is_object else test.classes[answer.category] if answer else MISSED
+        place = "_".join(f"{side:.0f}" for side in sides.tolist())
+        name = f"{folders[label]}/{stems[box.image]}_{noun}_{box.number}_at_{place}.png"
+        crops.append(Crop(name, box.image, sides, label, predicted, answer.score if answer else float("nan"), case))
     return crops
 
 
@@ -185,9 +189,10 @@ def cut_crops(
     for crop in crops:
         if files[crop.image] is not None:
             of_image.setdefault(crop.image, []).append(crop)
+    objects = dict(list(test.objects.groupby("image")))
 
     def cut(image: int) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
-        return _cut_image(test, of_image[image], files[image], np.flatnonzero(test.objects.image == image), folder)
+        return _cut_image(test, of_image[image], files[image], objects.get(image, test.objects[:0]), folder)
 
     with contextlib.closing(load_ahead([*of_image], cut, LOADING_THREADS)) as ahead:
         for done, result in enumerate(itertools.chain.from_iterable(ahead), start=1):
@@ -196,7 +201,7 @@ def cut_crops(
 
 
 def _cut_image(
-    test: DetectorTest, crops: Sequence[Crop], file: Path | None, objects: np.ndarray, folder: Path
+    test: DetectorTest, crops: Sequence[Crop], file: Path | None, objects: "DataFrame", folder: Path
 ) -> tuple[dict[str, dict[str, str]], list[Skipped]]:
     """The crops of an image, without those of boxes that lie outside of it."""
     name = test.images[crops[0].image]
@@ -204,7 +209,7 @@ def _cut_image(
         picture = decode(read_bytes(file or Path(name)))
     except UNREADABLE as error:
         return {}, [Skipped(name, reason_for(error))]
-    expected = tuple(test.sizes[crops[0].image].tolist())
+    expected = test.sizes[crops[0].image]
     if all(expected) and picture.size != expected:
         sizes = " × ".join(map(str, picture.size)), " × ".join(map(str, expected))
         return {}, [Skipped(name, f"{sizes[0]} pixels, but {sizes[1]} in the ground truth, so that boxes do not fit")]
@@ -232,27 +237,26 @@ def _save_crop(picture: Image.Image, crop: Crop, window: tuple[int, int, int, in
 
 
 def _measured(
-    test: DetectorTest, crop: Crop, window: tuple[int, int, int, int], size: tuple[int, int], objects: np.ndarray
+    test: DetectorTest, crop: Crop, window: tuple[int, int, int, int], size: tuple[int, int], objects: "DataFrame"
 ) -> dict[str, str]:
     """The parameters of a crop; those of failures alone are empty for others.
 
     Parameters
     ----------
-    objects : ndarray of int
-        The rows of the objects in the same image.
+    objects : DataFrame
+        Those in the same image.
     """
     left, top, right, bottom = ends = _ends(crop.box, size)
     beyond = left <= BORDER or top <= BORDER or right >= size[0] - BORDER or bottom >= size[1] - BORDER
-    neighbours = objects[(objects != crop.own) & (objects != crop.about)]
-    crowd = test.objects.crowd[neighbours]
-    boxes = test.objects.box[neighbours]
-    wrong = crop.type != FOUND
+    neighbours = objects[~objects.index.isin([crop.case.object, crop.case.about])]
+    crowd, boxes = neighbours.crowd.to_numpy(), neighbours[SIDES].to_numpy()
+    wrong = crop.case.type != FOUND
     return {
         "object_px": f"{np.sqrt((right - left) * (bottom - top)):.1f}",
         "object_aspect": f"{(right - left) / (bottom - top):.3g}", "truncated": "yes" if beyond else "no",
         "in_crowd": "yes" if _meet(boxes[crowd], ends).any() else "no",
         "near_by": str(int(_meet(boxes[~crowd], window).sum())),
-        "type": crop.type if wrong else "", "confused_with": _confused_with(test, crop) if wrong else "",
+        "type": crop.case.type if wrong else "", "confused_with": _confused_with(test, crop) if wrong else "",
     }  # fmt: skip
 
 
@@ -265,11 +269,10 @@ def _meet(boxes: np.ndarray, ends: tuple[float, float, float, float]) -> np.ndar
 
 def _confused_with(test: DetectorTest, crop: Crop) -> str:
     """The other class: the one that an object was taken for, or that of the object that a false detection is on."""
-    if crop.own != NONE:
-        return crop.predicted if crop.predicted not in (MISSED, crop.label) else ""
-    if crop.about == NONE or test.objects.category[crop.about] == crop.category:
-        return ""
-    return test.classes[test.objects.category[crop.about]]
+    if crop.case.about == NONE:
+        return crop.predicted if crop.predicted not in (MISSED, FALSE_DETECTION, crop.label) else ""
+    about = test.classes[test.objects.category[crop.case.about]]
+    return about if about != crop.label else ""
 
 
 class DetectorFiles(NamedTuple):
@@ -278,7 +281,7 @@ class DetectorFiles(NamedTuple):
     Attributes
     ----------
     truth, results, score
-        As for `dnn.detection.files.read_coco` or, with `yolo`, for `dnn.detection.files.read_yolo`.
+        As for `dnn.detection.detections.read_coco` or, with `yolo`, for `dnn.detection.detections.read_yolo`.
     images : path
         The folder of the images that the ground truth names.
     yolo : bool
@@ -327,11 +330,10 @@ def find_detection_failures(files: DetectorFiles, out: StrPath) -> AnsweredImage
     test = read_yolo(truth, results, root, score=score) if yolo else read_coco(truth, results, score=score)
     out = checked_folder(out, root, *TABLES, folders=(FAILURES, OBJECTS))
     report_progress("Matching boxes", 0, 0)
-    matching = match(test, iou=iou)
-    cases = cases_of(test, matching, iou=iou)
+    cases = cases_of(test, iou=iou)
     crops = crops_of(test, cases)
     converted = convert(test, crops, root, out / OBJECTS)
-    notes = (*_counts(test, matching, cases, iou), *converted.notes, *_not_cut(crops, converted.crops))
+    notes = (*_counts(test, cases, iou), *converted.notes, *_not_cut(crops, converted.crops))
     table = out / OBJECTS / PREDICTIONS_FILE
     return collect_failures(table, out / OBJECTS, out, notes=notes, skipped=converted.skipped)
 
@@ -346,7 +348,7 @@ def cut_detections(
     info : path
         A JSON file with the lists `images` and `categories`, as in COCO's ground truth; its annotations are not read.
     results, score
-        As for `dnn.detection.files.read_coco`.
+        As for `dnn.detection.detections.read_coco`.
     images : path
         The folder of the images.
 
@@ -361,9 +363,7 @@ def cut_detections(
     out = checked_folder(out, root, folders=(OBJECTS,))
     if (out / FAILURES_FILE).exists():
         raise SAFEError(f"Expected a folder without failures of a DNN. Received: {out}. Choose another.").about("out")
-    rows = np.arange(len(test.detections.image))
-    nothing = np.full(len(rows), NONE)
-    crops = crops_of(test, Cases(nothing, rows, nothing, np.full(len(rows), SEEN)))
+    crops = crops_of(test, [Case(NONE, row, NONE, SEEN) for row in range(len(test.detections))])
     crops = [crop._replace(name=crop.name.partition("/")[2]) for crop in crops]  # not in folders of classes
     return convert(test, crops, root, out / OBJECTS, tested=False)
 
@@ -418,17 +418,18 @@ def parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, li
     return {name: column for name, column in texts.items() if any(column) and name not in own}, []
 
 
-def _counts(test: DetectorTest, matching: Matching, cases: Cases, iou: float) -> Iterator[str]:
+def _counts(test: DetectorTest, cases: Sequence[Case], iou: float) -> Iterator[str]:
     """How the detector does, counted as by the evaluation of COCO, and by type."""
-    n_objects = int((~test.objects.crowd).sum())
-    n_found, n_false = int((matching.object_of != NONE).sum()), int(matching.false.sum())
+    types = Counter(case.type for case in cases)
+    n_objects, n_found = sum(case.object != NONE for case in cases), types[FOUND]
+    n_detections = sum(case.detection != NONE for case in cases)
     yield (
         f"With a score from {test.least_score:g} and an overlap (IoU) from {iou:g}: {n_found:,} of "
-        f"{count(n_objects, 'object')} found, {n_objects - n_found:,} missed; {count(n_false, 'false detection')}."
+        f"{count(n_objects, 'object')} found, {n_objects - n_found:,} missed; "
+        f"{count(n_detections - n_found, 'false detection')}."
     )
-    if ignored := int(matching.ignored.sum()):
+    if ignored := len(test.detections) - n_detections:
         yield f"Neither right nor wrong, since in crowds: {count(ignored, 'detection')}."
-    types = Counter(cases.type.tolist())
     if each := ", ".join(f"{name} {types[name]:,}" for name in TYPES if types[name]):
         yield f"Failures by type: {each}. An object and the detection that mistakes it are one failure."
     yield "The test images are crops, of all objects and of false detections. The accuracy is the share that is found."

@@ -7,6 +7,7 @@ from urllib.parse import quote
 import gradio as gr
 from markupsafe import Markup
 
+from safe_dnn import api
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.clusters.reason_list import named, words_of
@@ -15,15 +16,15 @@ from safe_dnn.page.messages import AWAY, warn
 from safe_dnn.page.pictures import thumbnails
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of, look, model_at_hand, probe_reasons
+from safe_dnn.pipeline.asking import heatmap_html, heatmaps_of, model_at_hand
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.pipeline.reporting.report import probes_html
 from safe_dnn.rccs.clusters import answer_texts, sample
-from safe_dnn.rccs.confidence import n_near, nearest_rccs
+from safe_dnn.rccs.confidence import nearest_rccs
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.gifs import gif_path, gif_shows, spot_gif_path
-from safe_dnn.rccs.review.edits import merge_rccs
 from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.review.review import merge_rccs
 from safe_dnn.support.text import count
 
 HUGE = 0.5  # of all failing images: such an RCC distinguishes nothing
@@ -71,8 +72,8 @@ def _is_it_the_cause(state: Analysis, subject: str) -> str:
     return probes_html([probe for probe in state.probes if probe.subject == subject])
 
 
-LOOKS = ("Where it looks", "Look again", look, _where_it_looks)
-PROBES = ("Is it the cause?", "Ask again", probe_reasons, _is_it_the_cause)
+LOOKS = ("Where it looks", "Look again", api.heatmaps, _where_it_looks)
+PROBES = ("Is it the cause?", "Ask again", api.probe, _is_it_the_cause)
 
 
 class RccView:
@@ -186,8 +187,7 @@ def _heading(results: Analysis, rcc: int) -> str:
 def _most_like(results: Analysis, rcc: int) -> tuple[str, str]:
     """The RCCs that an RCC is most like, and the same with their distances, for the tooltip."""
     if rcc == NOISE:
-        who = "Each of the others" if n_near(results.clusters, NOISE) else "Each"
-        line = f"{who} fails for a reason of its own, or for a rare one"
+        line = "Each fails for a reason of its own, or for a rare one"
         return line, line
     near = nearest_rccs(results.clusters, rcc)
     if not near:

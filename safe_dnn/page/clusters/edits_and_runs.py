@@ -13,8 +13,8 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.analysis import Analysis, check_links
 from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
 from safe_dnn.pipeline.generation import restore_run
-from safe_dnn.rccs.review.edits import redo_edit, undo_edit
 from safe_dnn.rccs.review.journal import UNKNOWN, describe_edit
+from safe_dnn.rccs.review.review import redo_edit, undo_edit
 from safe_dnn.store.runs import earlier_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable

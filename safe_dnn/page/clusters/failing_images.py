@@ -24,13 +24,13 @@ from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
-from safe_dnn.rccs.confidence import by_closeness, most_similar, near_rcc, place_text
+from safe_dnn.rccs.confidence import by_closeness, most_similar
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
-from safe_dnn.rccs.review.edits import move_images, new_rcc
 from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import judgements, title
-from safe_dnn.reasons.counted_images import TESTED_FILE
+from safe_dnn.rccs.review.review import move_images, new_rcc
+from safe_dnn.reasons.known import TESTED_FILE
 from safe_dnn.store.runs import COMPARISON, reading_file
 from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable
@@ -311,11 +311,10 @@ def _in_range(columns: Mapping[str, np.ndarray], sent: object) -> list[int]:
 def _tile(clusters: RootCauseClusters, row: int, columns: Mapping[str, np.ndarray]) -> dict[str, Any]:
     """The tile of an image in the grid (see `GridView.show`), with what is known of it."""
     known = {name: _value_text(column[row].item()) for name, column in sorted(columns.items())}
-    near = near_rcc(clusters, row)
     return {
         "name": clusters.paths[row], "mark": "" if clusters.is_core[row] else NO_CORE_POINT,
-        "caption": clusters.answer_text(row), "near": "" if near is None else f"near {title(near)}",
-        "between": place_text(clusters, row), "known": {name: text for name, text in known.items() if text},
+        "caption": clusters.answer_text(row),
+        "known": {name: text for name, text in known.items() if text},
     }  # fmt: skip
 
 

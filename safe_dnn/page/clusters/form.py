@@ -14,8 +14,7 @@ from safe_dnn.page.forms import FormView, check_there, example_button, remember,
 from safe_dnn.page.messages import FORM_LABELS
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
-from safe_dnn.pipeline.generation import ClusteringSettings
-from safe_dnn.pipeline.run_record import GivenAnswers, groups_of, specified_parameters, specified_predictions
+from safe_dnn.pipeline.run_record import groups_of, specified_parameters, specified_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.parameters import names_in
 from safe_dnn.support.errors import SAFEError, path_of
@@ -87,8 +86,8 @@ class ClustersForm(FormView):
         choices = [(f"{choice}: {meaning}", choice) for choice, meaning in meanings.items()]
         self.add(name, gr.Dropdown(choices, value=next(iter(meanings)), label=label, info=info, elem_id=name))
 
-    def wanted(self, fields: Mapping[str, Any]) -> tuple[str, ClusteringSettings]:
-        """The images and the settings that the fields ask for, which are kept; a SAFEError where one cannot be used."""
+    def wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The images and options of `api.cluster` by the fields, which are kept; a SAFEError where one is unusable."""
         settings = self._settings
         names, groups = (
             tuple(name for name in sent if isinstance(name, str)) if isinstance(sent, list) else ()
@@ -97,13 +96,9 @@ class ClustersForm(FormView):
         collected = settings.out / FAILURES  # what the first tab's button groups, which may have been stopped
         images = settings.accept(fields["folder"] or (os.fspath(collected) if names_in(collected) else ""))
         paths = typed(**{name: fields[name] for _, name, _, _ in PATHS})
-        accepted = {name: settings.accept(path) for name, path in paths.items()}
-        wanted = ClusteringSettings(
-            weights=settings.weights, set_aside=names, parameters=accepted.pop("parameters", None),
-            features=accepted.pop("features", None),
-            answers=GivenAnswers(partial=bool(fields["partial"]), group=groups, **accepted),
-            **{name: fields[name] for name in ("extractor", "reducer", "precision")},
-        )  # fmt: skip
+        wanted: dict[str, Any] = {name: settings.accept(path) for name, path in paths.items()}
+        wanted |= {name: fields[name] for name in ("extractor", "reducer", "precision")}
+        wanted |= {"weights": settings.weights, "set_aside": names, "group": groups, "partial": bool(fields["partial"])}
         remember(settings.out, CLUSTERS_TAB, fields)
         is_image_folder(path_of(images, "an image folder"))
         check_there({label.lower(): settings.accept(paths[name]) for label, name, *_ in PATHS if name in paths})

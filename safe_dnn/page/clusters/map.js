@@ -69,7 +69,7 @@ function pictureOf(i) {
 
 function wordsOn(i) {
   const rcc = map.rcc[i], shade = inked?.shade ?? null;
-  const more = [map.name[i], map.told?.[i], map.between?.[i], shade && `${shade.name}: ${shade.told[i] || "unknown"}`];
+  const more = [map.name[i], map.told?.[i], shade && `${shade.name}: ${shade.told[i] || "unknown"}`];
   return [map.known.get(rcc)?.title ?? "No cluster", more.filter(Boolean).join(" · ")];
 }
 

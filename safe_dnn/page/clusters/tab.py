@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
+from safe_dnn import api
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.at_hand import QueryView, RccView, SpotView, rank_of
 from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
@@ -25,8 +26,6 @@ from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import Analysis, check_links
 from safe_dnn.pipeline.descriptions import mend
-from safe_dnn.pipeline.explaining import explain_failures
-from safe_dnn.pipeline.generation import generate_clusters
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.reporting.rate_curves import curves_of
 from safe_dnn.pipeline.reporting.report import elbow_svg
@@ -37,7 +36,6 @@ from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import VERDICTS
 from safe_dnn.reasons.listed import baseline, sentence
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.progress import as_part
 
 CURVE = 620  # width of the curve, in pixels, at most
 
@@ -120,7 +118,7 @@ class ClustersTab(WorkTab):
         def on_ask(at_hand: object, run: str) -> dict:
             reason = state(run).reason(at_hand)  # refuses a window that shows other clusters
             name = reason.name if reason else f"RCC {at_hand}"
-            return self._start(lambda _: view.ask(self._settings.out, [name]), dict)
+            return self._start(lambda _: view.ask(self._settings.out, reason=(name,)), dict)
 
         view.button.click(on_ask, [reason, self._note.run], outputs, **VIEW)
 
@@ -252,14 +250,9 @@ class ClustersTab(WorkTab):
         settings = self._settings
 
         def work(job: Job) -> None:
-            images, wanted = job.form
-            generate_clusters(images, settings.out, wanted)
-            try:  # the clusters are shown meanwhile: every window hears that the folder has changed
-                with as_part(_of_rates):
-                    explain_failures(settings.out, weights=settings.weights)
-            except SAFEError as error:
-                what = f"The RCCs were found, but not compared with images that are right. {error}"
-                raise SAFEError(what).about(*error.fields) from error
+            images, options = job.form
+            # The clusters are shown before they are compared: every window hears that the folder has changed.
+            api.cluster(images, settings.out, **options)
 
         take_labels(settings.out)
         wanted = functools.partial(self.form.wanted, fields)
@@ -341,10 +334,6 @@ class ClustersTab(WorkTab):
     def _on_load(self, visitor: object, draft: object) -> dict:
         problem = self._note.recover(visitor, draft)
         return {self._note.visitor: visitor_of(visitor), **self.first_look(lambda: self.show(problem=problem))}
-
-
-def _of_rates(what: str, done: int, total: int) -> tuple[str, int, int]:
-    return f"The RCCs are there. For their error rates: {what}", done, total
 
 
 def _curve(results: Analysis, rank: int) -> gr.HTML:

@@ -8,15 +8,8 @@ from typing import Any
 
 import gradio as gr
 
-from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
-from safe_dnn.dnn.detection.units import failures_in_table
-from safe_dnn.dnn.failures import (
-    checked,
-    file_and_column,
-    find_failures,
-    required_targets,
-)
-from safe_dnn.dnn.group_columns import hold_out_of
+from safe_dnn import api
+from safe_dnn.dnn.failures import checked, file_and_column, required_targets
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.dnn.tested import number_columns, read_answer_table
 from safe_dnn.page.events import LATEST, VIEW
@@ -28,16 +21,12 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import UNGROUPED
-from safe_dnn.pipeline.explaining import explain_collected
 from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.reasons.known_groups import groups_of_test
-from safe_dnn.store.output_folder import working
 from safe_dnn.support.errors import SAFEError, is_within
-from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.text import printable
-from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
 
 RESCALE = [
     ("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed"),
@@ -55,6 +44,7 @@ NEEDED = {
     "coco": DETECTOR,
     "yolo": DETECTOR,
 }
+TYPED = ("threshold", "hold_out")  # numbers
 BESIDE = (PARAMETERS_FILE, "classes.txt")  # read beside the folders of a detector
 EMPTY = empty(
     "No failures collected yet.",
@@ -192,7 +182,7 @@ class FailuresTab(WorkTab):
 
     def collect(self, fields: Mapping[str, Any], trust: bool, partial: bool = False) -> dict:
         """Start to collect failures."""
-        return self._work(fields, lambda job: self._collect(job, fields, trust, partial), self._wanted)
+        return self._work(fields, self._collect, lambda fields: self._wanted(fields, trust, partial))
 
     def _without_result(self, outcome: SAFEError | str) -> dict:
         """What a regression lacks can be given where it is asked for."""
@@ -214,55 +204,38 @@ class FailuresTab(WorkTab):
             columns = number_columns(read_answer_table(Path(self._settings.accept(targets))))
         return gr.Dropdown([(printable(name), name) for name in columns] if len(columns) > 1 else [])
 
-    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, str], dict[str, Any]]:
+    def _wanted(self, fields: Mapping[str, Any], trust: bool, partial: bool) -> dict[str, Any]:
+        """What the fields, which are kept, give to `api.failures`; a SAFEError where one cannot be used."""
+        settings = self._settings
         kind = fields["kind"] if fields["kind"] in NEEDED else "model"
-        paths = {name: required_path(fields[name], what, self._settings) for name, what in NEEDED[kind].items()}
-        names = ("train", "targets", "threshold", "iou", "score", "hold_out", "after")
-        options: dict[str, Any] = typed(**{name: fields[name] for name in names})
-        group = [name.strip() for name in (fields["group"] or "").split(",") if name.strip()]
-        options["hold_out"] = hold_out_of(options.get("hold_out"), group)
-        file, column = file_and_column(options.get("targets", ""))
-        if file:
-            options["targets"], column = file, (fields["target"] or "").strip() or column
-        own = [] if kind in ("coco", "yolo") else [name for name in ("train", "targets") if name in options]
-        options |= {name: self._settings.accept(options[name]) for name in own}
-        if "after" in options:
-            options["after"] = other_analysis(self._settings.accept(options["after"]), self._settings.out)
+        paths = {name: required_path(fields[name], what, settings) for name, what in NEEDED[kind].items()}
+        boxes = kind in ("coco", "yolo")
+        entered = typed(**{name: fields[name] for name in ("after", *(() if boxes else ("train", "targets")))})
+        entered["targets"], column = file_and_column(entered.get("targets", ""))
+        further = {name: settings.accept(path) for name, path in typed(**entered).items()}
         self._check_places(kind, paths)
-        remember(self._settings.out, FAILURES_TAB, fields)
-        check_there({NEEDED[kind].get(name, name): (paths | options)[name] for name in (*paths, *own)})
-        if checked(
-            regression := DnnOptions(targets=options.get("targets"), threshold=options.get("threshold"))
-        ).targets:
-            required_targets(regression)
-        if column:
-            options["targets"] += f":{column}"
-        return kind, paths, options
+        remember(settings.out, FAILURES_TAB, fields)
+        own = {name: path for name, path in further.items() if name != "after"}
+        check_there({**{NEEDED[kind][name]: path for name, path in paths.items()}, **own})
+        if boxes:
+            files = (paths["truth"], paths["results"], paths["test"])
+            return {kind: files, **further, **typed(iou=fields["iou"], score=fields["score"])}
+        options: dict[str, Any] = {"partial": partial, **further, **typed(**{name: fields[name] for name in TYPED})}
+        options["group"] = [name.strip() for name in (fields["group"] or "").split(",") if name.strip()]
+        if "targets" in options:
+            required_targets(checked(DnnOptions(targets=options["targets"], threshold=options.get("threshold"))))
+            if column := (fields["target"] or "").strip() or column:
+                options["targets"] += f":{column}"
+        if kind == "answers":
+            return {"predictions": paths["answers"], "test": paths["test"], **options}
+        return {**paths, **options, "rescale": fields["rescale"] or None, "trust_model": trust and self._may_trust}
 
-    def _collect(self, job: Job, fields: Mapping[str, Any], trust: bool, partial: bool) -> None:
-        out, (kind, paths, options) = self._settings.out, job.form
-        test = paths["test"]
-        with working(out, "collecting failures"):
-            regression: Any = (options.get("targets"), options.get("threshold"), partial)
-            common: dict[str, Any] = {"train": options.get("train"), "hold_out": options["hold_out"]}
-            if kind in ("coco", "yolo"):
-                least: dict[str, Any] = {name: options[name] for name in ("iou", "score") if name in options}
-                detector_files = DetectorFiles(paths["truth"], paths["results"], test, kind == "yolo", **least)
-                find_detection_failures(detector_files, out)
-            elif kind == "answers":
-                report_progress("Reading the answers", 0, 0)
-                answers = DnnOptions(None, False, *regression)
-                failures_in_table(paths["answers"], test, out, options=answers, **common)
-            else:
-                report_progress("Loading the model", 0, 0)
-                dnn = DnnOptions(fields["rescale"] or None, trust and self._may_trust, *regression)
-                find_failures(kept_copy(paths["model"]), test, out, options=dnn, **common)
-            if "after" in options:
-                take_over(options["after"], out)
-            # The failures are shown meanwhile: every window hears that the folder has changed.
-            reasons = explain_collected(out)
-            if reasons.spots is None and reasons.notes:
-                raise SAFEError(f"The failures were collected, but no reasons were found. {reasons.notes[0]}")
+    def _collect(self, job: Job) -> None:
+        found = api.failures(out=self._settings.out, **job.form)
+        # The failures are shown meanwhile: every window hears that the folder has changed.
+        if found.value.reasons.spots is None and found.value.reasons.notes:
+            notes = found.value.reasons.notes
+            raise SAFEError(f"The failures were collected, but no reasons were found. {notes[0]}")
 
     def _check_places(self, kind: str, paths: Mapping[str, str]) -> None:
         """Make sure that with `--root` nothing outside it is read beside what was entered, or shown of what is written.

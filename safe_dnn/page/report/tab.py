@@ -5,6 +5,7 @@ from functools import partial
 
 import gradio as gr
 
+from safe_dnn import api
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, failed, pane, reveal
@@ -12,9 +13,9 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import LABELS, NOTES, Analysis
-from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE, export_here, missing_in, verify, write_evidence
+from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE, export_here, missing_in
 from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.report import REPORT_FILE, write_report
+from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.store.runs import SELECTION
 from safe_dnn.support.errors import SAFEError
@@ -93,7 +94,7 @@ class ReportTab(WorkTab):
         results: list[list[tuple[str, str]]] = []  # none if there is no answer
 
         def work(_: Job) -> None:
-            results.append(verify(self._settings.out))
+            results.append(api.verify(self._settings.out).value)
 
         def show() -> dict:
             texts = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in results]
@@ -104,7 +105,7 @@ class ReportTab(WorkTab):
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         outputs = widgets_in(tab)
-        for button, write in ((self.start, write_report), (self.export, export_here), (self.evidence, write_evidence)):
+        for button, write in ((self.start, api.report), (self.export, export_here), (self.evidence, api.evidence)):
             button.click(partial(self._on_make, write), self.marks, outputs, **VIEW)
         self.verify.click(self._on_verify, self.marks, outputs, **VIEW)
         self._wire(loaded, tab)

@@ -7,7 +7,8 @@ from typing import Any
 
 import gradio as gr
 
-from safe_dnn.dnn.model import KERAS_SUFFIXES, DnnOptions
+from safe_dnn import api
+from safe_dnn.dnn.model import KERAS_SUFFIXES
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import rescale_field, trust_field
 from safe_dnn.page.forms import check_there, network_of, remember, remembered, required_path, take_labels, typed
@@ -17,17 +18,14 @@ from safe_dnn.page.retraining.view import RetrainingView, learning_curves, title
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
-from safe_dnn.pipeline.retraining import retrain_apart
 from safe_dnn.pipeline.summary_lines import of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import reporting
 from safe_dnn.support.text import printable
 from safe_dnn.training.finetuning import Epoch, Watch
-from safe_dnn.training.labels import Labelling
-from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import MODEL_FILE, Retraining, claim_text
-from safe_dnn.training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR, Wishes
+from safe_dnn.training.settings import AIM, BATCH_SIZE, EPOCHS, LEARNING_RATE, LEARNING_RATE_FACTOR
 
 STEPS = [
     ("Label the unsafe set", "In the tab before; not needed where the improvement images lie in class folders."),
@@ -41,6 +39,7 @@ EARLIER = empty(
 NO_MODELS = "This service takes none: take the analysis home (Report), and retrain there"
 AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
+NEEDED = {"model": "model", "train": "training folder", "test": "test folder"}
 NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed"}
 
 
@@ -154,22 +153,21 @@ class RetrainingTab(WorkTab):
         """Retrain with the values of the form and, last, the trust in the model."""
         fields, trust = self.form.named(values[:-1]), bool(values[-1])
         take_labels(self._settings.out)
-        return self._work(fields, lambda job: self._retrain(job, fields, trust), self._wanted)
+        return self._work(fields, self._retrain, lambda fields: self._wanted(fields, trust))
 
-    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, ImageSets, Wishes]:
+    def _wanted(self, fields: Mapping[str, Any], trust: bool) -> dict[str, Any]:
+        """What the fields, which are kept, give to `api.retrain`; a SAFEError where one cannot be used."""
         settings = self._settings
-        numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
-        needed = {"model": "model", "train": "training folder", "test": "test folder"}
-        paths = {what: required_path(fields[name], what, settings) for name, what in needed.items()}
-        final = settings.accept(fields["final"]) if (fields["final"] or "").strip() else None
+        paths = {name: required_path(fields[name], what, settings) for name, what in NEEDED.items()}
+        paths |= {name: settings.accept(path) for name, path in typed(final=fields["final"]).items()}
         remember(settings.out, RETRAINING_TAB, fields)
-        check_there({**paths, **({"final test folder": final} if final else {})})
-        (model, train, test), labelling = paths.values(), Labelling(only_labelled=bool(fields["only_labelled"]))
-        wishes = Wishes(**numbers, aim=fields["aim"] or AIM, unlabelled=0 if fields["one_pass"] else None)
-        return model, ImageSets(train, test, final, labelling), wishes
+        check_there({NEEDED.get(name, "final test folder"): path for name, path in paths.items()})
+        options = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()}, rescale=fields["rescale"])
+        chosen = {"only_labelled": bool(fields["only_labelled"]), "trust_model": trust and self._may_trust}
+        unlabelled = 0 if fields["one_pass"] else None
+        return {**paths, **options, **chosen, "aim": fields["aim"] or AIM, "unlabelled": unlabelled}
 
-    def _retrain(self, job: Job, fields: dict[str, Any], trust: bool) -> None:
-        settings, (model, images, wishes) = self._settings, job.form
+    def _retrain(self, job: Job) -> None:
         kept = False  # an epoch is over: a model that can be kept
 
         def on_epoch(history: tuple[Epoch, ...], passes: tuple[int, ...]) -> None:
@@ -181,11 +179,7 @@ class RetrainingTab(WorkTab):
             job.drawing = titled("Accuracy by epoch of the model that is being trained", curves)
 
         with reporting(lambda *report: (job.tell if kept else job.progress)(*report)):
-            retrain_apart(
-                model, images, settings.out, wishes=wishes,
-                options=DnnOptions(fields["rescale"] or None, trust and self._may_trust),
-                watch=Watch(on_epoch, job.cancelled),
-            )  # fmt: skip
+            api.retrain(out=self._settings.out, watch=Watch(on_epoch, job.cancelled), **job.form)
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from safe_dnn import api
 from safe_dnn.page.events import EACH, EDITS, LATEST, NAME_OF_WINDOW, VIEW, visitor_of
 from safe_dnn.page.forms import check_there, remember, remembered, required_path
 from safe_dnn.page.messages import done, empty, pane, reveal
@@ -14,9 +15,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import SAFETY_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import NOTES
-from safe_dnn.pipeline.confirmation import confirm
 from safe_dnn.pipeline.reporting.report import confirmation_html
-from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.review.journal import Maker, newest
 from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
 from safe_dnn.rccs.review.review import set_note
@@ -180,7 +179,7 @@ class SafetyCaseTab(WorkTab):
         remember(settings.out, SAFETY_TAB, fields)
         later = settings.accept(fields["after"]) or None
         check_there({"predictions": table, "fresh test images": folder, "later predictions": later or table})
-        return partial(confirm, settings.out, GivenAnswers(table, folder), after=later, weights=settings.weights)
+        return partial(api.confirm, table, folder, settings.out, after=later, weights=settings.weights)
 
     def on_confirm(self, marks: tuple | None, *values: Any) -> dict:
         """Ask a fresh test set with the values of the form."""

@@ -77,6 +77,7 @@ def answer(app: Any, host: str, port: int, outside: Outside, where: str) -> None
     check_certificate(outside)
     config = uvicorn.Config(
         app,
+        proxy_headers=bool(outside.proxy),
         forwarded_allow_ips=outside.proxy,
         ws="none",
         limit_concurrency=MOST_CONNECTIONS,

@@ -77,10 +77,10 @@ class Service:
     async def visitor(self, request: Request, path: str) -> PageSettings | Response:
         """What a request sees: a workspace; nothing but a welcome, if the visitor has none, or not any more."""
         posted, root = request.method == "POST", request.scope.get("root_path", "")
-        secret = request.cookies.get(COOKIE, "")
         if path.startswith(LINK):
             return self._enter(request, path.removeprefix(LINK))
-        workspace = self._at(secret, str(request.base_url))
+        secret = request.cookies.get(COOKIE, "")
+        workspace = self._at(secret, str(request.base_url)) if _SECRET.fullmatch(secret) else None
         if path == LEAVE and posted:
             await self.delete(self._folder / WORKSPACES / _key(secret))
             response = notice("Everything was deleted: images, results, and all computed of them.", back=f"{root}/")

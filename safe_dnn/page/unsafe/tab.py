@@ -8,6 +8,7 @@ from typing import Any
 
 import gradio as gr
 
+from safe_dnn import api
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.forms import check_there, network_of, remember, remembered, take_labels, typed
@@ -18,13 +19,12 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.generation import Likely, select_images
 from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, set_key
-from safe_dnn.selection import SelectionSettings, chosen_by_model, unsafe_set_size, wanted_images
+from safe_dnn.selection import chosen_by_model, unsafe_set_size
 from safe_dnn.store.runs import SELECTION, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
@@ -125,7 +125,7 @@ class UnsafeTab(WorkTab):
         images = self.images.show(set_key(unsafe), _listed(unsafe, ALL), ALL)
         tiles = gr.HTML(ALL, parts=filled("page/widgets/figures.html", tiles=_tiles(unsafe, current)))
         written = f"Written to {self._settings.out / FILENAMES_FILE}, with distances to {UNSAFE_SET_FILE}."
-        notices = (unsafe.labels, f"{unsafe.formula}.", chosen_by_model(unsafe), written)
+        notices = (f"{unsafe.formula}.", chosen_by_model(unsafe), written)
         status = done(f"{selection_summary(unsafe)}.", " ".join(filter(None, notices)))
         return {self.status: status, self.pane: reveal(), self.rccs: tiles, **images}
 
@@ -166,29 +166,24 @@ class UnsafeTab(WorkTab):
     def _result_of(self, marks: tuple) -> object:
         return marks[0], marks[2]
 
-    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, SelectionSettings, Likely]:
-        settings = self._settings
-        numbers: dict[str, Any] = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
-        improvement = settings.accept(fields["folder"])
+    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The images and options of `api.select` by the fields, which are kept; a SAFEError where one is unusable."""
+        settings, improvement = self._settings, self._settings.accept(fields["folder"])
         entered = {name: fields[name] for name in ("model", "test", "features")}
         paths = {name: settings.accept(path) for name, path in typed(**entered).items()}
         remember(settings.out, UNSAFE_TAB, {**fields, RUN: settings.results.latest.marks.run})
-        chosen = SelectionSettings(
-            quota=fields["quota"], leave_out_safe=bool(fields["leave_out_safe"]), weights=settings.weights,
-            features=paths.get("features"), **numbers,
-        )  # fmt: skip
         check_there({"improvement folder": improvement, **paths})
-        if {"test_accuracy", "size"} & numbers.keys():
-            wanted_images(chosen, len(settings.results.state().clusters.paths))
-        return improvement, chosen, Likely(paths.get("model"), paths.get("test"))
+        options = {"quota": fields["quota"], "leave_out_safe": bool(fields["leave_out_safe"])}
+        options |= typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
+        return improvement, {**paths, **options, "weights": settings.weights}
 
     def on_select(self, *values: Any) -> dict:
         """Select the unsafe set with the values of the form."""
         settings, fields = self._settings, self.form.named(values)
 
         def work(job: Job) -> None:
-            improvement, chosen, likely = job.form
-            select_images(improvement, settings.out, chosen, likely=likely)
+            improvement, options = job.form
+            api.select(improvement, settings.out, **options)
 
         take_labels(settings.out)
         return self._work(fields, work, self._wanted)

@@ -436,18 +436,9 @@ def measure_steadiness(labels: np.ndarray, counted: Counted, *, n_samples: int) 
     labels : ndarray of shape (n_images,), int
     counted : Counted
     """
-    n, n_rccs = len(labels), int(labels.max(initial=NOISE)) + 1
-    inside = np.flatnonzero(labels != NOISE)
+    n_rccs, inside = int(labels.max(initial=NOISE)) + 1, np.flatnonzero(labels != NOISE)
     together, both = counted.with_groups(labels, weighted=False)
-    share = together / np.maximum(both, 1)  # of each image with each RCC
-    of_images = np.zeros(n, np.float32)
-    of_images[inside] = share[inside, labels[inside]]
-    share[inside, labels[inside]] = 0
-    beside, of_beside = np.full(n, NOISE), np.zeros(n, np.float32)
-    if n_rccs:
-        nearest = share.argmax(axis=1)
-        of_beside = share[np.arange(n), nearest]
-        beside = np.where(of_beside > 0, nearest, NOISE)
+    own = (together / np.maximum(both, 1))[inside, labels[inside]].astype(np.float32)
     sizes = np.bincount(labels[inside], minlength=n_rccs)
-    of_rccs = np.bincount(labels[inside], of_images[inside], minlength=n_rccs) / np.maximum(sizes, 1)
-    return Steadiness(of_rccs.astype(np.float32), of_images, beside, of_beside.astype(np.float32), n_samples)
+    of_rccs = np.bincount(labels[inside], own, minlength=n_rccs) / np.maximum(sizes, 1)
+    return Steadiness(of_rccs.astype(np.float32), n_samples)

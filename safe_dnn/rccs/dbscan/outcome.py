@@ -71,14 +71,8 @@ class Steadiness(NamedTuple):
     Attributes
     ----------
     of_rccs : ndarray of shape (n_rccs,), float32
-        Mean of `of_images` over the images of an RCC, from 0 to 1.
-    of_images : ndarray of shape (n_points,), float32
-        How often an image is together with the other images of its RCC, as a share of the clusterings in which both
-        take part; 0 for `NOISE`.
-    beside : ndarray of shape (n_points,), int
-        The other RCC with which an image is together most often; `NOISE` if it never is with any.
-    of_beside : ndarray of shape (n_points,), float32
-        How often it is together with the images of that RCC.
+        Mean over the images of an RCC, from 0 to 1: how often an image is together with the other images of the RCC, as
+        a share of the clusterings in which both take part.
     n_samples : int
         Random samples of the images that were clustered.
     may_change : float
@@ -86,9 +80,6 @@ class Steadiness(NamedTuple):
     """
 
     of_rccs: np.ndarray
-    of_images: np.ndarray
-    beside: np.ndarray
-    of_beside: np.ndarray
     n_samples: int
     may_change: float = 0.0
 

@@ -23,7 +23,7 @@ from safe_dnn.support.text import printable
 MAKING = ("merge", "move", "new")  # they change which images an RCC has
 SAYING = ("rcc", "spot", "scope")  # notes on an RCC, a weak spot and the whole analysis
 TURNING = ("undo", "redo")
-_RECORDED = ("images", "source", "target", "of", "reach")  # fields of an edit that its entry has
+_RECORDED = ("images", "source", "target", "of")  # fields of an edit that its entry has
 KINDS = (*MAKING, *SAYING, *TURNING)
 UNKNOWN = "unknown"  # the engineer
 # Fields that are kept while they are typed
@@ -92,8 +92,6 @@ class Edit(NamedTuple):
         For an undo or redo, the number of the edit.
     notes : tuple of Note or of Scope
         For an edit of `SAYING`, the notes before and afterwards.
-    reach : sequence of float, optional
-        That of all RCCs after this edit: computing it takes a second for one of 5,000 images.
     engineer : str
         The author's name; empty if unknown.
     part : tuple of Note
@@ -109,7 +107,6 @@ class Edit(NamedTuple):
     by: str = ""
     of: int | None = None
     notes: tuple[Any, ...] = ()
-    reach: Sequence[float] | None = None
     engineer: str = ""
     part: tuple[Note, ...] = ()
 
@@ -230,9 +227,7 @@ def _describe_saying(edit: Edit) -> str:
     return "; ".join(changes)
 
 
-def reviewed(
-    clusters: RootCauseClusters, edits: Iterable[Edit], *, known_reach: Sequence[float] | None = None
-) -> RootCauseClusters:
+def reviewed(clusters: RootCauseClusters, edits: Iterable[Edit]) -> RootCauseClusters:
     """Apply a journal of edits.
 
     Ids are stable: the id of a merged or emptied RCC is missing from `groups`, the other ids do not change.
@@ -242,11 +237,6 @@ def reviewed(
     RCC (see `rccs.clusters.rcc_reach`) is computed without the images that were moved to it, since a single outlier
     would otherwise bring all images within reach. An image moved back to its original RCC is as the clustering left it.
     Of a new RCC, made by the engineer, all images are core points and count for its reach.
-
-    Parameters
-    ----------
-    known_reach : sequence of float, optional
-        The reach of all RCCs after these edits, since computing it takes a second for an RCC of 5,000 images.
 
     Raises
     ------
@@ -261,9 +251,8 @@ def reviewed(
     is_core = np.where(moved | made, labels != NOISE, clusters.is_core)
     n_rccs = int(labels.max(initial=NOISE)) + 1
     reach = np.zeros(n_rccs, clusters.reach.dtype)
-    before = clusters.reach if known_reach is None else known_reach
-    reach[: len(before)] = before[:n_rccs]
-    for rcc in touched & {*range(n_rccs)} if known_reach is None else ():
+    reach[: len(clusters.reach)] = clusters.reach[:n_rccs]
+    for rcc in touched & {*range(n_rccs)}:
         rows = np.flatnonzero((labels == rcc) & ~moved)
         one = np.zeros(len(rows), dtype=int)
         reach[rcc] = rcc_reach(clusters.points[rows], one, is_core[rows])[0] if len(rows) else 0

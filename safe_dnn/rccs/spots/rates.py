@@ -205,21 +205,6 @@ def regions(nearest: np.ndarray, labels: np.ndarray) -> np.ndarray:
 # --- Rates ------------------------------------------------------------------------------------------------------
 
 
-class _Counts(NamedTuple):
-    """Images in each region, ndarrays of shape (n_rccs,), int.
-
-    Attributes
-    ----------
-    tested, wrong : as in `Rate`
-    evident_tested, evident : the same without wrong images that are no evidence of a high rate
-    """
-
-    tested: np.ndarray
-    wrong: np.ndarray
-    evident_tested: np.ndarray
-    evident: np.ndarray
-
-
 def failure_rates(
     of_failing: np.ndarray,
     of_right: np.ndarray,
@@ -267,16 +252,17 @@ def failure_rates(
     """
     of_all = np.concatenate([of_failing, of_right])
     images, wrong = len(of_all), np.arange(len(of_all)) < len(of_failing)
-    counts = _count(of_failing, of_right, n_rccs, labels)
+    n_wrong, n_right, own = (_per_rcc(of, n_rccs) for of in (of_failing, of_right, labels[of_failing == labels]))
+    evidence_of = np.maximum(own - DEFINING, 0)
     share, n_groups, one = np.ones(n_rccs), np.zeros(n_rccs, int), np.zeros(n_rccs, bool)
     if groups:
         share, n_groups, one = _of_groups(groups, of_all, labels, n_rccs)
-    low, _ = clopper_pearson(share * counts.evident, share * counts.evident_tested)
-    _, high = clopper_pearson(share * counts.wrong, share * counts.tested)
+    low, _ = clopper_pearson(share * evidence_of, share * (evidence_of + n_right))
+    _, high = clopper_pearson(share * n_wrong, share * (n_wrong + n_right))
     rates, tails = [], np.ones((2, n_rccs))
     for rcc in range(n_rccs):
         here, within = of_all == rcc, np.ones(images, bool) if among is None else among[rcc]
-        tested, failing, alone = int(counts.tested[rcc]), int(counts.wrong[rcc]), here & within
+        tested, failing, alone = int(here.sum()), int(n_wrong[rcc]), here & within
         of, strata = groups.of if groups and not one[rcc] else None, None if rcc in whole else classes
         evident = here.copy()
         evident[: len(labels)] &= labels == rcc
@@ -299,13 +285,8 @@ def failure_rates(
     return tuple(rate._replace(verdict=_verdict(rate.figures)) for rate in rates)
 
 
-def _count(of_failing: np.ndarray, of_right: np.ndarray, n_rccs: int, labels: np.ndarray) -> _Counts:
-    def per_rcc(regions: np.ndarray) -> np.ndarray:
-        return np.bincount(regions[regions != NOISE], minlength=n_rccs)
-
-    wrong, right, own = per_rcc(of_failing), per_rcc(of_right), per_rcc(labels[of_failing == labels])
-    evident = np.maximum(own - DEFINING, 0)
-    return _Counts(wrong + right, wrong, evident + right, evident)
+def _per_rcc(regions: np.ndarray, n_rccs: int) -> np.ndarray:
+    return np.bincount(regions[regions != NOISE], minlength=n_rccs)
 
 
 def _of_groups(

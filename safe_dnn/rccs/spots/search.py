@@ -46,7 +46,6 @@ Z = 1.96
 MOST_COLUMNS = 100  # that are searched, of more those that by themselves go most with failing
 COARSE = 8  # parts of a number that show which
 MOST_PAIRS = 5_000_000  # of simple conditions that are tried
-MOST_KEPT = 100  # simple conditions for which it is kept where they hold
 FIRST = 8  # conditions that are compared with all other images at once, and then as many again as were
 MOST_AT_ONCE = 2_000_000  # conditions, or columns, × images that are counted at once
 
@@ -102,7 +101,7 @@ class Search:
         Chance to find anything where right and wrong are independent of the columns.
     overall : float
         A rate with which that of a condition is compared as well; 0 for none.
-    apart : ndarray of shape (n_images,), bool
+    comparable : ndarray of shape (n_images,), bool
         Images of no condition found so far but of those on classes alone: what is found is compared within these.
     again : ndarray of shape (n_literals,), bool
         Which of them are about a number of which one found so far is, alone.
@@ -116,8 +115,6 @@ class Search:
         The column that each is about, from 0.
     of_part : sparse array of shape (n_parts, n_images), float32
         1 where an image is in a part.
-    kept : dict of int to ndarray of shape (n_images,), bool
-        Where simple conditions hold that were asked for before.
     one : list of ndarray of shape (1, n_literals)
         For each literal, how many open images it holds for, and how many of these are wrong.
     two : list of ndarray of shape (n_literals, n_plain)
@@ -126,7 +123,7 @@ class Search:
 
     def __init__(
         self, searched: Searched, open_to: np.ndarray, *, level: float, overall: float = 0.0,
-        apart: np.ndarray | None = None,
+        comparable: np.ndarray | None = None,
     ):  # fmt: skip
         from scipy.linalg import block_diag
         from scipy.sparse import csr_array
@@ -138,7 +135,7 @@ class Search:
         plain = [each.plain for each in cuts.values()]
         self.plain = np.flatnonzero(np.concatenate([np.zeros(0, bool), *plain]))
         self.level, self.overall, self.again = level, overall, np.zeros(len(names), bool)
-        self.apart = open_to.copy() if apart is None else apart.copy()
+        self.comparable = open_to.copy() if comparable is None else comparable.copy()
         self.open_to, self.tag = open_to.copy(), np.random.default_rng(0).integers(2**63, size=len(names))
         whole = self.groups.column if self.groups else None
         self.whole = np.array([literal.column == whole and literal.sign == "=" for literal in self.literals], bool)
@@ -152,13 +149,12 @@ class Search:
             part[:] = each.part + first
         ends, parts = np.arange(len(self.wrong) + 1) * len(cuts), self.part.T.ravel()
         self.of_part = csr_array((np.ones(len(parts), np.float32), parts, ends), (len(self.wrong), held.shape[1])).T
-        self.cached = dict[int, np.ndarray]()
         self.may = self.column[:, None] != self.column[None, self.plain]
         rows = np.flatnonzero(open_to)
         self.one, self.two = self._sums(rows * 0, 1, rows), self._sums_of_pairs(rows)
         pairs = float(np.count_nonzero(self.may & (self.two[0] >= LEAST_TESTED)))
         # Which longer ones are tried depends on the failures, so that all that could have been are counted.
-        longer = [pairs * len(self.plain) ** more for more in range(MOST_CLAUSES - 1)]
+        longer = [pairs * len(self.plain) ** n for n in range(MOST_CLAUSES - 1)]
         alone = self._worth(np.ones(len(names), bool), self._count(rows * 0, 1, rows)[0])
         self.tries = [n * self.chosen_of**length for length, n in enumerate((alone, *longer), 1)]
 
@@ -167,11 +163,7 @@ class Search:
         return functools.reduce(np.logical_and, map(self._holds_alone, places))
 
     def _holds_alone(self, place: int) -> np.ndarray:
-        if place in self.cached:
-            return self.cached[place]
-        if len(self.cached) == MOST_KEPT:
-            self.cached.clear()
-        return self.cached.setdefault(place, self.in_part[place][self.part[self.column[place]]])
+        return np.asarray(self.in_part[place][self.part[self.column[place]]])
 
     def _count(self, of: np.ndarray, n: int, rows: np.ndarray, weights: np.ndarray | None = None) -> np.ndarray:
         """Images, or sums of their weights, in each of n sets and in each part: ndarray of shape (n, n_parts).
@@ -188,8 +180,8 @@ class Search:
             some = rows[begin : begin + step]
             at = of[begin : begin + step].astype(np.int64) * parts + self.part.take(some, axis=1)
             of_each = None if weights is None else np.tile(weights[some], len(self.part))
-            more = np.bincount(at.ravel(), of_each, n * parts)
-            counts = counts + more if begin else more  # each is as large as all of these sums
+            block = np.bincount(at.ravel(), of_each, n * parts)
+            counts = counts + block if begin else block  # each is as large as all of these sums
         return counts.reshape(n, parts).astype(np.float32)
 
     def _counts(self, of: np.ndarray, n: int, rows: np.ndarray) -> list[np.ndarray]:
@@ -256,7 +248,7 @@ class Search:
         holds = self._holds(places)
         self._take_out(holds)
         if not self.of_class[list(places)].all():
-            self.apart &= ~holds
+            self.comparable &= ~holds
         if len(places) == 1 and not isinstance(self.literals[places[0]].value, str):
             self.again |= self.column == self.column[places[0]]
         return tuple(self.literals[i] for i in sorted(places, key=lambda i: (i not in self.plain, i)))
@@ -307,7 +299,7 @@ class Search:
             causes = [not self.of_class[list(each)].all() for each in places]
             levels = np.array([self._level_of(len(each)) for each in places])
             rows = np.flatnonzero(fine & causes)
-            chance = self._chance_given_class(holds, places, self.apart, rows)
+            chance = self._chance_given_class(holds, places, self.comparable, rows)
             fine[rows] = chance <= levels[rows]
         return fine
 
@@ -379,14 +371,11 @@ class Search:
         """The best conditions of each length that are significant, with their scores, the highest being the least.
 
         More of a number of which an earlier one is, as for the next larger objects, is hardly a new reason.
-
-        All single ones and pairs are tried; of each further length, those that extend the best of the one before (beam
-        search).
         """
         alone = np.arange(len(self.literals))
         found, _ = self._best_of(self.one, np.ones((1, len(alone)), bool), np.zeros((1, 0), int), alone)
-        more, best = self._best_of(self.two, self.may, alone[:, None], self.plain)
-        found += more
+        pairs, best = self._best_of(self.two, self.may, alone[:, None], self.plain)
+        found += pairs
         while len(best := best[:BEAM]) and best.shape[1] < MOST_CLAUSES:
             holds = np.array([self._holds(each) & self.open_to for each in best.tolist()])
             sums, there = [], holds.any(axis=0)
@@ -394,8 +383,8 @@ class Search:
                 rows = np.flatnonzero(there & (weights > 0))
                 counts = self.of_part[:, rows] @ (holds[:, rows] * weights[rows]).T
                 sums.append((self.plainly @ counts.astype(np.float32)).T)
-            more, best = self._best_of(sums, self.may[best].all(axis=1), best, self.plain)
-            found += more
+            longer, best = self._best_of(sums, self.may[best].all(axis=1), best, self.plain)
+            found += longer
         return found
 
     def _best_of(

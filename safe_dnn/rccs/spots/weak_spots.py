@@ -42,7 +42,6 @@ from safe_dnn.rccs.spots.search import (
     cuts_of,
 )
 from safe_dnn.store.runs import Run, reading_file
-from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.tables import from_cell, table_text
 from safe_dnn.support.text import rate_text
 
@@ -77,7 +76,7 @@ class WeakSpot(NamedTuple):
     new_rate : float
         The rate that is expected of new images. None if unknown.
     doubted : bool
-        Whether it is about a column that may be the answer under another name (see `reasons.disguises`).
+        Whether it is about a column that may be the answer under another name (see `reasons.known`).
     """
 
     literals: Conditions
@@ -118,19 +117,7 @@ class WeakSpot(NamedTuple):
         return self.doubted or self.figures.low <= self.figures.like
 
     def holds(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
-        """For which images it holds: bool of shape (n_images,). False where a value is unknown.
-
-        Raises
-        ------
-        SAFEError
-            A column is missing.
-        """
-        missing = [literal.column for literal in self.literals if literal.column not in columns]
-        if missing:
-            raise SAFEError(
-                f"The weak spot `{self.where}` needs the column {missing[0]}. Received: "
-                f"{', '.join(columns) or 'none'}. Provide it, or find the weak spots again."
-            )
+        """For which images it holds: bool of shape (n_images,). False where a value is unknown."""
         return _holds(self.literals, columns)
 
 
@@ -184,7 +171,7 @@ def find_weak_spots(
         None if classes is None else classes[rows], max(1, len(every)) / max(1, len(columns)),
     )  # fmt: skip
     recorded = [name for name in columns if name not in measured]
-    open_to = apart = np.ones(len(wrong), bool)
+    open_to = comparable = np.ones(len(wrong), bool)
     found: list[Conditions] = []
     # If only the class is recorded, measured columns do not come after it: each class would be a reason of its own.
     rounds = [recorded] if set(recorded) - {label} else []
@@ -193,10 +180,12 @@ def find_weak_spots(
         # A recorded cause may be hidden by others, and is compared only with images that are still open. What is
         # measured must stand out among all: the last failures always have something in common.
         overall = 0.0 if names == recorded and set(recorded) - {label} else float(failing.mean())
-        search = Search(searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, apart=apart)
+        search = Search(
+            searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, comparable=comparable
+        )
         while len(found) < MOST_SPOTS and (literals := search.next()):
             found = _merged_with(found, literals)
-        open_to, apart = search.open_to, search.apart
+        open_to, comparable = search.open_to, search.comparable
     if searched.classes is not None:
         inside = [literals for literals in found if not of_classes(literals, label)]
         most = MOST_SPOTS + len(found) - len(inside)
@@ -232,12 +221,12 @@ def _narrower(literals: Conditions, searched: Searched, level: float, own: np.nd
         return [literals]
     inside = searched.inside(holds).among([name for name in searched.cuts if name not in named])
     search, found = Search(inside, np.ones(len(inside.wrong), bool), level=level / 2), list[Conditions]()
-    while len(found) < MOST_SPOTS and (more := search.next()):
-        found = _merged_with(found, more)
+    while len(found) < MOST_SPOTS and (inner := search.next()):
+        found = _merged_with(found, inner)
     left = inside.wrong & search.open_to & own[holds]
     if not found or left.sum() > LEFT_OVER * np.count_nonzero(searched.wrong & holds & own):
         return [literals]
-    return [each for more in found for each in _narrower((*literals, *more), searched, level / 2 / len(found), own)]
+    return [each for inner in found for each in _narrower((*literals, *inner), searched, level / 2 / len(found), own)]
 
 
 def _is_sure(literals: Conditions, searched: Searched) -> bool:

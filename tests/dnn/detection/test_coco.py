@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from safe_dnn.dnn.detection.files import DetectorTest, read_coco
+from safe_dnn.dnn.detection.detections import SIDES, DetectorTest, read_coco
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.detected import write_json
 
@@ -41,13 +41,13 @@ def changed(**entries: object) -> list[dict]:
 def test_boxes_refer_to_rows_of_images_and_classes(read):
     test = read([RESULT, RESULT | {"image_id": 8, "category_id": 5, "score": 0.5}, RESULT | {"score": 0.4}])
     assert test.images == ("day/000007.jpg", "day/b.jpg")
-    assert test.sizes.tolist() == [[100, 80], [0, 0]]
+    assert test.sizes == [(100, 80), (0, 0)]
     assert test.objects.image.tolist() == [0, 1]
     assert test.objects.category.tolist() == [0, 1]
     assert test.objects.crowd.tolist() == [False, True]
     assert np.isnan(test.objects.score).all()
     assert test.detections.image.tolist() == [0, 1]
-    assert test.detections.box.tolist() == [[1.5, 2, 30, 40]] * 2
+    assert test.detections[SIDES].to_numpy().tolist() == [[1.5, 2, 30, 40]] * 2
     assert test.detections.score.tolist() == [0.9, 0.5], "the least score counts, lower ones do not"
     assert test.notes == ()
 

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from safe_dnn.dnn.detection.converter import Crop, crops_of, cut_crops, files_of, window_of
-from safe_dnn.dnn.detection.detections import cases_of, match
-from safe_dnn.dnn.detection.files import DetectorTest, read_coco
+from safe_dnn.dnn.detection.detections import DetectorTest, cases_of, read_coco
 from safe_dnn.support.images import BOX_KEY
 from tests.helpers.detected import write_json
 
@@ -39,8 +38,8 @@ def test_set(tmp_path) -> DetectorTest:
 
 
 def test_a_crop_says_what_there_is_and_what_was_seen(test_set):
-    crops = crops_of(test_set, cases_of(test_set, match(test_set)))
-    assert [(crop.name, crop.label, crop.predicted, crop.type) for crop in crops] == [
+    crops = crops_of(test_set, cases_of(test_set))
+    assert [(crop.name, crop.label, crop.predicted, crop.case.type) for crop in crops] == [
         ("car/day/a_object_0_at_10_10_20_20.png", "car", "car", "found"),
         ("car/day/a_object_1_at_80_60_20_20.png", "car", "missed", "missed"),
         ("car/day/a_object_2_at_40_10_20_20.png", "car", "truck: 4/8", "class"),
@@ -57,7 +56,7 @@ def cut(test: DetectorTest, folder) -> tuple[list[Crop], dict[str, dict[str, str
     Image.fromarray(pixels).save(folder / "images" / "day" / "a.png")
     files, missing = files_of(folder / "images", test.images)
     assert missing == []
-    crops = crops_of(test, cases_of(test, match(test)))
+    crops = crops_of(test, cases_of(test))
     [(known, skipped)] = cut_crops(test, crops, files, folder / "objects")
     assert skipped == []
     return crops, known
@@ -99,7 +98,7 @@ def test_names_of_classes_become_names_of_folders_that_differ(tmp_path, test_set
     write_json(tmp_path / "truth.json", truth)
     write_json(tmp_path / "results.json", [])
     test = read_coco(tmp_path / "truth.json", tmp_path / "results.json")
-    names = [crop.name for crop in crops_of(test, cases_of(test, match(test)))]
+    names = [crop.name for crop in crops_of(test, cases_of(test))]
     assert names == [
         "a_b/x/a_b_object_0_at_0_0_9_9.png", "A_b_2/x/a_b_object_1_at_0_0_9_9.png", "_/x/a_b_object_2_at_0_0_9_9.png",
         "Missed/x/a_b_object_3_at_0_0_9_9.png", "missed (4)/x/a_b_object_4_at_0_0_9_9.png",

@@ -3,8 +3,7 @@
 import numpy as np
 import pytest
 
-from safe_dnn.dnn.detection.detections import NONE, cases_of, match
-from safe_dnn.dnn.detection.files import DetectorTest, read_coco
+from safe_dnn.dnn.detection.detections import FOUND, NONE, DetectorTest, cases_of, read_coco
 from tests.helpers.detected import counted_by_the_library, write_json
 
 CAR, TRUCK = 1, 2
@@ -40,10 +39,10 @@ def compared(tmp_path):
 
 
 def counted(test: DetectorTest, iou: float = 0.5) -> tuple[int, int, int]:
-    matching = match(test, iou=iou)
-    found = int((matching.finder != NONE).sum())
-    assert found == int((matching.object_of != NONE).sum())
-    return found, int((~test.objects.crowd).sum()) - found, int(matching.false.sum())
+    cases = cases_of(test, iou=iou)
+    found = sum(case.type == FOUND for case in cases)
+    objects, detections = (sum(row != NONE for row in rows) for rows in list(zip(*cases, strict=True))[:2])
+    return found, objects - found, detections - found
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -67,8 +66,7 @@ def test_random_boxes_count_as_in_the_evaluation_of_coco(compared, tmp_path, see
 
 
 def rows(test: DetectorTest) -> list[tuple[int, int, int, str]]:
-    cases = cases_of(test, match(test))
-    return list(zip(*(column.tolist() for column in cases), strict=True))
+    return [tuple(case) for case in cases_of(test)]
 
 
 @pytest.mark.parametrize(
@@ -92,9 +90,7 @@ def test_each_missed_object_and_each_false_detection_is_in_one_case(compared):
     boxes = np.hstack([rng.integers(0, 120, (200, 2)), rng.integers(20, 60, (200, 2))]).tolist()
     objects = [obj(i % 4, 1 + i % 2, box) for i, box in enumerate(boxes[:80])]
     test = compared(objects, [det(i % 4, 1 + i % 3 % 2, box, i / 200) for i, box in enumerate(boxes)])
-    matching = match(test)
-    cases = cases_of(test, matching)
-    assert sorted(cases.object[cases.object != NONE]) == list(range(80))
-    wrong = cases.type != "found"
-    assert sorted(cases.detection[wrong & (cases.detection != NONE)]) == np.flatnonzero(matching.false).tolist()
-    assert set(cases.type.tolist()) >= {"found", "class", "localisation", "background"}
+    cases = cases_of(test)
+    assert [case.object for case in cases if case.object != NONE] == list(range(80))
+    assert sorted(case.detection for case in cases if case.detection != NONE) == list(range(200))
+    assert {case.type for case in cases} >= {"found", "class", "localisation", "background"}

@@ -3,12 +3,11 @@
 import json
 from pathlib import Path
 
-import numpy as np
 import pytest
 from PIL import Image
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.dnn.detection.files import read_coco, read_yolo
+from safe_dnn.dnn.detection.detections import SIDES, read_yolo
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.detected import CLASSES, SIDE, DetectedCase, draw_detected
 from tests.helpers.powers import bound_by_permissions
@@ -36,15 +35,6 @@ def case(tmp_path) -> DetectedCase:
     return draw_detected(tmp_path, 6)
 
 
-def test_boxes_are_those_of_the_same_files_in_cocos_format(case):
-    yolo, coco = read_yolo(*as_yolo(case), case.images), read_coco(case.truth, case.results)
-    assert (yolo.classes, yolo.images, yolo.notes) == (coco.classes, coco.images, coco.notes)
-    assert yolo.sizes.tolist() == coco.sizes.tolist()
-    for ours, theirs in ((yolo.objects, coco.objects), (yolo.detections, coco.detections)):
-        for name, column in ours._asdict().items():
-            np.testing.assert_allclose(column, getattr(theirs, name), atol=1e-9)
-
-
 def test_an_image_without_a_file_has_no_boxes_and_a_class_without_a_name_its_number(case):
     labels, results = as_yolo(case)
     (labels / "classes.txt").write_text("disc\n")
@@ -53,8 +43,8 @@ def test_an_image_without_a_file_has_no_boxes_and_a_class_without_a_name_its_num
     (results / "other.txt").write_text("0 0 0 0 0 0")
     test = read_yolo(labels, results, case.images)
     assert test.classes == ("disc", "class 1", "class 2")
-    assert 1 not in test.objects.image
-    assert 2 not in test.detections.image
+    assert 1 not in test.objects.image.tolist()
+    assert 2 not in test.detections.image.tolist()
     assert test.notes == (f"Left out: 1 file of no image, the first {results / 'other.txt'}.",)
 
 
@@ -75,8 +65,8 @@ def test_the_size_is_that_of_the_image_as_it_is_shown(tmp_path):
     (tmp_path / "labels" / "a.txt").write_text("0 0.5 0.5 1 0.5")
     (tmp_path / "found" / "a.txt").write_text("0 0.5 0.5 1 0.5 0.9")
     test = read_yolo(tmp_path / "labels", tmp_path / "found", tmp_path / "images")
-    assert test.sizes.tolist() == [[20, 40]]
-    assert test.objects.box.tolist() == [[0, 10, 20, 20]]
+    assert test.sizes == [(20, 40)]
+    assert test.objects[SIDES].to_numpy().tolist() == [[0, 10, 20, 20]]
 
 
 @pytest.mark.parametrize(

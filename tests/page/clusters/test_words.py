@@ -222,14 +222,3 @@ def test_what_other_scripts_send_is_refused_in_a_sentence(view, explained):
     assert served_by(view, "rate_of_word", "dark")["answers"] == 2  # the others are kept
     assert "Received: bald" in served_by(view, "rate_of_word", "bald")["problem"]
     assert len(all_words(explained.out)["dark"].tags) == 2
-
-
-def test_the_image_that_is_shown_again_stays_the_same_while_answers_come_in_one_by_one(explained):
-    begin(explained.out, "dark")
-    tagging = open_tagging(explained.out, "dark")
-    again = set()
-    for image in tagging.tested.paths[:39]:
-        tagging = answer(tagging, [(image, "no")])
-        again.add(tagging.due_again)
-    assert len(again - {""}) == 1
-    assert {*tagging.tested.paths[:20]} >= again - {""}

@@ -1,11 +1,9 @@
 """Why a network fails, before anything is grouped, without a browser."""
 
-import re
-
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.page.failures.view import cards_of, images_with, most_confused, ungrouped_reasons
+from safe_dnn.page.failures.view import cards_of, most_confused, ungrouped_reasons
 from safe_dnn.page.grid_view import PER_PAGE, beside
 from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.pipeline.explaining import explain_collected
@@ -19,29 +17,6 @@ def collected(case):
     collect_failures(case.table, case.test, case.out)
     explain_collected(case.out)
     return Analysis(case.out).failures, case.out
-
-
-def test_the_list_has_headline_rates_and_the_curve_of_the_first_reason(collected):
-    shown, out = collected
-    known = ungrouped_reasons(shown, out)
-    cards = str(cards_of(shown, known))
-    assert "Most failures: light is below 0.8065 (96% wrong)." in cards
-    assert "35% of all 74 test images are wrong, 2% where this reason does not hold" in cards
-    assert re.findall("data-opens='([0-9]+)'", cards) == ["0"]
-    assert "25 of 26 wrong" in cards
-    assert "<div class='safe-curve' data-of='0'" in cards
-    assert "How often it is wrong, by light" in cards
-
-
-def test_a_card_shows_right_images_beside_wrong_ones(collected):
-    shown, out = collected
-    known = ungrouped_reasons(shown, out)
-    [reason] = known.listed
-    images = images_with(shown, reason, known.under.images[reason.subject])
-    assert images.heading == "light < 0.8065: 25 wrong, 1 right"
-    assert (images.wrong.count(True), images.wrong.count(False)) == (25, 1)
-    right = set(images.paths) - {*shown.failing}
-    assert right == {path for path, wrong in zip(images.paths, images.wrong, strict=True) if not wrong}
 
 
 def test_each_page_has_wrong_and_right_images_as_long_as_there_are_any():

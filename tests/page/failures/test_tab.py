@@ -12,7 +12,7 @@ from safe_dnn.dnn.failures import load_failures
 from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.jobs import Job, Turn
-from safe_dnn.page.steps import Steps
+from safe_dnn.page.steps import steps_of
 from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.store.runs import earlier_runs
@@ -206,10 +206,10 @@ def run(
     """Collect with some fields of the form; what went wrong."""
     form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | fields
     try:
-        wanted = tab._wanted(form)
+        wanted = tab._wanted(form, trust=True, partial=partial)
     except SAFEError as error:
         return error
-    job = Job("failures", 1, lambda job: tab._collect(job, form, trust=True, partial=partial), Turn(), wanted)
+    job = Job("failures", 1, tab._collect, Turn(), wanted)
     if cancelled:
         job.cancel()
     job.run()
@@ -231,7 +231,6 @@ def test_each_field_that_is_needed_is_asked_for(tmp_path, kind):
 
 
 def test_a_detector_is_shown_with_what_it_misses_and_detects_wrongly(tmp_path):
-    pytest.importorskip("pycocotools")
     case = draw_detected(tmp_path)
     tab = tab_of(case.out)
     assert run(tab, kind="coco", truth=str(case.truth), results=str(case.results), test=str(case.images)) is None
@@ -304,7 +303,7 @@ def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, 
     case.table.write_text(case.table.read_text().replace(",night,wood,0.9,false", ",night,night,0.9,true"))
     assert run(tab, **paths) is None
     assert "collected before: group the failing images again" in values_of(tab)["failures-status"]
-    assert Steps(tab._settings).now()["next"] == "failures"
+    assert steps_of(tab._settings)["next"] == "failures"
     generate_clusters(case.out / FAILURES, case.out, ClusteringSettings(extractor="vgg16-conv"))
     shown = tab._now()
     restore_run(case.out, earlier_runs(case.out)[0].number)

@@ -185,16 +185,6 @@ def typed(tab, new):
     table.write_text(table.read_text().replace(ROW, new))
 
 
-def test_labels_that_were_typed_into_the_table_are_taken_over(tab):
-    typed(tab, ROW + "night")
-    tab.show("")
-    assert labels_of(tab) == ["night", "snow"]  # its class folder
-    table = out_of(tab) / UNSAFE_SET_FILE
-    table.write_text(table.read_text().replace(",night", ",sea"))
-    tab.show("")
-    assert labels_of(tab) == ["sea", "snow"]
-
-
 def test_a_damaged_table_is_told_with_the_line_and_is_written_again_once_it_is_deleted(tab):
     typed(tab, f'"{ROW}night')
     table = out_of(tab) / UNSAFE_SET_FILE

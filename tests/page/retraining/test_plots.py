@@ -3,8 +3,8 @@
 import re
 
 from safe_dnn.page.retraining.view import class_bars
-from safe_dnn.training.before_after import Share
-from safe_dnn.training.certainty import Counts, certainties
+from safe_dnn.training.before_after import Counts, Share
+from safe_dnn.training.certainty import certainties
 
 
 def test_classes_that_are_worse_come_first_then_those_that_changed_most():

@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from safe_dnn import api
 from safe_dnn.dnn.predictions import labelled_images
 from safe_dnn.page.jobs import Job, Turn, _Stopped
 from safe_dnn.page.retraining import tab as retraining_tab
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE
 from safe_dnn.support.progress import report_progress
-from safe_dnn.training.compared import compare_answers
 from safe_dnn.training.finetuning import Epoch
-from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
+from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, compare_answers
 from tests.helpers.browsing import WAIT, Served, field, opened, unfold_in_sight
 from tests.helpers.laid_out import laid_out, settings_of, shown_in
 from tests.helpers.places import rows_in
@@ -168,20 +168,20 @@ def retrain(out: Path, job: Job, **sent: object) -> None:
     """Send the form of the tab Retraining."""
     tab = laid_out(lambda: retraining_tab.RetrainingTab(settings_of(out)))
     form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | dict.fromkeys(("model", "train", "test"), str(out))
-    job.form = tab._wanted(form | sent)
-    tab._retrain(job, form | sent, trust=False)
+    job.form = tab._wanted(form | sent, trust=False)
+    tab._retrain(job)
 
 
 @pytest.mark.parametrize(("checked", "unlabelled"), [(True, 0), (False, None), ("", None)])
 def test_labelled_images_only_are_what_the_box_asks_for(tmp_path, monkeypatch, checked, unlabelled):
     asked = []
-    monkeypatch.setattr(retraining_tab, "retrain_apart", lambda *paths, wishes, **more: asked.append(wishes))
+    monkeypatch.setattr(api, "retrain", lambda unlabelled, **more: asked.append(unlabelled))
     retrain(tmp_path, Job("retraining", 1, print, Turn()), one_pass=checked)
-    assert [wishes.unlabelled for wishes in asked] == [unlabelled]
+    assert asked == [unlabelled]
 
 
 def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_path, monkeypatch):
-    def stopped_while(*given, watch, **more):
+    def stopped_while(watch, **more):
         on_epoch, should_stop = watch
         epochs = tuple(Epoch(i, 0.5, 0.5, 0.5, 0.1) for i in range(2))
         on_epoch(epochs[:1], (1,))
@@ -194,6 +194,6 @@ def test_stopping_ends_a_retraining_at_once_until_there_is_an_epoch_to_keep(tmp_
         stopped.append(should_stop())
 
     stopped, job = [], Job("retraining", 1, print, Turn())
-    monkeypatch.setattr(retraining_tab, "retrain_apart", stopped_while)
+    monkeypatch.setattr(api, "retrain", stopped_while)
     retrain(tmp_path, job)
     assert stopped == [True]

@@ -47,9 +47,7 @@ class Hosted(NamedTuple):
 
 def generated(visitor: Stranger, analysis: str, images: str, session: str = "window") -> str:
     """Generate RCCs; what the window is answered."""
-    window = visitor.window(analysis, session)
-    sent = [images, "", "", "", [], False, [], "auto", "", "pca", "auto"]
-    return window.fire(window.handler("generate", "click"), sent)
+    return visitor.window(analysis, session).send("generate", images=images)
 
 
 @pytest.fixture(scope="module")
@@ -270,10 +268,9 @@ def test_no_path_of_the_host_or_of_another_is_taken_by_a_form(hosted, stranger):
     rng, files = random.Random(4), everything(hosted)
     hosts = ["/etc", "/", "~", "/proc/self/environ", "/proc/self/cwd", str(hosted.folder), "/~/..", "/~own/..", ".."]
     window = stranger.window("/a/mine", "typing")
-    handler = window.handler("generate", "click")
     for number in range(ATTEMPTS // 4):
         path = hosts[number] if number < len(hosts) else spelt(rng.choice(files).parent, hosted, rng)
-        told = window.fire(handler, [path, "", "", "", [], False, [], "auto", "", "pca", "auto"])
+        told = window.send("generate", images=path)
         assert MARK not in told
         assert "failures" not in told or "Expected" in told, path
 

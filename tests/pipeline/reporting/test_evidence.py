@@ -172,13 +172,6 @@ def test_evidence_that_is_damaged_is_refused_in_a_sentence(out, damage):
         verify(out)
 
 
-def test_an_analysis_from_before_says_that_it_has_no_evidence(tmp_path):
-    with pytest.raises(SAFEError, match="without evidence"):
-        verify(tmp_path)
-    with pytest.raises(SAFEError, match=f"without {DATABASE_FILE}"):
-        write_evidence(tmp_path)
-
-
 def test_no_evidence_is_written_of_what_is_damaged_or_over_a_file_of_somebody_else(out):
     (out / SUMS_FILE).unlink()
     file = out / next(name for name in digests_of(out) if name.endswith("clusters.npz"))

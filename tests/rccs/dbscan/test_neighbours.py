@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-from threadpoolctl import threadpool_info, threadpool_limits
 
 from safe_dnn.rccs.dbscan import neighbours
-from safe_dnn.rccs.dbscan.neighbours import Points, one_thread
+from safe_dnn.rccs.dbscan.neighbours import Points
 from tests.helpers.point_groups import pairwise_distances
 
 
@@ -51,22 +50,3 @@ def test_the_nearest_to_other_points_are_those_of_all_distances(monkeypatch, blo
     expected = np.sqrt(np.square(others[:, None].astype(float) - points).sum(axis=2))
     assert np.array_equal(nearest, expected.argmin(axis=1))
     assert np.array_equal(distances, expected.min(axis=1).astype(np.float32))
-
-
-def test_some_of_the_points_have_the_distances_of_all():
-    some, rows = Points(cloud()), np.array([3, 5, 8, 40])
-    assert np.array_equal(some.among(rows).distances, some.distances[np.ix_(rows, rows)])
-    assert np.array_equal(some.distances, some.distances.T)
-
-
-def threads() -> set[int]:
-    return {library["num_threads"] for library in threadpool_info() if library["user_api"] == "blas"}
-
-
-def test_matrix_products_have_one_thread_and_afterwards_as_many_as_before():
-    one_thread()  # imports SciPy's
-    with threadpool_limits(2, "blas"):
-        before = threads()
-        with one_thread():
-            assert threads() == {1}
-        assert threads() == before

@@ -199,10 +199,6 @@ def test_what_neighbours_differ_in_counts_less():
     assert apart_over_spread(scaled) > 1.5 * apart_over_spread(points)
 
 
-def test_equal_points_keep_their_directions():
-    assert np.array_equal(relevant_directions(np.ones((9, 3))), np.eye(3))
-
-
 def test_averaging_draws_groups_together_and_leaves_a_far_one_alone():
     points, owner = groups((100, 100, 6), spread=0.5)
     points[owner == 2] += 20

@@ -30,12 +30,6 @@ def test_one_tight_group_with_far_outliers_is_one_cluster_and_noise():
     assert found.labels.max() == 0
 
 
-def test_equal_points_are_one_cluster():
-    found = tune(np.ones((7, 3), np.float32))
-    assert found.labels.tolist() == [0] * 7
-    assert found.is_core.all()
-
-
 def test_the_chosen_setting_is_the_best_of_those_listed():
     points, _ = groups((100, 60, 30), spread=0.4)
     found = tune(points)

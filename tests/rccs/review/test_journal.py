@@ -17,14 +17,6 @@ def move(path: str, source: int, to: int) -> Edit:
     return Edit(0, "2024-05-01T12:00:00+00:00", "move", (path,), (source,), to)
 
 
-def undo(number: int) -> Edit:
-    return Edit(0, "2024-05-01T12:00:00+00:00", "undo", of=number)
-
-
-def redo(number: int) -> Edit:
-    return Edit(0, "2024-05-01T12:00:00+00:00", "redo", of=number)
-
-
 def journal(*edits: Edit) -> tuple[Edit, ...]:
     """The edits, numbered from 1."""
     return tuple(edit._replace(number=number) for number, edit in enumerate(edits, start=1))

@@ -2,10 +2,17 @@ import dataclasses
 
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.edits import merge_rccs, move_images, redo_edit, undo_edit
 from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import Note
-from safe_dnn.rccs.review.review import load_review, load_spot_notes, set_note
+from safe_dnn.rccs.review.review import (
+    load_review,
+    load_spot_notes,
+    merge_rccs,
+    move_images,
+    redo_edit,
+    set_note,
+    undo_edit,
+)
 from tests.helpers.reviewed import A, B, notes_in, said_in
 
 # --- Notes ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,6 @@ from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons, save_reasons
 from safe_dnn.store.database import last_number, reading
-from safe_dnn.store.runs import CLUSTERS, Run, present_runs
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.spots import weak_spot
 
@@ -50,19 +49,8 @@ def out(clusters, tmp_path):
     return folder
 
 
-def present(folder) -> Run:
-    return present_runs(folder)[CLUSTERS]
-
-
 def note(literals=DARK, *, tested: str = TEST, **fields) -> Note:
     return Note((key(literals), tested), **fields)
-
-
-def replace(clusters, folder, *conditions, tested: str = TEST) -> str:
-    """A new run, as `safe_dnn.pipeline.generation.generate_clusters` makes one; the name of the one that it follows."""
-    name = str(present(folder).number)
-    find(clusters, folder, *conditions, tested=tested)
-    return name
 
 
 # --- What a note is about ---------------------------------------------------------------------------------------
@@ -76,20 +64,20 @@ def test_the_conditions_are_the_same_in_any_order_and_whole_or_not_whole_numbers
 
 def test_a_note_on_a_condition_that_is_not_found_any_more_is_kept_and_comes_back_at_whatever_rank(clusters, out):
     set_note(out, note(name="night"))
-    replace(other(clusters, 1), out, SHADES)
+    find(other(clusters, 1), out, SHADES)
     assert notes_elsewhere(notes_of_run(out), [key(SHADES)]) == 1
     set_note(out, note(SHADES, name="shades"))
-    replace(other(clusters, 2), out, SHADES[::-1], DARK)
+    find(other(clusters, 2), out, SHADES[::-1], DARK)
     assert notes_of_run(out)[key(DARK)].name == "night"
     assert notes_of_run(out)[key(SHADES)].name == "shades"
 
 
 def test_the_same_words_about_another_test_set_are_another_condition(clusters, out):
     set_note(out, note(name="night"))
-    replace(other(clusters, 1), out, DARK, tested=OTHER_TEST)
+    find(other(clusters, 1), out, DARK, tested=OTHER_TEST)
     assert notes_of_run(out) == {}
     set_note(out, note(tested=OTHER_TEST, name="fog"))
-    replace(other(clusters, 2), out, DARK)
+    find(other(clusters, 2), out, DARK)
     assert notes_of_run(out)[key(DARK)].name == "night"
 
 

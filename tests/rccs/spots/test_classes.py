@@ -75,18 +75,6 @@ def test_a_rare_condition_is_found_in_a_broad_one_but_no_companion_of_it(groups)
         assert {spot.where for spot in spots if spot.expected is not None} == {"plain = yes", "blocked = yes"}
 
 
-def test_what_stands_out_only_where_no_stronger_one_holds_is_found():
-    """In light from the left, the network fails more often on the hand h3; in light from below, less often."""
-    rng = np.random.default_rng(4)
-    n = 6000
-    hand, light = rng.choice(["h1", "h2", "h3", "h4", "h5"], n), rng.choice(["left", "below"], n)
-    rates = np.where(light == "left", 0.1, 0.7) + np.where(light == "left", 0.2, -0.14) * (hand == "h3")
-    columns = {"label": rng.choice(list(RATES), n), "hand": hand, "light": light, "hair": rng.uniform(0, 1, n)}
-    below, of_hand = search(columns, rng.random(n) < rates)
-    assert (below.where, of_hand.where) == ("light = below", "hand = h3")
-    assert of_hand.odds < 2
-
-
 def test_what_is_found_where_nothing_is_is_compared_with_what_it_is_taken_for():
     rng = np.random.default_rng(5)
     n = 1500

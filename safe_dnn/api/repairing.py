@@ -1,0 +1,162 @@
+"""Steps 3 to 6: the images to label, and what retraining with them changes."""
+
+from typing import Any
+
+from safe_dnn.api.results import StepResult, settings_by
+from safe_dnn.dnn.failures import checked
+from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.pipeline.analysis import Analysis
+from safe_dnn.pipeline.generation import Likely, select_images
+from safe_dnn.pipeline.retraining import retrain_apart
+from safe_dnn.pipeline.summary_lines import (
+    left_out,
+    retraining_details,
+    retraining_summary,
+    selection_summary,
+)
+from safe_dnn.rccs.unsafe_set import UnsafeImage
+from safe_dnn.selection import SelectionSettings, chosen_by_model
+from safe_dnn.store.output_folder import writing
+from safe_dnn.support.errors import StrPath, path_of
+from safe_dnn.support.text import count
+from safe_dnn.training.certainty import with_intervals
+from safe_dnn.training.finetuning import UNWATCHED
+from safe_dnn.training.labels import Labelling, label_unsafe_set, save_labels, take_typed_labels
+from safe_dnn.training.material import ImageSets
+from safe_dnn.training.result import compare_answers, shares_by_reason
+from safe_dnn.training.settings import Wishes
+
+
+def select(improvement: StrPath, out: StrPath = ".", **options: Any) -> StepResult:
+    """Steps 3 and 4: select the improvement images to label, the unsafe set.
+
+    Parameters
+    ----------
+    improvement : path
+        As for `selection.select_unsafe_set`.
+    options
+        `selection.SelectionSettings`, `pipeline.generation.Likely`, with `dnn.model.DnnOptions`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `rccs.unsafe_set.UnsafeSet`; its table has the images to label.
+
+    Raises
+    ------
+    SAFEError
+        As in `pipeline.generation.select_images`.
+    """
+    folder, (settings, likely) = path_of(out, "an output folder"), settings_by(options, SelectionSettings, Likely)
+    unsafe = select_images(improvement, folder, settings, likely=likely)
+    rows = tuple(image[:-1] for image in unsafe.images)  # without the digest
+    return StepResult(
+        unsafe, selection_summary(unsafe), UnsafeImage._fields[:-1], rows,
+        (unsafe.formula, chosen_by_model(unsafe)), tuple(left_out(unsafe.skipped)),
+        written="IS_filenames.txt, unsafe_set.csv",
+    )  # fmt: skip
+
+
+def label(out: StrPath = ".", **options: Any) -> StepResult:
+    """Label the unsafe set by a table, by class folders, or by what was typed into `unsafe_set.csv`.
+
+    Parameters
+    ----------
+    options
+        `training.labels.Labelling`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `rccs.unsafe_set.UnsafeSet`; its table has the images with their labels.
+
+    Raises
+    ------
+    SAFEError
+        There is no unsafe set, or as of `training.labels.label_unsafe_set`.
+    """
+    folder, (labelling,) = path_of(out, "an output folder"), settings_by(options, Labelling)
+    take_typed_labels(folder)
+    with writing(folder):
+        analysis = Analysis(folder)
+        classes = analysis.failures.known_classes if analysis.failures_key else ()
+        sources = {"improvement": labelling.improvement, "labels": labelling.labels}
+        unsafe = label_unsafe_set(analysis.unsafe, classes, **sources)
+        save_labels(unsafe, folder)
+    n = sum(bool(image.label) for image in unsafe.images)
+    rows = tuple((image.image, image.label) for image in unsafe.images)
+    headline = f"{n:,} of {count(len(unsafe.images), 'image')} labelled"
+    return StepResult(unsafe, headline, ("image", "label"), rows, written="unsafe_set.csv")
+
+
+def retrain(
+    model: StrPath, train: StrPath, test: StrPath, out: StrPath = ".", *, watch: Any = None, **options: Any
+) -> StepResult:
+    """Steps 5 and 6: label the unsafe set, and fine-tune the network with it.
+
+    Parameters
+    ----------
+    model : path
+        As for `retrain.retrain`.
+    train, test : path
+        As in `training.material.ImageSets`.
+    watch : training.finetuning.Watch, optional
+        What the training reports to, and asks whether to stop.
+    options
+        `ImageSets`, with `training.labels.Labelling`; `training.settings.Wishes`; `dnn.model.DnnOptions`.
+
+    Returns
+    -------
+    StepResult
+        Its value is `training.result.Retraining`; its table has the images of each class and reason that are right
+        before and after, with the 95 % interval of the share after.
+
+    Raises
+    ------
+    SAFEError
+        As in `pipeline.retraining.retrain_apart`.
+    """
+    images, wishes, dnn = settings_by(options, ImageSets, Wishes, DnnOptions, train=train, test=test)
+    folder = path_of(out, "an output folder")
+    result = retrain_apart(model, images, folder, options=dnn, wishes=wishes, watch=watch or UNWATCHED)
+    return _retrained(result, folder, "retrained.keras, retraining.json")
+
+
+def compare(before: StrPath, after: StrPath, test: StrPath, out: StrPath = ".", **options: Any) -> StepResult:
+    """Compare a network before and after it was retrained elsewhere, by tables of its answers.
+
+    Parameters
+    ----------
+    before, after, test : path
+        As for `training.result.compare_answers`.
+    options
+        `dnn.model.DnnOptions`.
+
+    Returns
+    -------
+    StepResult
+        As in `retrain`.
+
+    Raises
+    ------
+    SAFEError
+        As in `compare_answers`.
+    """
+    folder, (dnn,) = path_of(out, "an output folder"), settings_by(options, DnnOptions)
+    result = compare_answers(before, after, test, folder, options=checked(dnn))
+    return _retrained(result, folder, "retraining.json")
+
+
+def _retrained(result: Any, folder: Any, written: str) -> StepResult:
+    analysis = Analysis(folder)
+    listed = analysis.listed if analysis.there else []
+    classes = ((f"class {one.name}", one, ends) for one, ends in with_intervals(result.per_class, result.by_group))
+    known = shares_by_reason(listed, result)
+    ends_of = dict(with_intervals([share for _, share, _ in known]))
+    found = ((reason.title, share, ends_of[share]) for reason, share, _ in known)
+    rows = tuple((name, *share[1:], *ends) for name, share, ends in (*classes, *found))
+    lines = tuple(f"  {line}" for line in retraining_details(result, listed))
+    return StepResult(
+        result, retraining_summary(result), ("of", "images", "before", "after", "low", "high"), rows, lines,
+        tuple(left_out(result.skipped)), result.assumptions, written,
+    )  # fmt: skip
