@@ -32,7 +32,7 @@ def write_section(name: str, text: str, *, folder: Path = RESULTS) -> Path:
     Parameters
     ----------
     name : str
-        Letters, digits and hyphens. The page is named after what precedes the first hyphen: that of `speed-growth` is
+        Letters, digits, underscores and hyphens. The page is named after what precedes the first hyphen: that of `speed-growth` is
         `speed.md`.
     text : str
         Markdown, with a heading, without the markers.
@@ -49,8 +49,8 @@ def write_section(name: str, text: str, *, folder: Path = RESULTS) -> Path:
     SAFEError
         The name is invalid, the page cannot be read or written, or it has only one of the section's markers.
     """
-    if not re.fullmatch(r"[a-z0-9-]+", name):
-        raise SAFEError(f"The name of a section must consist of a-z, 0-9 and hyphens. Received: {name!r}")
+    if not re.fullmatch(r"[a-z0-9_-]+", name):
+        raise SAFEError(f"The name of a section must consist of a-z, 0-9, underscores and hyphens. Received: {name!r}")
     begin, end = f"<!-- {name} -->", f"<!-- /{name} -->"
     if begin in text or end in text:
         raise SAFEError(f"The text of the section {name} must not contain its markers, {begin} and {end}.")
