@@ -32,8 +32,8 @@ def write_section(name: str, text: str, *, folder: Path = RESULTS) -> Path:
     Parameters
     ----------
     name : str
-        Letters, digits, underscores and hyphens. The page is named after what precedes the first hyphen: that of `speed-growth` is
-        `speed.md`.
+        Letters, digits, underscores and hyphens. The page is named after what precedes the first hyphen: that of
+        `speed-growth` is `speed.md`.
     text : str
         Markdown, with a heading, without the markers.
     folder : Path

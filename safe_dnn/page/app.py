@@ -67,7 +67,7 @@ def build_app(settings: PageSettings) -> gr.Blocks:
         moved = MovedView(settings)
         laid_out: dict[str, gr.Tab] = {}
         made: dict[str, Any] = {}
-        # Open at first: it shows results, or asks for failing images and refers to the tab before it.
+        # Open at first, where there are results (see `lay_out_steps`)
         with gr.Tabs(selected=CLUSTERS_TAB):
             for (name, (title, _)), kind in zip(TABS.items(), CLASSES, strict=True):
                 with gr.Tab(title, id=name, render_children=name != CLUSTERS_TAB) as laid_out[name]:
@@ -80,7 +80,7 @@ def build_app(settings: PageSettings) -> gr.Blocks:
         wire_reasons(made[FAILURES_TAB], clusters, widgets_in(laid_out[CLUSTERS_TAB]), settings)
         wire_classes(made[LABELS_TAB], made[RETRAINING_TAB])
         tabs = {CLUSTERS_TAB: clusters, **made}
-        lay_out_steps(settings, {name: tab.timer for name, tab in tabs.items() if name != LABELS_TAB})
+        lay_out_steps(settings, loaded, {name: tab.timer for name, tab in tabs.items() if name != LABELS_TAB})
     return app
 
 

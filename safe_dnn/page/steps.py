@@ -39,11 +39,15 @@ LOOK_SECONDS = 2.0
 FAILURES_TAB, CLUSTERS_TAB, UNSAFE_TAB, LABELS_TAB, RETRAINING_TAB, REPORT_TAB, SAFETY_TAB = TABS
 
 
-def lay_out_steps(settings: PageSettings, timers: Mapping[str, gr.Timer]) -> None:
+def lay_out_steps(settings: PageSettings, loaded: gr.events.Dependency, timers: Mapping[str, gr.Timer]) -> None:
     """Have the tabs say every few seconds which steps are done, and follow work that another window has started.
+
+    An empty analysis opens on the failures; a service, whose visitors have images alone, does not.
 
     Parameters
     ----------
+    loaded
+        The event that a window was just opened.
     timers : mapping of str to Timer
         That of each tab's `JobView`.
     """
@@ -58,6 +62,14 @@ def lay_out_steps(settings: PageSettings, timers: Mapping[str, gr.Timer]) -> Non
         followed = {timers[running.tab]: gr.Timer(active=True)} if running and running.tab in timers else {}
         return {**followed, **({widget: gr.HTML(steps=steps)} if steps != before else {}), shown: steps}
 
+    def on_open() -> Any:
+        with contextlib.suppress(SAFEError):
+            latest = settings.results.latest
+            if not (settings.hosted or latest.there or latest.failures_key or settings.jobs.running):
+                return gr.HTML(first=FAILURES_TAB)
+        return gr.skip()
+
+    loaded.then(on_open, None, widget, **VIEW)
     gr.Timer(LOOK_SECONDS).tick(on_look, shown, [widget, shown, *timers.values()], **VIEW)
 
 

@@ -105,7 +105,7 @@ def opened(browser: Browser, served: Served) -> Iterator[Page]:
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     try:
-        page.goto(served.url)
+        page.goto(f"{served.url}/#tab=clusters")  # an empty analysis opens on the failures
         expect(page).to_have_title(f"{served.out.name} – SAFE")
         yield page
         assert page.title() == f"{served.out.name} – SAFE"

@@ -69,6 +69,19 @@ def test_fields_can_be_edited_once_they_are_filled_in_and_not_before(browser, se
     page.close()
 
 
+def test_an_empty_analysis_opens_on_the_failures_and_a_tab_that_was_chosen_stays_after_a_reload(browser, served):
+    page = new_window(browser)
+    page.goto(served.url)
+    failures, clusters = (page.get_by_role("tab", name=name) for name in ("Failures", "Root cause clusters"))
+    expect(failures).to_have_attribute("aria-selected", "true")
+    page.get_by_role("button", name="Failing images alone?").click()
+    expect(field(page, "images")).to_be_focused()
+    page.reload()
+    expect(page.locator("#clusters-status")).to_contain_text("What do you have?")
+    expect(clusters).to_have_attribute("aria-selected", "true")
+    page.context.close()
+
+
 @pytest.fixture(scope="module")
 def generated(browser: Browser, served: Served) -> Served:
     """The page after the first click: clusters in the output folder."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from safe_dnn import api
 from safe_dnn.dnn.failures import checked, file_and_column, required_targets
@@ -18,7 +19,7 @@ from safe_dnn.page.forms import check_there, remember, remembered, required_path
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import FORM_LABELS, done, doubted, empty
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.page.steps import FAILURES_TAB
+from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.pipeline.analysis import UNGROUPED
 from safe_dnn.pipeline.summary_lines import failures_summary
@@ -55,6 +56,12 @@ EMPTY = empty(
             "SAFE collects the images that the network gets wrong, and says when it fails more often.",
         ),
         ("Click Group failing images", "They are grouped by what they look like, for reasons that no condition says."),
+        (
+            Markup("<button type='button' data-tab='{}' data-field='images'>Failing images alone?</button>").format(
+                CLUSTERS_TAB
+            ),
+            "Give their folder in the next tab.",
+        ),
     ],
 )
 EARLIER = "The root cause clusters are of failures that were collected before: group the failing images again."

@@ -1,10 +1,10 @@
 // The tabs: the address says which one is in sight, so that a reload, the browser's buttons and a link lead back to it;
 // those whose step is done have a tick.
-const FIRST = props.first;  // in sight where the address says nothing
+let first = props.first, opens = !inAddress().has("tab");  // in sight where the address says nothing; whether it does not
 const TICK = 100, STEADY = 5;  // milliseconds; how many of these a tab must stay in sight: Gradio sets its own at first
 const idOf = (tab) => tab.dataset.tabId;
 const all = () => [...document.querySelectorAll('.tab-container [role="tab"]')];
-const named = () => all().find((tab) => idOf(tab) === (inAddress().get("tab") || FIRST));
+const named = () => all().find((tab) => idOf(tab) === (inAddress().get("tab") || first));
 const selected = (tab) => tab?.getAttribute("aria-selected") === "true";
 
 function follow() {
@@ -16,8 +16,8 @@ function keep() {
   const tab = all().find(selected);
   tick();
   const now = inAddress();
-  if (!tab || (now.get("tab") || FIRST) === idOf(tab)) return;
-  if (idOf(tab) === FIRST) now.delete("tab");
+  if (!tab || (now.get("tab") || first) === idOf(tab)) return;
+  if (idOf(tab) === first) now.delete("tab");
   else now.set("tab", idOf(tab));
   putInAddress(now);
 }
@@ -48,8 +48,9 @@ document.addEventListener("click", ({ target }) => {
   begins(field);
 });
 
-let asked = inAddress().has("tab");
-document.addEventListener("click", (event) => { if (event.isTrusted && event.target.closest?.('[role="tab"]')) asked = false; }, true);
+let asked = !opens;
+document.addEventListener("click", (event) => { if (event.isTrusted && event.target.closest?.('[role="tab"]')) asked = opens = false; }, true);
+watch("first", () => { first = props.first; (opens ? follow : keep)(); });
 
 function begin(steady) {
   if (!all().length || (asked && named() && steady < STEADY)) {

@@ -99,7 +99,7 @@ def test_below_a_path_with_tls_and_a_login_all_of_the_page_works(browser, tmp_pa
         page = new_window(
             browser, ignore_https_errors=True, http_credentials=login, viewport={"width": 1280, "height": 900}
         )
-        page.goto(url)
+        page.goto(f"{url}/#tab=clusters")
         expect(page).to_have_title(re.compile("– SAFE$"))
         page.on("request", lambda request: requests.append(request.url))
         page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
