@@ -22,7 +22,7 @@ WEBP = {"quality": 82, "method": 2}  # twice as fast as the usual method, 4, for
 
 
 def served_folder() -> Path:
-    """Where pictures and exports lie, which the page serves: Gradio's folder or, of a service's visitor, his own."""
+    """Where pictures lie, which the page serves: Gradio's folder or, of a service's visitor, his own."""
     return private_cache() or Path(get_upload_folder())
 
 

@@ -262,7 +262,7 @@ class Export(NamedTuple):
     missing: tuple[Skipped, ...]
 
 
-def export_results(out: Path, to: StrPath, *, rccs: Sequence[int] | None = None, spot: int = 0) -> Export:
+def export_results(out: Path, to: StrPath, *, rccs: Sequence[int] | None = None) -> Export:
     """Copy the images of the RCCs in the folder `out` to a folder per RCC, with a table; the engineer's edits count.
 
     Parameters
@@ -272,26 +272,16 @@ def export_results(out: Path, to: StrPath, *, rccs: Sequence[int] | None = None,
     rccs : sequence of int, optional
         The RCCs to export, `NOISE` for the images in no cluster; by default all of them, with the report, GIFs and
         tables of the analysis, from which all rates can be counted again.
-    spot : int, optional
-        The rank of a weak spot, whose failing images alone are exported.
 
     Raises
     ------
     SAFEError
         `to` exists or cannot be written, there is nothing to export, or no image can be read.
     """
-    analysis, extra_files = Analysis(out), dict[str, bytes]()
-    review = analysis.review
+    review, extra_files = Analysis(out).review, dict[str, bytes]()
     _check_new(to)
     rows = export_rows(review.clusters, review.notes, rccs=rccs or None)
-    if spot:
-        analysis.check()
-        images = analysis.reasons.images
-        if not 0 < spot <= len(images):
-            raise SAFEError(f"Expected the rank of a weak spot, from 1 to {len(images)}. Received: {spot}.")
-        wanted = {review.clusters.paths[row] for row in images[spot - 1].tolist()}
-        rows = [row for row in rows if row["image"] in wanted]
-    elif not rccs:
+    if not rccs:
         own = own_files(out, [name for name in results_in(out) if name.endswith(_KINDS)])
         extra_files = {name: regular(out / name).read_bytes() for name in own}
         extra_files[REPORT_FILE] = encoded(report_html(out))

@@ -37,12 +37,12 @@ def routes(settings: PageSettings) -> list[BaseRoute]:
     """The routes, before those of Gradio; `settings` are those of the analysis that a request is about."""
 
     def picture(request: Request) -> Response:
-        """A thumbnail, a GIF of this analysis, or an export; no other file, whatever was typed, and whoever asks."""
+        """A thumbnail or a GIF of this analysis; no other file, whatever was typed, and whoever asks."""
         try:
             path = Path(request.path_params["place"]).resolve()
             folders = (served_folder(), settings.out / GIF_FOLDER)
             if any(path.is_relative_to(folder.resolve()) for folder in folders) and path.is_file():
-                return FileResponse(path, filename=path.name if path.suffix == ".zip" else None)
+                return FileResponse(path)
         except (OSError, ValueError, RuntimeError):  # no name of a file
             pass
         return PlainTextResponse(_NOT_THERE, 404)
