@@ -209,7 +209,10 @@ def _change(image: Answered, *, regression: bool) -> dict[str, str]:
 
 HEIGHT, TOP, BOTTOM = 250, 12, 34  # pixels
 LEFT, WIDTH = 7.0, 80.0  # of the plot, in percent of the drawing; the rest is for the words beside it
-BEFORE, AFTER = "#7b8aa2", "#0d9488"  # contrast of at least 3 : 1 on a light and a dark background (WCAG AA)
+BEFORE_COLOUR, AFTER_COLOUR = (
+    "#7b8aa2",
+    "#0d9488",
+)  # contrast of at least 3 : 1 on a light and a dark background (WCAG AA)
 
 
 def learning_curves(
@@ -237,7 +240,7 @@ def learning_curves(
         return TOP + (1 - share) / max(1 - bottom, 1e-9) * (HEIGHT - BOTTOM - TOP)
 
     lines: list[tuple] = []
-    for name, field, colour in (("validation", "validation", BEFORE), ("unsafe set", "unsafe", AFTER)):
+    for name, field, colour in (("validation", "validation", BEFORE_COLOUR), ("unsafe set", "unsafe", AFTER_COLOUR)):
         known = [(epoch.epoch, y(share)) for epoch in history if math.isfinite(share := getattr(epoch, field))]
         last = epochs if first_pass is None else first_pass
         passes = [one for one in known if one[0] <= last], [one for one in known if one[0] > last]
