@@ -40,11 +40,11 @@ def _arguments(options: argparse.Namespace) -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in OWN}
 
 
-def _step(name: str, options: argparse.Namespace, **more: Any) -> Any:
+def _step(name: str, options: argparse.Namespace, **further: Any) -> Any:
     """The result of a step of `safe_dnn.api`."""
     from safe_dnn import api
 
-    return getattr(api, name)(**_arguments(options), **more)
+    return getattr(api, name)(**_arguments(options), **further)
 
 
 def run_failures(out: Path, options: argparse.Namespace) -> None:

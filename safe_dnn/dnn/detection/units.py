@@ -8,7 +8,6 @@ the column `unit` names it. `objects/` gets the image once more for each row, wi
 import itertools
 import shutil
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import numpy as np
 
@@ -31,7 +30,7 @@ from safe_dnn.support.text import count, printable
 
 def failures_in_table(
     table: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE,
-    hold_out: HoldOut | None = None, **more: Any,
+    hold_out: HoldOut | None = None, train: StrPath | None = None,
 ) -> AnsweredImages:  # fmt: skip
     """Collect failures by a table of answers (see `dnn.failures.collect_failures`), which may be about units.
 
@@ -44,7 +43,7 @@ def failures_in_table(
     cells = read_answer_table(source)
     names = cells.texts(IMAGE)
     if options.targets or UNIT not in cells.header or len({*names}) == len(names):
-        return collect_failures(table, test, out, options=options, hold_out=hold_out, **more)
+        return collect_failures(table, test, out, options=options, hold_out=hold_out, train=train)
     folder = checked_folder(out, test, *TABLES, folders=(FAILURES, OBJECTS))
     root = existing_folder(test, "a folder of test images").resolve()
     notes, skipped = _split(cells, root, folder, partial=options.partial)
@@ -52,7 +51,7 @@ def failures_in_table(
         hold_out = hold_out._replace(group=(FULL_IMAGE,))
     return collect_failures(
         folder / OBJECTS / PREDICTIONS_FILE, folder / OBJECTS, folder, options=options, hold_out=hold_out, notes=notes,
-        skipped=skipped, group=(FULL_IMAGE,), **more,
+        skipped=skipped, group=(FULL_IMAGE,), train=train,
     )  # fmt: skip
 
 

@@ -54,17 +54,17 @@ class _Next(NamedTuple):
     image : object
         Its index; the first one, if the RCC has no such image, and none if it is `BEHIND`.
     news : str
-    asked : str or None
+    replacing : str or None
         The label of which it is asked whether it is to replace others.
-    kept : bool
+    is_saved : bool
         Whether a label was given.
     """
 
     rcc: object
     image: object
     news: str = ""
-    asked: str | None = None
-    kept: bool = False
+    replacing: str | None = None
+    is_saved: bool = False
 
 
 class LabelView:
@@ -138,7 +138,7 @@ class LabelView:
         images = list(at_hand.values())
         question = _question(images, label, whole=whole) if sent["asked"] != label else ""
         if question:
-            return _Next(rcc, index, question, asked=label)
+            return _Next(rcc, index, question, replacing=label)
         after = {image.image: label for image in images}
         labelled = label_images(unsafe, after.keys(), label, _texts(sent["classes"]))
         save_labels(labelled, self._settings.out, by=visitor_of(sent["by"]))
@@ -164,16 +164,18 @@ class LabelView:
         later = [i for i in rows[rcc] if i > index and (is_open[i] or not only)]
         passed_over = [i for i in rows[rcc] if is_open[i]]
         if later and (passed_over or not goes_on):
-            return _Next(rcc, later[0], kept=True)
+            return _Next(rcc, later[0], is_saved=True)
         if passed_over:
-            return _Next(rcc, passed_over[0], PASSED_OVER, kept=True)
+            return _Next(rcc, passed_over[0], PASSED_OVER, is_saved=True)
         order = list(rows)
         place = order.index(rcc)
         following = (i for other in order[place + 1 :] + order[:place] for i in rows[other] if is_open[i])
         if (first := next(following, None)) is not None:
             names, other = self._names(unsafe), unsafe.images[first].rcc
-            return _Next(other, first, f"{title(rcc, names)} is labelled. This is {title(other, names)}.", kept=True)
-        return _Next(rcc, BEHIND, "Every image of the unsafe set has a label.", kept=True)
+            return _Next(
+                other, first, f"{title(rcc, names)} is labelled. This is {title(other, names)}.", is_saved=True
+            )
+        return _Next(rcc, BEHIND, "Every image of the unsafe set has a label.", is_saved=True)
 
     def _undo(self, view: Mapping[str, Any]) -> _Next:
         """Undo the last step, if the window knows it; the first image that changed is at hand then."""
@@ -205,7 +207,7 @@ class LabelView:
 
     def _drawn(self, at: _Next, classes: list[str], *, only: bool) -> dict[str, Any]:
         """What the script shows: `parts`, as HTML, and `view`, what it gives back; neither if there is no set."""
-        said = {"news": printable(at.news), "asked": at.asked, "kept": at.kept}
+        said = {"news": printable(at.news), "asked": at.replacing, "kept": at.is_saved}
         try:
             unsafe = self._settings.results.latest.unsafe
             notes = self._names(unsafe)
