@@ -2,7 +2,8 @@
 
 from typing import Any
 
-VIEW: dict[str, Any] = {"show_progress": "hidden", "api_visibility": "private"}
+# Nowhere: Gradio would otherwise tell all widgets that an event may change that it has begun, goes on and has ended.
+VIEW: dict[str, Any] = {"show_progress": "hidden", "show_progress_on": [], "api_visibility": "private"}
 # Of clicks that come faster than they are answered, the last counts; Gradio by default drops all but the first.
 LATEST: dict[str, Any] = VIEW | {"trigger_mode": "always_last"}
 # Each click counts, also one that comes before an earlier one is answered.
