@@ -53,7 +53,8 @@ class RegisterView:
             gr.HTML(
                 "<h3>Register</h3><p>What a safety case asks about each reason, and what is still missing. SAFE saves "
                 "a cell when you leave it; you can copy from and paste into a spreadsheet.</p>"
-                "<p class='safe-made-links'><a href='register.csv' download>Download register.csv</a></p>"
+                "<p class='safe-made-links'><a href='register.csv' download>Download register.csv</a></p>",
+                elem_id="download-register",
             )
             self.table = gr.Dataframe(
                 headers=[*FIXED, *(known.title for known in REGISTER.values())], type="array", wrap=True, buttons=[],
