@@ -1,6 +1,7 @@
 // The tabs: the address says which one is in sight, so that a reload, the browser's buttons and a link lead back to it;
 // those whose step is done have a tick.
-let first = props.first, opens = !inAddress().has("tab");  // in sight where the address says nothing; whether it does not
+const REASONS = props.first;
+let first = REASONS, opens = !inAddress().has("tab");  // in sight where the address says nothing; whether it does not
 const TICK = 100, STEADY = 5;  // milliseconds; how many of these a tab must stay in sight: Gradio sets its own at first
 const idOf = (tab) => tab.dataset.tabId;
 const all = () => [...document.querySelectorAll('.tab-container [role="tab"]')];
@@ -33,7 +34,7 @@ function tick() {
 }
 
 button.addEventListener("click", () => all().find((tab) => idOf(tab) === steps.next)?.click());
-watch("steps", () => { steps = props.steps; tick(); });
+watch("steps", () => { steps = props.steps; if (steps.done.includes(REASONS)) first = REASONS; keep(); });
 
 // An answer in an empty pane leads to the field to begin with.
 function begins(name, more = STEADY) {
