@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
+from safe_dnn.rccs.clusters import LABELS_FILE
 from safe_dnn.rccs.review.journal import standing
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note, undo_edit
@@ -105,7 +106,8 @@ def opened(browser: Browser, served: Served) -> Iterator[Page]:
     page.on("console", lambda message: faults.append(message.text) if message.type == "error" else None)
     page.on("pageerror", lambda error: faults.append(str(error)))
     try:
-        page.goto(f"{served.url}/#tab=clusters")  # an empty analysis opens on the failures
+        # An empty analysis opens on the failures.
+        page.goto(served.url if (served.out / LABELS_FILE).exists() else f"{served.url}/#tab=clusters")
         expect(page).to_have_title(f"{served.out.name} – SAFE")
         yield page
         assert page.title() == f"{served.out.name} – SAFE"

@@ -34,7 +34,16 @@ function tick() {
 }
 
 button.addEventListener("click", () => all().find((tab) => idOf(tab) === steps.next)?.click());
-watch("steps", () => { steps = props.steps; if (steps.done.includes(REASONS)) first = REASONS; keep(); });
+watch("steps", () => {
+  const tab = all().find(selected), now = inAddress();
+  steps = props.steps;
+  tick();
+  if (first === REASONS || !tab || !steps.done.includes(REASONS)) return;
+  first = REASONS;
+  if (idOf(tab) === first) now.delete("tab");
+  else now.set("tab", idOf(tab));
+  putInAddress(now, "replaceState");
+});
 
 // An answer in an empty pane leads to the field to begin with.
 function begins(name, more = STEADY) {
