@@ -10,8 +10,9 @@ from safe_dnn.page.assets import script
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import Analysis
+from safe_dnn.pipeline.analysis import LABELS, NOTES, Analysis
 from safe_dnn.pipeline.reporting.report import REPORT_FILE
+from safe_dnn.store.runs import SELECTION
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.training.labels import label_unsafe_set, unlabelled
@@ -55,12 +56,14 @@ def lay_out_steps(settings: PageSettings, loaded: gr.events.Dependency, timers: 
         html_template="<span></span>", js_on_load=script("widgets/tabs.js"), first=CLUSTERS_TAB, steps=None,
         elem_classes=AWAY,
     )  # fmt: skip
-    shown = gr.State(None)
+    seen = gr.State("")  # of the folder: what is done is looked at again only where it has changed
 
-    def on_look(before: dict | None) -> dict:
-        running, steps = settings.jobs.running, steps_of(settings)
+    def on_look(before: str) -> dict:
+        running, latest = settings.jobs.running, settings.results.latest
+        stamp = f"{latest.stamp}{latest.stamp_of(NOTES, SELECTION, LABELS, REPORT_FILE)}{running is None}"
         followed = {timers[running.tab]: gr.Timer(active=True)} if running and running.tab in timers else {}
-        return {**followed, **({widget: gr.HTML(steps=steps)} if steps != before else {}), shown: steps}
+        steps = {} if stamp == before else {widget: gr.HTML(steps=steps_of(settings)), seen: stamp}
+        return {**followed, **steps} or gr.skip()
 
     def on_open() -> Any:
         with contextlib.suppress(SAFEError):
@@ -70,7 +73,7 @@ def lay_out_steps(settings: PageSettings, loaded: gr.events.Dependency, timers: 
         return gr.skip()
 
     loaded.then(on_open, None, widget, **VIEW)
-    gr.Timer(LOOK_SECONDS).tick(on_look, shown, [widget, shown, *timers.values()], **VIEW)
+    gr.Timer(LOOK_SECONDS).tick(on_look, seen, [widget, seen, *timers.values()], **VIEW)
 
 
 def steps_of(settings: PageSettings) -> dict[str, Any]:
