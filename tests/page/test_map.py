@@ -172,6 +172,37 @@ def test_filters_hide_images_and_count_what_is_left_and_what_is_selected_are_ima
     assert data(square, "shown") == "1", "what was chosen stays chosen"
 
 
+def test_a_filter_is_set_by_typing_name_and_value_and_what_no_filter_has_is_refused_in_words(square):
+    square.locator("#map [data-do=filters]").click()
+    pane = square.locator("#map .safe-map-filters")
+    typed, kept = pane.get_by_label("Filter by name=value"), pane.locator(".safe-map-kept")
+
+    def problem_with(text: str) -> str:
+        typed.fill(text)
+        typed.press("Enter")
+        return typed.evaluate("field => field.validationMessage")
+
+    assert problem_with("fog=1") == "Expected name=value. Names are RCC, sky, light"
+    assert problem_with("sky=grey") == "No image has sky=grey. Expected dark, bright, unknown"
+    assert problem_with("light = 3.5") == "No image has light=3.5. Expected numbers from 0 to 3"
+    assert problem_with("light=") == "No image has light=. Expected numbers from 0 to 3"
+    assert problem_with("bright") == "Expected name=value. Names are RCC, sky, light"
+    assert data(square, "shown") == "5"
+    expect(typed).to_have_value("bright")  # what was refused can be corrected
+    assert problem_with("Sky = dark") == ""
+    expect(typed).to_have_value("")
+    expect(pane.get_by_role("checkbox", name="dark")).to_be_checked()
+    expect(pane.locator("header b")).to_have_text("3 of 5 shown")
+    assert problem_with("light=1.2") == ""
+    expect(kept.nth(2)).to_have_text("1 to 1")
+    expect(pane.locator("header b")).to_have_text("1 of 5 shown")
+    pane.get_by_role("button", name="Clear").click()
+    assert problem_with("light=unknown") == ""
+    assert problem_with("rcc=2") == ""
+    assert data(square, "shown") == "1"
+    expect(typed).to_be_focused()
+
+
 def test_the_keyboard_moves_goes_from_image_to_image_selects_and_opens(square):
     canvas, live = square.locator("#map canvas"), square.locator("#map .safe-map-live")
     canvas.focus()

@@ -1,6 +1,7 @@
 // What the map shows: histograms of all that is known of the images. Third part; see map.js. What is chosen hides all other
 // images, and every other histogram counts what is left: categories by their boxes, a number by both ends of its range.
 const NUMBERS = new Intl.NumberFormat("en");  // to make it takes longer than to use it
+const SOME = 12;  // names that a message names
 let stale = false;  // what was chosen is yet to be counted, with the next frame
 let filters = [], hides = new Uint8Array(), shownOf = new Map();
 
@@ -132,8 +133,32 @@ function clearFilters(some = filters) {
   redraw();
 }
 
+// `name=value`, typed: its box is ticked; of a number, both ends of the range go to its bin.
+function setFilter(field) {
+  const [name, value = ""] = field.value.split(/=(.*)/).map((part) => part.trim().toLowerCase());
+  const filter = filters.find((one) => one.name.toLowerCase() === name), { texts = [], numbers = 0, low, high } = filter ?? {};
+  const parts = (text) => [text, ...text.split(" · ")].map((part) => part.toLowerCase());  // "RCC 0 · its name"
+  const at = Number(Number(value).toPrecision(4)), bin = value && at >= low?.[0] && at <= high.at(-1) ? low.findLastIndex((end) => end <= at) : -1;
+  const box = texts.findIndex((text, k) => k >= numbers && [value, `${name} ${value}`].some((one) => parts(text).includes(one)));
+  const some = (all) => `${all.slice(0, SOME).join(", ")}${all.length > SOME ? " …" : ""}`;
+  const known = numbers ? `numbers from ${low[0]} to ${high.at(-1)}` : some(texts);
+  field.setCustomValidity(!filter ? `Expected name=value. Names are ${some(filters.map((one) => one.name))}`
+    : bin < 0 && box < 0 ? `No image has ${filter.name}=${value}. Expected ${known}` : "");
+  if (!field.reportValidity()) return;
+  field.value = "";
+  if (box >= 0) filter.parts[box].firstChild.checked = true;
+  else for (const end of filter.box.querySelectorAll("[type=range]")) end.value = bin;
+  filter.box.dispatchEvent(new Event("input", { bubbles: true }));
+  keepInSight(filter.box);
+}
+
 const filterOf = (target) => filters.find(({ box }) => box.contains(target));
 
+$(".safe-map-filters form").addEventListener("input", ({ target }) => target.setCustomValidity(""));
+$(".safe-map-filters form").addEventListener("submit", (event) => {
+  event.preventDefault();
+  setFilter(event.target.elements[0]);
+});
 $(".safe-map-histograms").addEventListener("input", ({ target }) => {
   const filter = filterOf(target);
   filter.kept = chosen(filter);
