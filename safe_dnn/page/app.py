@@ -68,7 +68,7 @@ def build_app(settings: PageSettings) -> gr.Blocks:
         laid_out: dict[str, gr.Tab] = {}
         made: dict[str, Any] = {}
         # Open at first, where there are results (see `lay_out_steps`)
-        with gr.Tabs(selected=CLUSTERS_TAB):
+        with gr.Tabs(selected=CLUSTERS_TAB, overflow_behavior="wrap"):
             for (name, (title, _)), kind in zip(TABS.items(), CLASSES, strict=True):
                 with gr.Tab(title, id=name, render_children=name != CLUSTERS_TAB) as laid_out[name]:
                     made[name] = kind(settings)

@@ -82,6 +82,22 @@ def test_an_empty_analysis_opens_on_the_failures_and_a_tab_that_was_chosen_stays
     page.context.close()
 
 
+@pytest.mark.parametrize("size", [(1440, 900), (390, 844)])
+def test_the_address_chooses_the_tab_and_a_click_the_address_on_a_phone_as_well(browser, served, size):
+    page = new_window(browser, viewport=dict(zip(("width", "height"), size, strict=True)))
+    page.goto(f"{served.url}/#tab=safety_case")
+    inside, tabs = page.locator("[role=tab][aria-selected=true]"), page.get_by_role("tab")
+    expect(inside).to_have_text("Safety case")
+    expect(tabs.filter(visible=True)).to_have_count(7)
+    page.get_by_role("tab", name="Unsafe set").click()
+    expect(page).to_have_url(re.compile("#tab=unsafe$"))
+    page.reload()
+    expect(field(page, "improvement")).to_be_visible()
+    page.go_back()
+    expect(inside).to_have_text("Safety case")
+    page.context.close()
+
+
 @pytest.fixture(scope="module")
 def generated(browser: Browser, served: Served) -> Served:
     """The page after the first click: clusters in the output folder."""
