@@ -272,7 +272,7 @@ class FailuresTab(WorkTab):
         sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
         inputs, outputs = [*form.widgets, self.trust, self.partial], widgets_in(tab)
         gr.on(sent, self.on_collect, inputs, outputs, **VIEW)
-        taken = self.view.errors.select(lambda threshold: threshold, self.view.errors, form["threshold"], **VIEW)
+        taken = self.view.again.click("{:.6g}".format, self.view.threshold, form["threshold"], **VIEW)
         taken.then(self.on_collect, inputs, outputs, **VIEW)
         form["model"].change(self.on_model, form["model"], form.fold, **LATEST)
         form["targets"].change(self.on_targets, form["targets"], form["target"], **LATEST)

@@ -14,6 +14,7 @@ from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, co
 from safe_dnn.dnn.predictions import errors_of
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.assets import scripted
+from safe_dnn.page.events import LATEST
 from safe_dnn.page.grid_view import Listed, ListedView, beside
 from safe_dnn.page.messages import lay_out_skipped, pane, put_away, reveal, show_skipped
 from safe_dnn.page.pictures import data_uri
@@ -57,7 +58,10 @@ class FailuresView:
             with gr.Row(equal_height=False, elem_id="failures-images"):
                 with pane("errors-pane") as self.errors_pane:
                     gr.HTML("<h3 class='safe-title'>How far answers are off</h3>")
-                    self.errors = scripted("failures/errors", "", elem_id="errors", drawn="", threshold=None, failing=0)
+                    self.errors = gr.HTML(elem_id="errors")
+                    what = "Moving it says how many images would fail"
+                    self.threshold = gr.Slider(0, 1, label="Threshold", info=what, elem_id="errors-threshold")
+                    self.again = gr.Button("Collect with this threshold", size="sm", elem_id="collect-again")
                     self.fit = gr.HTML(elem_id="fit")
                 with pane("matrix-pane") as self.matrix_pane:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
@@ -114,8 +118,12 @@ class FailuresView:
         }
 
     def wire(self, outputs: list) -> None:
-        """Connect reasons and matrix with the grid."""
+        """Connect reasons and matrix with the grid, and the threshold of a regression with the errors."""
         self.images.wire({self.matrix: "", self.reasons: f"{REASON}:"}, outputs)
+        self.threshold.input(self._on_threshold, [self.images.key, self.threshold], self.errors, **LATEST)
+
+    def _on_threshold(self, key: str, threshold: float) -> Markup:
+        return error_histogram(self._settings.results.failures(key), threshold)
 
     def _show_all(self, answered: AnsweredImages) -> dict:
         """All failing images in the grid and, with none selected, reasons and matrix; of a regression, the errors."""
@@ -123,7 +131,11 @@ class FailuresView:
         cards = gr.HTML("", parts=cards_of(answered, known) if known else "")
         images = {self.reasons: cards, **self.images.show(answered.digest, images_of(answered))}
         if answered.task == "regression":
-            return {**images, self.errors: gr.HTML("", **error_histogram(answered))}
+            threshold, (largest, step) = answered.threshold, error_scale(answered)
+            slider = gr.Slider(maximum=largest, value=threshold or 0, step=step, visible=threshold is not None)
+            again = gr.Button(visible=threshold is not None)
+            errors = error_histogram(answered, threshold)
+            return {**images, self.errors: errors, self.threshold: slider, self.again: again}
         return {**images, self.matrix: gr.HTML("", parts=matrix_table(_matrix_of(answered)))}
 
 
@@ -268,28 +280,34 @@ def images_with(answered: AnsweredImages, reason: Reason, images: Iterable[str])
     )  # fmt: skip
 
 
-STEPS, PER_BAR = 200, 5  # places of the slider up to the largest error, at least half as many; places that a bar spans
+STEPS, PER_BAR = 200, 5  # of the slider up to the largest error, at least half as many; steps that a bar spans
 MOST_DRAWN = 4  # targets whose true and predicted values are drawn
 CELLS, SIDE = 56, 280  # cells of a drawing in each direction, and its pixels
 SHADES = 5  # of a cell, by the logarithm of its images
 
 
-def error_histogram(answered: AnsweredImages) -> dict[str, Any]:
-    """Properties of the histogram: how many images have an error above each place of the slider, and in each bar."""
+def error_scale(answered: AnsweredImages) -> tuple[float, float]:
+    """Where the histogram of errors, and the slider of the threshold, end; and the steps of the slider."""
+    step = nice(float(_errors(answered).max(initial=0)) / STEPS)
+    bars = math.ceil(_errors(answered).max(initial=0) / step / PER_BAR)
+    return max(bars, 1) * PER_BAR * step, step
+
+
+def error_histogram(answered: AnsweredImages, threshold: float | None) -> Markup:
+    """How many images have an error in each range, and above a threshold."""
+    errors, (largest, step) = _errors(answered), error_scale(answered)
+    bars, ends = np.histogram(errors, np.arange(0, largest + step, PER_BAR * step))
+    above = 0 if threshold is None else int((errors > threshold + 1e-9 * step).sum())
+    return filled(
+        "page/failures/error_bars.html", bars=bars.tolist(), ends=ends.tolist(), most=max(1, bars.max()), above=above,
+        threshold=threshold, collected=answered.threshold, failing=len(answered.failing), tested=len(answered.paths),
+    )  # fmt: skip
+
+
+def _errors(answered: AnsweredImages) -> np.ndarray:
     numbers = _numbers(answered)
     errors = errors_of(numbers[0], numbers[1], answered.known_classes) if numbers else answered.answers.score
-    errors = np.sort(errors[np.isfinite(errors)])
-    largest = float(errors.max(initial=0))
-    step = nice(largest / STEPS)
-    places = step * np.arange(1 + math.ceil(largest / step))
-    above = len(errors) - np.searchsorted(errors, places + 1e-9 * step, side="right")
-    bars = np.histogram(errors, step * np.arange(0, len(places) + PER_BAR, PER_BAR))[0]
-    threshold, last = answered.threshold, len(places) - 1
-    place = 0 if threshold is None else min(round(threshold / step), last)
-    scale = {"step": step, "threshold": threshold, "place": place}
-    drawn = filled("page/failures/error_bars.html", bars=bars.tolist(), most=max(1, bars.max()), last=last, **scale)
-    counts = {"above": above.tolist(), "per": PER_BAR, "of": len(answered.paths), "failing": len(answered.failing)}
-    return {**scale, **counts, "drawn": drawn}
+    return errors[np.isfinite(errors)]
 
 
 def fit_table(answered: AnsweredImages) -> Markup:

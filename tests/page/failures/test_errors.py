@@ -8,7 +8,7 @@ import pytest
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.page.failures.view import error_histogram, fit_table
+from safe_dnn.page.failures.view import error_histogram, error_scale, fit_table
 from safe_dnn.pipeline.analysis import Analysis
 from tests.helpers.laid_out import shown_in
 from tests.helpers.small_models import draw_set
@@ -30,17 +30,17 @@ def shown(tmp_path: Path, threshold: float, name: str = "steering") -> AnsweredI
 
 
 @pytest.mark.parametrize("threshold", [0.1, 0.05, 0.5])
-def test_the_slider_says_how_many_images_fail_when_they_are_collected_with_its_threshold(tmp_path, threshold):
-    drawn = error_histogram(shown(tmp_path, threshold=0.2))
-    assert (drawn["threshold"], drawn["failing"], drawn["of"]) == (0.2, 3, 9)
-    place = round(threshold / drawn["step"])
+def test_the_errors_say_how_many_images_fail_when_they_are_collected_with_a_threshold(tmp_path, threshold):
+    answered = shown(tmp_path, threshold=0.2)
+    assert "Above 0.2: 3 of 9 fail (33.3%).</p>" in error_histogram(answered, 0.2)
+    drawn = error_histogram(answered, threshold)
     failing = len(shown(tmp_path, threshold).failing)
-    assert drawn["above"][place] == failing
-    assert drawn["above"][0] == np.count_nonzero(np.array(TARGETS) != ANSWERS)
-    assert drawn["above"][-1] == 0
-    bars = [int(images) for images in shown_in(drawn["drawn"], "i", "title")]
-    assert sum(bars) == 9
-    assert len(bars) * drawn["per"] >= len(drawn["above"]) - 1
+    assert f"Above {threshold:g}: {failing} of 9 fail ({failing / 9:.1%}). Collected above 0.2: 3.</p>" in drawn
+    assert sum(int(images) for images in shown_in(drawn, "i", "title")) == 9
+    assert "Above 0: 6 of 9 fail" in error_histogram(answered, 0)
+    largest, step = error_scale(answered)
+    assert largest - 5 * step < 0.6 <= largest
+    assert f"Above {largest:g}: 0 of 9 fail" in error_histogram(answered, largest)
 
 
 def test_mean_absolute_error_and_r2_are_of_the_target_and_an_angle_has_no_r2(tmp_path):

@@ -178,9 +178,9 @@ def test_a_regression_is_told_its_target_and_collected_again_with_the_threshold_
     expect(page.locator("#fit")).to_contain_text("angle0.365")
     expect(page.locator("#predicted svg")).to_be_visible()
     expect(page.locator("#matrix")).to_be_hidden()
-    slider, now = page.get_by_role("slider", name="Threshold"), page.locator("#errors").get_by_role("status")
+    slider, now = field(page, "errors-threshold").first, page.locator("#errors").get_by_role("status")
     expect(now).to_have_text("Above 0.5: 23 of 74 fail (31.1%).")
-    slider.fill("120")
+    slider.fill("0.6")
     expect(now).to_have_text("Above 0.6: 13 of 74 fail (17.6%). Collected above 0.5: 23.")
     assert serious(page) == []
     page.get_by_role("button", name="Collect with this threshold").click()
