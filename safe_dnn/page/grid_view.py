@@ -19,7 +19,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.reporting.markup import escaped, filled
 from safe_dnn.support.errors import SAFEError
 
-PER_PAGE = 60
+PER_PAGE = 36
 _SURE = re.compile(r" \(\d+%\)$")  # how sure the network was
 
 
@@ -67,7 +67,7 @@ class GridView:
 
     def show(
         self, heading: str, rows: Sequence[int], page: int, caption: Callable[[int], Mapping[str, Any]],
-        file: Callable[[int], Path], key: str, picked: Sequence[int] = (),
+        file: Callable[[int], Path], key: str, picked: Sequence[int] = (), above: str = "",
     ) -> dict:  # fmt: skip
         """A page of images.
 
@@ -86,6 +86,8 @@ class GridView:
             By which later requests say what the window shows.
         picked : sequence of int
             The images that are selected.
+        above : str
+            HTML above the heading.
         """
         pages = max(1, -(-len(rows) // PER_PAGE))
         page = min(max(page, 0), pages - 1)
@@ -99,7 +101,7 @@ class GridView:
         where = f"<span>· page {page + 1} of {pages}</span>" if pages > 1 else ""
         pager = pages > 1 or not self._looks  # what is below a grid to select from stays in its place
         return {
-            self.title: f"<h3 class='safe-title'><span>{escaped(heading)}</span> {where}</h3>",
+            self.title: f"{above}<h3 class='safe-title'><span>{escaped(heading)}</span> {where}</h3>",
             self.grid: gr.HTML([*picked], tiles=drawn, seen=key),
             self.back: gr.Button(interactive=page > 0, visible=pager),
             self.forth: gr.Button(interactive=page < pages - 1, visible=pager),
@@ -123,6 +125,8 @@ class Listed(NamedTuple):
         What the tooltip of each image, and the line below it once it is enlarged, say in addition; may be empty.
     wrong : sequence of bool
         Which are wrong, if they are shown beside right ones; or empty.
+    above : str
+        HTML above them.
     """
 
     heading: str
@@ -131,6 +135,7 @@ class Listed(NamedTuple):
     caption: Callable[[int], str]
     hints: Sequence[str] = ()
     wrong: Sequence[bool] = ()
+    above: str = ""
 
 
 def beside(wrong: Sequence[int], right: Sequence[int]) -> list[int]:
@@ -177,7 +182,8 @@ class ListedView:
         def file(place: int) -> Path:
             return listed.root / listed.paths[place]
 
-        updates = self.grid.show(listed.heading, range(len(listed.paths)), page, caption, file, f"{key} {chosen}")
+        rows, above = range(len(listed.paths)), f"<div class='safe-curve'>{listed.above}</div>"
+        updates = self.grid.show(listed.heading, rows, page, caption, file, f"{key} {chosen}", above=above)
         return {**updates, self.key: key, self.chosen: chosen}
 
     def wire(self, counts: Mapping[gr.HTML, str], outputs: list, at_first: str = "") -> None:

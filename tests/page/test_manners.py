@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
+from safe_dnn.page.grid_view import PER_PAGE
 from safe_dnn.rccs.clusters import LABELS_FILE
 from tests.helpers.browsing import (
     WAIT,
@@ -110,15 +111,15 @@ def test_the_grid_is_paged_and_begins_with_the_most_typical_image(browser, serve
         finish(page, 80)
         labels = [line.split("\t") for line in (served.out / LABELS_FILE).read_text().splitlines()]
         size = sum(rcc == "0" for rcc, _ in labels)
-        assert size > 60
+        assert size > PER_PAGE
         tiles = page.locator("#grid [data-index]")
-        expect(tiles).to_have_count(60)
+        expect(tiles).to_have_count(PER_PAGE)
         expect(page.locator("#grid-title")).to_contain_text("the most typical first · page 1 of")
         expect(page.locator("#grid-back")).to_be_disabled()
         first = tiles.first.get_attribute("title")
         page.locator("#grid-next").click()
         expect(page.locator("#grid-title")).to_contain_text("page 2 of")
-        expect(tiles).to_have_count(min(60, size - 60))
+        expect(tiles).to_have_count(min(PER_PAGE, size - PER_PAGE))
         expect(tiles.first).not_to_have_attribute("title", first)
         page.locator("#grid-back").click()
         expect(tiles.first).to_have_attribute("title", first)

@@ -140,7 +140,7 @@ class FailuresTab(WorkTab):
     def _now(self) -> tuple:
         # Reasons are found after the failures, and again once images were compared with each other.
         latest = self._settings.results.latest
-        return latest.failures_key, latest.is_outdated, latest.number_of(UNGROUPED)
+        return latest.failures_key, latest.is_outdated, latest.number_of(UNGROUPED), latest.there
 
     def _result_of(self, marks: tuple) -> object:
         return marks[0]
@@ -165,7 +165,7 @@ class FailuresTab(WorkTab):
         assumed = [*(one for one in notes if one not in doubts), written]
         return {
             self.status: doubted(" ".join(doubts)) + done(summary, notice),
-            **self.view.show(failures, groups, assumed),
+            **self.view.show(failures, groups, assumed, grouped=latest.there and not latest.is_outdated),
         }
 
     def _last_form(self) -> dict:

@@ -2,7 +2,7 @@
 regression, errors, and true against predicted values."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -16,7 +16,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import LATEST
 from safe_dnn.page.grid_view import Listed, ListedView, beside
-from safe_dnn.page.messages import lay_out_skipped, pane, put_away, reveal, show_skipped
+from safe_dnn.page.messages import done, lay_out_skipped, noticed, pane, put_away, reveal, show_skipped
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.pipeline.explaining import Under, failure_reasons, images_under
@@ -54,12 +54,16 @@ class FailuresView:
     def lay_out(self) -> gr.Column:
         """The pane, below the state of things, in which `find` is."""
         with pane("failures-pane") as self.pane:
-            self.reasons = scripted("widgets/choices", "", elem_id="failures-reasons", parts="", first="")
+            self.story = gr.HTML(elem_id="failures-story")
             with gr.Row(equal_height=False, elem_id="failures-images"):
+                with pane("reasons-pane") as self.reasons_pane:
+                    self.reasons = scripted("widgets/choices", "", elem_id="failures-reasons", parts="", first="")
+                with gr.Column(elem_id="failing"):
+                    self.images = ListedView("failing", self._images_of, self._settings)
                 with pane("errors-pane") as self.errors_pane:
                     gr.HTML("<h3 class='safe-title'>How far answers are off</h3>")
                     self.errors = gr.HTML(elem_id="errors")
-                    what = "Moving it says how many images would fail"
+                    what = "With a larger error, an image would fail"
                     self.threshold = gr.Slider(0, 1, label="Threshold", info=what, elem_id="errors-threshold")
                     self.again = gr.Button("Collect with this threshold", size="sm", elem_id="collect-again")
                     self.fit = gr.HTML(elem_id="fit")
@@ -67,8 +71,6 @@ class FailuresView:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
                     self.confused = gr.HTML(elem_id="confused")
                     self.matrix = scripted("widgets/choices", "", elem_id="matrix", parts="", first="")
-                with gr.Column(min_width=360):
-                    self.images = ListedView("failing", self._images_of, self._settings)
             with gr.Row(equal_height=False):
                 with pane("rates-pane") as self.rates_pane:
                     gr.HTML("<h3 class='safe-title'>How often each class is wrong</h3>")
@@ -86,14 +88,17 @@ class FailuresView:
         known = ungrouped_reasons(answered, self._settings.out) if of == REASON and place.isdecimal() else None
         if known is None or int(place) >= len(known.listed):
             return images_of(answered, chosen)
-        reason = known.listed[int(place)]
-        return images_with(answered, reason, known.under.images.get(reason.subject, ()))
+        return images_with(answered, known, known.listed[int(place)])
 
-    def show(self, answered: AnsweredImages, groups: KnownGroups | None, assumed: Sequence[str]) -> dict:
-        """What the widgets show of failures: all failing images in the grid, and no cell selected.
+    def show(
+        self, answered: AnsweredImages, groups: KnownGroups | None, assumed: Sequence[str], *, grouped: bool
+    ) -> dict:
+        """What the widgets show of failures: the images of the first reason, if there is one, and no cell selected.
 
         Parameters
         ----------
+        grouped : bool
+            Whether the failing images are in RCCs.
         groups : KnownGroups, optional
             Which test images are not independent.
         assumed : sequence of str
@@ -105,7 +110,7 @@ class FailuresView:
         wide = "safe-wide" if len(answered.known_classes) > WIDE else ""
         return {
             self.pane: reveal(),
-            self.find: gr.Button(interactive=bool(answered.failing)),
+            self.find: gr.Button(interactive=bool(answered.failing), variant="secondary" if grouped else "primary"),
             **{pane: reveal() if one else put_away() for pane, one in in_sight.items()},
             self.matrix_pane: put_away() if regression else gr.update(elem_classes=wide),
             self.fit: fit_table(answered) if regression else "",
@@ -126,10 +131,15 @@ class FailuresView:
         return error_histogram(self._settings.results.failures(key), threshold)
 
     def _show_all(self, answered: AnsweredImages) -> dict:
-        """All failing images in the grid and, with none selected, reasons and matrix; of a regression, the errors."""
+        """The images of the first reason or, without one, all that fail; the matrix or, of a regression, the errors."""
         known = ungrouped_reasons(answered, self._settings.out)
-        cards = gr.HTML("", parts=cards_of(answered, known) if known else "")
-        images = {self.reasons: cards, **self.images.show(answered.digest, images_of(answered))}
+        chosen = f"{REASON}:0" if known and known.listed else ""
+        images = {
+            self.story: story_of(answered, known) if known else "",
+            self.reasons_pane: reveal() if chosen else put_away(),
+            self.reasons: gr.HTML("0" if chosen else "", parts=cards_of(answered, known) if known else ""),
+            **self.images.show(answered.digest, self._images_of(answered.digest, chosen), chosen),
+        }
         if answered.task == "regression":
             threshold, (largest, step) = answered.threshold, error_scale(answered)
             slider = gr.Slider(maximum=largest, value=threshold or 0, step=step, visible=threshold is not None)
@@ -245,31 +255,35 @@ def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
     return Ungrouped(listed, under, searched.notes)
 
 
-def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
-    """The headline, a card for each reason, and the curve of each."""
+def story_of(answered: AnsweredImages, known: Ungrouped) -> str:
+    """When the network fails most, in a sentence; how often it fails otherwise; and what could not be used."""
     listed, under, base = known.listed, known.under, 1 - answered.accuracy
-    folds, curves, cards = folded(listed), Reasons(base=base, curves=under.curves), list[dict[str, Any]]()
-    for at, reason in enumerate(listed):
-        picture = data_uri(answered.root / reason.picture, 128) if reason.picture else ""
-        drawn = curves_of(curves, [reason.spot], width=CURVE) if reason.spot else {}
-        curve, fold = next(iter(drawn.values()), ""), folds.get(reason.name, "")
-        title = printable(reason.title)
-        cards.append({"at": at, "reason": reason, "title": title, "picture": picture, "curve": curve, "fold": fold})
     certain = (under.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
     rest = ~np.isin(answered.paths, [*{image for images in certain for image in images}])
     where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if under.images else (0, 0)
-    return filled(
-        "page/failures/reason_cards.html", cards=cards, notes=known.notes, story=sentence(listed, base),
-        baseline=baseline(listed, base, len(answered.paths), where_none),
-    )  # fmt: skip
+    story = done(sentence(listed, base), below=baseline(listed, base, len(answered.paths), where_none))
+    return story + "".join(map(noticed, known.notes))
 
 
-def images_with(answered: AnsweredImages, reason: Reason, images: Iterable[str]) -> Listed:
-    """The tested images of a reason: on each page right ones beside wrong ones, the surest answers first."""
-    answers, rows = answered.answers, np.flatnonzero(np.isin(answered.paths, [*images]))
+def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
+    """A card for each reason."""
+    folds, cards = folded(known.listed), list[dict[str, Any]]()
+    for at, reason in enumerate(known.listed):
+        picture = data_uri(answered.root / reason.picture, 128) if reason.picture else ""
+        title, fold = printable(reason.title), folds.get(reason.name, "")
+        cards.append({"at": at, "reason": reason, "title": title, "picture": picture, "fold": fold})
+    return filled("page/failures/reason_cards.html", cards=cards)
+
+
+def images_with(answered: AnsweredImages, known: Ungrouped, reason: Reason) -> Listed:
+    """The tested images of a reason below its curve: on each page right ones beside wrong ones, the surest first."""
+    answers = answered.answers
+    rows = np.flatnonzero(np.isin(answered.paths, [*known.under.images.get(reason.subject, ())]))
     rows = rows[np.lexsort((rows, -np.nan_to_num(answers.score[rows], nan=-1.0)))]
     wrong, right = (rows[of].tolist() for of in (~answered.right[rows], answered.right[rows]))
     ordered = beside(wrong, right)
+    curves = Reasons(base=1 - answered.accuracy, curves=known.under.curves)
+    drawn = curves_of(curves, [reason.spot], width=CURVE) if reason.spot else {}
 
     def caption(place: int) -> str:
         return answers.text(ordered[place]).removesuffix(" (100%)")
@@ -277,6 +291,7 @@ def images_with(answered: AnsweredImages, reason: Reason, images: Iterable[str])
     return Listed(
         f"{printable(reason.title)}: {len(wrong):,} wrong, {len(right):,} right", answered.root,
         [answered.paths[row] for row in ordered], caption, wrong=[not answered.right[row] for row in ordered],
+        above=Markup("").join(drawn.values()),
     )  # fmt: skip
 
 

@@ -1,13 +1,12 @@
 // Parts that open images where they are clicked: tiles, cells of a matrix, cards. A second click goes back to what is open at
 // first. Props: value (what is open, "" if nothing), first (what is open at first, "" if nothing), parts (HTML, where `data-opens`
-// says what each opens, and `data-of` with which one it is in sight).
+// says what each opens).
 const parts = () => [...element.querySelectorAll("[data-opens]")];
 const stop = (cell) => { for (const one of element.querySelectorAll("td button")) one.tabIndex = one === cell ? 0 : -1; };
 
 function mark() {
   const all = parts(), open = all.find((one) => one.dataset.opens === props.value);
   for (const one of all) one.setAttribute("aria-pressed", one === open);
-  for (const one of element.querySelectorAll("[data-of]")) one.hidden = one.dataset.of !== (open ?? all[0]).dataset.opens;
 }
 
 element.addEventListener("click", ({ target }) => {

@@ -74,8 +74,8 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     expect(page.locator("#failures-form")).to_be_hidden()  # it makes room for the result
     first = page.locator("#failures-reasons .safe-card").first
     expect(first).to_contain_text("light < 0.806596%25 of 26 wrong")
-    expect(page.locator("#failures-reasons .safe-curve").first).to_contain_text("How often it is wrong, by light")
-    first.click()
+    expect(first).to_have_attribute("aria-pressed", "true")
+    expect(page.locator("#failing-title .safe-curve")).to_contain_text("How often it is wrong, by light")
     expect(page.locator("#failing-title")).to_contain_text("light < 0.8065: 25 wrong, 1 right")
     expect(page.locator("#failing-grid [data-is=right]")).to_have_count(1)
     first.click()
@@ -105,6 +105,7 @@ def collected(given: Given, page: Page) -> Page:
 @pytest.mark.slow
 def test_a_cell_of_the_confusion_matrix_shows_its_images_and_again_all_that_fail(collected):
     page, title = collected, collected.locator("#failing-title")
+    page.locator("#failures-reasons .safe-card").first.click()
     expect(title).to_contain_text("26 failing images")
     expect(page.locator("#failing-grid [data-index]")).to_have_count(26)
     heads = page.locator("#matrix thead th")
@@ -297,8 +298,10 @@ def test_clusters_of_failures_that_were_collected_before_are_told(fake_network, 
     tab = tab_of(case.out)
     paths = {"kind": "answers", "answers": str(case.table), "test": str(case.test)}
     assert run(tab, **paths) is None
+    assert values_of(tab)["find-reasons"].variant == "primary"
     generate_clusters(case.out / FAILURES, case.out, ClusteringSettings(extractor="vgg16-conv"))
     assert "collected before" not in values_of(tab)["failures-status"]
+    assert values_of(tab)["find-reasons"].variant == "secondary"  # what is done is not the loudest button
     # A better network: the nights are right.
     case.table.write_text(case.table.read_text().replace(",night,wood,0.9,false", ",night,night,0.9,true"))
     assert run(tab, **paths) is None
