@@ -71,15 +71,14 @@ class FailuresView:
                     gr.HTML("<h3 class='safe-title'>What is taken for what</h3>")
                     self.confused = gr.HTML(elem_id="confused")
                     self.matrix = scripted("widgets/choices", "", elem_id="matrix", parts="", first="")
-            with gr.Row(equal_height=False):
                 with pane("rates-pane") as self.rates_pane:
                     gr.HTML("<h3 class='safe-title'>How often each class is wrong</h3>")
                     self.rates = gr.HTML(elem_id="class-rates")
                 with pane("predicted-pane") as self.predicted_pane:
                     gr.HTML("<h3 class='safe-title'>True against predicted</h3>")
                     self.predicted = gr.HTML(elem_id="predicted")
-                with gr.Column(min_width=360), gr.Accordion("What was assumed", open=False):
-                    self.assumptions = gr.HTML(elem_id="failures-assumed")
+            with gr.Accordion("What was assumed", open=False):
+                self.assumptions = gr.HTML(elem_id="failures-assumed")
             self.skipped = lay_out_skipped("failures-skipped")
         return self.pane
 
