@@ -72,7 +72,7 @@ def test_no_tab_has_a_serious_finding_in_light_or_dark(browser, served, filled):
     page = new_window(browser, viewport={"width": 1280, "height": 900})
     for theme in ("light", "dark"):
         page.goto(f"{served.url}/?__theme={theme}")
-        expect(page.locator("#rcc-heading h2" if filled else ".safe-empty").first).to_be_visible(timeout=WAIT)
+        expect(page.locator("#reason-heading h2" if filled else ".safe-empty").first).to_be_visible(timeout=WAIT)
         if theme == "dark":  # scrollbars, too
             expect(page.locator("html")).to_have_css("color-scheme", "dark")
         for tab in TABS:
@@ -98,7 +98,7 @@ FOCUSED = """() => {
 def test_the_keyboard_reaches_what_can_be_used_and_is_seen_there(browser, served):
     wanted = {
         "Failures": "failures-kind failures-model failures-test collect failures-options",
-        "Root cause clusters": "images generate more-options rcc-gif rcc-sample note-name note-verdict note-text "
+        "Root cause clusters": "images generate more-options reason-gif rcc-sample note-name note-verdict note-text "
         "merge-into reason-list screen-bar map colour-by grid move-to undo runs why",
         "Unsafe set": "improvement accuracy select",
         "Labels": "classes-folder labels-table take-labels",

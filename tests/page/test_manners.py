@@ -63,7 +63,7 @@ def test_after_the_connection_was_lost_the_job_is_followed_again_and_nothing_is_
         page.context.set_offline(True)
     page.context.set_offline(False)
     finish(page, 320)
-    expect(page.locator("#rcc-heading h2")).to_be_visible()
+    expect(page.locator("#reason-heading h2")).to_be_visible()
     page.context.close()
 
 
@@ -78,7 +78,7 @@ TOPS = """ids => {
 @pytest.mark.slow
 def test_choosing_another_rcc_moves_nothing_and_the_page_fits_a_tablet(browser, served, many):
     with opened(browser, served) as page:
-        expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
+        expect(page.locator("#reason-heading h2")).to_be_visible(timeout=WAIT)
         if "320 failures" not in page.locator("#clusters-status").inner_text():
             regenerate(page, many)
             finish(page, 320)
@@ -88,7 +88,7 @@ def test_choosing_another_rcc_moves_nothing_and_the_page_fits_a_tablet(browser, 
         places = []
         for number in (0, 1, 2, 0):
             faces.nth(number).click()
-            expect(page.locator("#rcc-heading h2")).to_have_text(f"RCC {number}")
+            expect(page.locator("#reason-heading h2")).to_have_text(f"RCC {number}")
             expect(page.locator("#grid-title")).to_contain_text(f"RCC {number}")
             page.evaluate("window.tops = null")
             of = ["#note-name", "#reason-list", "#map", "#grid", "#undo-row"]

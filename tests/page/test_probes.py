@@ -57,16 +57,16 @@ def test_a_reason_is_probed_and_the_answer_is_kept(browser, fake_network, tmp_pa
         with opened(browser, served) as page:
             unfold(page)
             page.locator("#reason-list [data-is=spot]").first.click()
-            answer = ask(page, "probe-spot")
+            answer = ask(page, "probe")
             expect(answer).to_contain_text("Cause: the light", timeout=4 * WAIT)  # a process loads TensorFlow
-            looks = ask(page, "spot-look")
+            looks = ask(page, "look")
             expect(looks).to_contain_text("what failing ones lack", timeout=4 * WAIT)
             expect(looks.locator("img")).to_have_count(1)
             assert serious(page) == []
         with opened(browser, served) as page:
             page.locator("#reason-list [data-is=spot]").first.click()
-            expect(page.locator("#probe-spot-answer")).to_contain_text("Cause: the light")
-            expect(page.locator("#spot-look-answer img")).to_have_count(1)
+            expect(page.locator("#probe-answer")).to_contain_text("Cause: the light")
+            expect(page.locator("#look-answer img")).to_have_count(1)
     assert "Cause: the light" in report_html(out)
     assert (out / "probes.csv").is_file()
     assert main(["probe", "--out", str(out), "--reason", "RCC 99"]) == 2

@@ -92,25 +92,25 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     fold.click()
     expect(page.locator("#reason-list [data-rcc='1']")).to_be_visible()
 
-    expect(page.locator("#spot-heading")).to_contain_text("12 of 12 test images are wrong (100%)")
+    expect(page.locator("#reason-heading")).to_contain_text("12 of 12 test images are wrong (100%)")
     first.click()
     expect(page.locator("#grid-title")).to_contain_text("with label = night")
     expect(page.locator("#grid [data-index] span").first).to_have_text("night → wood")
     expect(page.locator("#grid [data-index]").first).to_have_attribute("title", re.compile(r"night → wood \(90%\)"))
     expect(page.locator("#grid [aria-pressed=true]")).to_have_count(12)
-    source = page.locator("#spot-gif img").get_attribute("src")
+    source = page.locator("#reason-gif img").get_attribute("src")
     with Image.open(io.BytesIO(httpx.get(f"{compared.served.url}/{source}").content)) as gif:
         assert gif.n_frames == 12
     # The RCC by itself, whose card is the reason's.
-    page.locator("#spot-heading [data-open-rcc='0']").click()
-    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+    page.locator("#reason-heading [data-open-rcc='0']").click()
+    expect(page.locator("#reason-heading h2")).to_have_text("RCC 0")
     expect(first).to_have_attribute("aria-pressed", "true")
-    expect(page.locator("#rcc-heading .safe-confusion")).to_have_text("All are night taken for wood")
+    expect(page.locator("#reason-heading .safe-confusion")).to_have_text("All are night taken for wood")
     page.set_viewport_size({"width": 1024, "height": 768})  # where all stand one below the other
     first.click()
-    expect(page.locator("#spot-gif")).to_be_visible()
+    expect(page.locator("#reason-gif")).to_be_visible()
     page.evaluate("scrollTo(0, 0)")
-    assert page.locator("#spot-gif").bounding_box()["y"] < 768 - 150  # so that a click changes something in sight
+    assert page.locator("#reason-gif").bounding_box()["y"] < 768 - 150  # so that a click changes something in sight
 
 
 @pytest.fixture
@@ -148,7 +148,7 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
     night, snow = two_spots
     with opened(browser, compared.served) as page, opened(browser, compared.served) as watching:
         first, second = (page.locator("#reason-list [data-is=spot]").nth(place) for place in range(2))
-        expect(page.locator("#spot-heading h2")).to_have_text(night.where)
+        expect(page.locator("#reason-heading h2")).to_have_text(night.where)
         first.click()
         write(page, "note-name", "<b>night</b>")
         page.locator("#note-verdict").get_by_text("Unsafe").click()
@@ -161,13 +161,13 @@ def test_a_weak_spot_is_named_and_judged_and_this_is_there_again(browser, compar
         expect(field(watching, "note-name")).to_have_value("<b>night</b>")
         expect(watching.locator("#note-verdict input[value=unsafe]")).to_be_checked()
         # So does what names the RCC with the same images.
-        expect(watching.locator("#spot-heading .safe-confusion").first).to_contain_text("in RCC 0 · <b>night</b>")
+        expect(watching.locator("#reason-heading .safe-confusion").first).to_contain_text("in RCC 0 · <b>night</b>")
         unfold_reasons(page)
         second.click()
-        expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
+        expect(page.locator("#reason-heading h2")).to_have_text("label = snow")
         write(page, "note-name", "snow")
         wait_until(lambda: noted(compared, snow) == ("snow", "", ""))
-        expect(page.locator("#spot-heading h2")).to_have_text("label = snow")
+        expect(page.locator("#reason-heading h2")).to_have_text("label = snow")
         expect(page.locator("#note-verdict input[value='']")).to_be_checked()
         expect(second).to_contain_text("snow")
         page.reload()

@@ -43,7 +43,7 @@ def served(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 @pytest.fixture
 def page(browser: Browser, served: Served) -> Iterator[Page]:
     with opened(browser, served) as page:
-        expect(page.locator("#rcc-heading h2")).to_be_visible(timeout=WAIT)
+        expect(page.locator("#reason-heading h2")).to_be_visible(timeout=WAIT)
         yield page
 
 
@@ -52,19 +52,19 @@ def test_an_idle_window_keeps_no_connection(page):
 
 
 def test_the_player_pauses_and_shows_any_image_of_the_rcc_and_a_gif_that_is_gone_is_drawn_again(browser, served, page):
-    slider = page.locator("#rcc-gif input[type=range]")
+    slider = page.locator("#reason-gif input[type=range]")
     expect(slider).to_be_visible(timeout=WAIT)
-    page.locator("#rcc-gif").get_by_role("button", name="Pause").click()
+    page.locator("#reason-gif").get_by_role("button", name="Pause").click()
     slider.fill("2")
-    expect(page.locator("#rcc-gif output")).to_have_text(re.compile(r"3 / \d+"))
-    page.locator("#rcc-gif").get_by_role("button", name="Play").click()
-    expect(page.locator("#rcc-gif output")).not_to_have_text(re.compile(r"^3 /"))
+    expect(page.locator("#reason-gif output")).to_have_text(re.compile(r"3 / \d+"))
+    page.locator("#reason-gif").get_by_role("button", name="Play").click()
+    expect(page.locator("#reason-gif output")).not_to_have_text(re.compile(r"^3 /"))
     gif = next((served.out / "gifs").glob("RCC_*0.gif"))
     away = gif.rename(served.out / "away.gif")
     try:
         with opened(browser, served) as without:
-            expect(without.locator("#rcc-gif p")).to_contain_text("No GIF of exactly these images yet. It is drawn")
-            expect(without.locator("#rcc-gif").locator("img:visible, canvas:visible")).to_have_count(1, timeout=WAIT)
+            expect(without.locator("#reason-gif p")).to_contain_text("No GIF of exactly these images yet. It is drawn")
+            expect(without.locator("#reason-gif").locator("img:visible, canvas:visible")).to_have_count(1, timeout=WAIT)
         assert gif.is_file()
     finally:
         away.rename(gif)
@@ -81,7 +81,7 @@ def test_the_map_selects_by_lasso_shows_the_image_of_a_point_and_a_click_chooses
     assert title.startswith("RCC")
     page.mouse.down()
     page.mouse.up()
-    expect(page.locator("#rcc-heading h2")).to_have_text(title)
+    expect(page.locator("#reason-heading h2")).to_have_text(title)
     expect(page.locator("#reason-list .safe-card[aria-pressed=true]")).to_contain_text(title)
     expect(page.locator("#grid [data-index][aria-pressed=true]")).to_have_count(1)
 

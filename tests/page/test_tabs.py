@@ -135,12 +135,12 @@ def test_the_page_answers_without_tensorflow(tmp_path):
 
 def test_the_last_run_is_shown_with_an_animated_gif_and_names_as_text_and_stays_after_an_error(generated, page):
     expect(page.locator("#clusters-status .safe-status")).to_contain_text("of 24 failures")
-    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+    expect(page.locator("#reason-heading h2")).to_have_text("RCC 0")
     expect(field(page, "images")).to_have_value(str(generated.images))
     lines = (generated.out / LABELS_FILE).read_text().splitlines()
     size = sum(line.startswith("0\t") for line in lines)
-    expect(page.locator("#rcc-heading")).to_contain_text(f"{size} images · ")
-    shown = page.locator("#rcc-gif img")
+    expect(page.locator("#reason-heading")).to_contain_text(f"{size} images · ")
+    shown = page.locator("#reason-gif img")
     expect(shown).not_to_have_js_property("naturalWidth", 0)
     with Image.open(io.BytesIO(page.request.get(shown.evaluate("image => image.currentSrc")).body())) as gif:
         assert (gif.format, gif.is_animated, gif.n_frames) == ("GIF", True, size)
@@ -158,7 +158,7 @@ def test_the_last_run_is_shown_with_an_animated_gif_and_names_as_text_and_stays_
 
 
 def test_an_extractor_and_a_precision_chosen_under_more_options_are_those_that_are_used(generated, page):
-    expect(page.locator("#rcc-heading")).to_contain_text("RCC 0")
+    expect(page.locator("#reason-heading")).to_contain_text("RCC 0")
     unfold(page)
     page.get_by_role("button", name="More options").click()
     expect(field(page, "precision")).to_have_value(re.compile("^auto: "))

@@ -43,7 +43,7 @@ def windows(browser: Browser, served: Served) -> Iterator[tuple[Page, Page]]:
     forget(served.out)
     with opened_twice(browser, served) as (a, b):
         for page in (a, b):
-            expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+            expect(page.locator("#reason-heading h2")).to_have_text("RCC 0")
             expect(page.locator("#grid-title")).to_contain_text("RCC 0")
         yield a, b
 
@@ -55,7 +55,7 @@ def noted(served: Served, rcc: int) -> tuple[str, str, str]:
 
 def choose(page: Page, rcc: int) -> None:
     page.locator(f"#reason-list [data-rcc='{rcc}']").click()
-    expect(page.locator("#rcc-heading h2")).to_have_text(re.compile(rf"^RCC {rcc}\b"))
+    expect(page.locator("#reason-heading h2")).to_have_text(re.compile(rf"^RCC {rcc}\b"))
     expect(page.locator("#grid-title")).to_contain_text(f"RCC {rcc}")
 
 

@@ -1,7 +1,6 @@
 """The selected reason: its GIF, what its images have in common, its rate, queries about it; RCCs are merged."""
 
 from collections.abc import Callable
-from pathlib import Path
 from urllib.parse import quote
 
 import gradio as gr
@@ -72,26 +71,22 @@ def _is_it_the_cause(state: Analysis, subject: str) -> str:
     return probes_html([probe for probe in state.probes if probe.subject == subject])
 
 
-LOOKS = ("Where it looks", "Look again", api.heatmaps, _where_it_looks)
-PROBES = ("Is it the cause?", "Ask again", api.probe, _is_it_the_cause)
-
-
-class RccView:
-    """Lay out the pane; `show` gives what it shows."""
+class ReasonView:
+    """Lay out the pane of the reason at hand, an RCC or a weak spot; `show` gives what it shows."""
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        with gr.Column(elem_id="rcc-words"), gr.Column(elem_classes="safe-above"):
-            self.player = lay_out_player("rcc-gif")
+        with gr.Column(elem_id="reason-words"), gr.Column(elem_classes="safe-above"):
+            self.player = scripted("clusters/player", "", source="", name="", count=0, elem_id="reason-gif")
             self.five = gr.Gallery(
                 show_label=False, columns=2, object_fit="contain", buttons=[], interactive=False,
                 elem_id="rcc-sample", elem_classes="safe-gallery",
             )  # fmt: skip
-            self.looks = QueryView("rcc-look", *LOOKS)
-            self.probes = QueryView("probe-rcc", *PROBES)
-            self.heading = gr.HTML(elem_id="rcc-heading")
+            self.looks = QueryView("look", "Where it looks", "Look again", api.heatmaps, _where_it_looks)
+            self.probes = QueryView("probe", "Is it the cause?", "Ask again", api.probe, _is_it_the_cause)
+            self.heading = gr.HTML(elem_id="reason-heading")
             self.queries = self.looks, self.probes
-            with gr.Row(equal_height=True, elem_classes="safe-form"):
+            with gr.Row(equal_height=True, elem_classes="safe-form", elem_id="merging"):
                 self.into = gr.Dropdown(
                     label="The same reason as", info="Most similar first", choices=[], scale=2, min_width=150,
                     elem_id="merge-into",
@@ -100,15 +95,16 @@ class RccView:
         # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
         self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
 
-    def show(self, state: Analysis, rcc: int) -> dict:
-        """What the widgets show of an RCC (`NOISE`: of the images in no cluster)."""
-        return {**self.show_words(state, rcc), **self.show_pictures(state, rcc)}
+    def show(self, state: Analysis, key: int | str) -> dict:
+        """What the widgets show of a reason, by its key (`NOISE`: of the images in no cluster)."""
+        return {**self.show_words(state, key), **self.show_pictures(state, key)}
 
-    def show_words(self, state: Analysis, rcc: int) -> dict:
-        """The heading, and what it may be merged into."""
+    def show_words(self, state: Analysis, key: int | str) -> dict:
+        """The heading, and what an RCC may be merged into."""
+        rcc = key if isinstance(key, int) else NOISE
         nearest = [] if rcc == NOISE else nearest_rccs(state.clusters, rcc, n=state.clusters.n_rccs)
         return {
-            self.owner: rcc, **self.show_heading(state, rcc),
+            self.owner: rcc, **self.show_heading(state, key),
             self.into: gr.Dropdown(
                 choices=[(named(state, other), other) for other, _ in nearest],
                 value=nearest[0][0] if nearest else None, interactive=bool(nearest),
@@ -116,27 +112,28 @@ class RccView:
             self.merge: gr.Button(interactive=bool(nearest)),
         }  # fmt: skip
 
-    def show_heading(self, state: Analysis, rcc: int) -> dict:
-        """The heading, and what probes say of the RCC."""
-        return {self.heading: _heading(state, rcc), **self.probes.show(state, self._subject(state, rcc))}
+    def show_heading(self, state: Analysis, key: int | str) -> dict:
+        """The heading, and what probes say of the reason."""
+        heading = _heading(state, key) if isinstance(key, int) else _spot_heading(state, key)
+        return {self.heading: heading, **self.probes.show(state, _subject(state, key))}
 
-    def show_looks(self, state: Analysis, rcc: int) -> dict:
-        """Where the network looks in the RCC."""
-        return self.looks.show(state, self._subject(state, rcc))
-
-    def _subject(self, state: Analysis, rcc: int) -> str:
-        return "" if rcc == NOISE else state.review.subjects[rcc]
-
-    def show_pictures(self, state: Analysis, rcc: int) -> dict:
+    def show_pictures(self, state: Analysis, key: int | str) -> dict:
         """The rest of it."""
-        clusters = state.clusters
-        path = gif_path(self._settings.out, rcc, clusters.n_rccs)
-        images = len(clusters.members(rcc)) if gif_shows(clusters, self._settings.out, rcc) else 0
-        return {
-            self.player: show_gif(path, title(rcc), images),
-            **self.show_looks(state, rcc),
-            self.five: thumbnails(clusters.image_root, sample(clusters, rcc), 240, answer_texts(clusters, rcc)),
-        }
+        out, clusters, rank = self._settings.out, state.clusters, rank_of(key, state)
+        subject, five, by_answers = _subject(state, key), [], False
+        if isinstance(key, int):
+            path, name = gif_path(out, key, clusters.n_rccs), title(key)
+            images = len(clusters.members(key)) if gif_shows(clusters, out, key) else 0
+            five = thumbnails(clusters.image_root, sample(clusters, key), 240, answer_texts(clusters, key))
+        else:
+            path, name, reason = spot_gif_path(out, rank), f"Weak spot {rank}", state.reason(key)
+            images = len(reason.images) if reason and path.is_file() else 0
+            subject = subject if reason and reason.images else ""
+            by_answers = bool(reason and reason.figures and reason.figures.answers)
+        source = f"gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if images else ""
+        # Of a weak spot that answers on a word estimate, there will be no GIF.
+        player = gr.HTML(source=source, name=name, count=images, elem_classes=AWAY if by_answers else [])
+        return {self.player: player, self.five: five, **self.looks.show(state, subject)}
 
     def wire(self, chosen: gr.HTML, window: NoteView, outputs: list, changed: Callable) -> None:
         """Connect the widgets.
@@ -166,15 +163,12 @@ class RccView:
         self.merge.click(on_merge, [self.owner, chosen, self.into, *window.parts], outputs, **VIEW, **EDITS)
 
 
-def lay_out_player(elem_id: str) -> gr.HTML:
-    """The player of a GIF."""
-    return scripted("clusters/player", "", source="", name="", count=0, elem_id=elem_id)
-
-
-def show_gif(path: Path, name: str, images: int, *, ever: bool = True) -> gr.HTML:
-    """A player with a GIF of some images; without any, there is none yet or, if not `ever`, there will be none."""
-    source = f"gradio_api/file={quote(str(path))}?v={path.stat().st_mtime_ns}" if images else ""
-    return gr.HTML(source=source, name=name, count=images, elem_classes=[] if ever else AWAY)
+def _subject(state: Analysis, key: int | str) -> str:
+    """What answers about a reason are stored by; empty without one."""
+    if isinstance(key, int):
+        return "" if key == NOISE else state.review.subjects[key]
+    reason = state.reason(key)
+    return reason.subject if reason else ""
 
 
 def _heading(results: Analysis, rcc: int) -> str:
@@ -197,32 +191,11 @@ def _most_like(results: Analysis, rcc: int) -> tuple[str, str]:
     return f"Most like {', '.join(names)}", f"Distances between the centres: {distances}"
 
 
-class SpotView:
-    """Lay out the pane; `show` gives what it shows."""
-
-    def __init__(self, settings: PageSettings):
-        self._settings = settings
-        with gr.Column(elem_id="spot-words"):
-            with gr.Column(elem_classes="safe-above"):
-                self.player = lay_out_player("spot-gif")
-                self.looks = QueryView("spot-look", *LOOKS)
-                self.probes = QueryView("probe-spot", *PROBES)
-                self.heading = gr.HTML(elem_id="spot-heading")
-            self.queries = self.looks, self.probes
-
-    def show(self, state: Analysis, conditions: object) -> dict:
-        """A weak spot's GIF and heading; nothing of one that is not there."""
-        rank = rank_of(conditions, state)
-        reason = state.reason(conditions) if rank else None
-        subject, images = (reason.subject, len(reason.images)) if reason else ("", 0)
-        gif = spot_gif_path(self._settings.out, rank)
-        by_answers = bool(reason and reason.figures and reason.figures.answers)
-        values = {"reason": reason, "overlaps": _overlaps(state, rank) if rank else ""}
-        return {
-            self.player: show_gif(gif, f"Weak spot {rank}", images if gif.is_file() else 0, ever=not by_answers),
-            **self.looks.show(state, subject if images else ""), **self.probes.show(state, subject),
-            self.heading: filled("page/clusters/spot_heading.html", **values) if reason else "",
-        }  # fmt: skip
+def _spot_heading(state: Analysis, conditions: str) -> str:
+    """What is said of a weak spot; nothing of one that is not there."""
+    rank, reason = rank_of(conditions, state), state.reason(conditions)
+    overlaps = _overlaps(state, rank) if rank else ""
+    return filled("page/clusters/spot_heading.html", reason=reason, overlaps=overlaps) if rank else ""
 
 
 def rank_of(conditions: object, state: Analysis) -> int:

@@ -57,7 +57,7 @@ class RunsView:
         }
 
     def wire(self, rcc: gr.State, spot: gr.HTML, window: NoteView, outputs: list, changed: Callable) -> None:
-        """Connect the widgets (see `RccView.wire`).
+        """Connect the widgets (see `ReasonView.wire`).
 
         Parameters
         ----------

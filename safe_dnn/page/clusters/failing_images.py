@@ -163,7 +163,7 @@ class ImagesView:
     def wire(
         self, rcc: gr.State, window: NoteView, outputs: list, edited: Callable[..., dict], choose: Callable[..., dict]
     ) -> None:
-        """Connect the widgets (see `RccView.wire`).
+        """Connect the widgets (see `ReasonView.wire`).
 
         Parameters
         ----------

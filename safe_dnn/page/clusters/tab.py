@@ -11,7 +11,7 @@ from markupsafe import Markup
 
 from safe_dnn import api
 from safe_dnn.page.assets import scripted
-from safe_dnn.page.clusters.at_hand import QueryView, RccView, SpotView, rank_of
+from safe_dnn.page.clusters.at_hand import QueryView, ReasonView, rank_of
 from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
 from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import ClustersForm
@@ -62,7 +62,7 @@ class ClustersTab(WorkTab):
         self._mending = threading.Lock()
         self._drawn = gr.State("")  # the run whose map is shown
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
-        self.other_buttons = [view.button for view in (*self._rcc_view.queries, *self._spot_view.queries)]
+        self.other_buttons = [view.button for view in self._reason_view.queries]
 
     def _lay_out_screen(self) -> None:
         """One screen: the reasons to choose from, the map, and the selected reason; below it, its images."""
@@ -78,8 +78,7 @@ class ClustersTab(WorkTab):
                 scripted("clusters/screen", "", html_template=template, keys=keys, elem_id="screen-bar")
                 self.images_view.lay_out_map()
             with gr.Column(elem_id="reason-at-hand"):
-                self._rcc_view = RccView(settings)
-                self._spot_view = SpotView(settings)
+                self._reason_view = ReasonView(settings)
                 self._note = NoteView(settings)
                 self.images_view.lay_out_words()
         self.images_view.lay_out_grid()
@@ -87,7 +86,7 @@ class ClustersTab(WorkTab):
     def wire(self, app: gr.Blocks, tab: gr.Tab) -> gr.events.Dependency:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
         rcc, note, reasons, form = self._rcc, self._note, self._reasons, self.form
-        rcc_view, images_view, outputs = self._rcc_view, self.images_view, widgets_in(tab)
+        reason_view, images_view, outputs = self._reason_view, self.images_view, widgets_in(tab)
         typed_in = ("folder", "predictions", "tested", "parameters")
         sent = [form.generate.click, *(form[name].submit for name in typed_in)]
         gr.on(sent, self._on_generate, form.widgets, outputs, **VIEW)
@@ -97,30 +96,29 @@ class ClustersTab(WorkTab):
         chosen.then(self._on_pictures, note.about, outputs, **VIEW, **IN_TURN)
         edited = [note.name.blur, note.name.submit, note.note.blur, note.verdict.input]
         gr.on(edited, self._on_note, note.parts, outputs, **EACH, **EDITS)
-        for view, reason in ((rcc_view, rcc_view.owner), (self._spot_view, reasons)):
-            for query in view.queries:
-                self._wire_query(query, reason, outputs)
-        rcc_view.wire(reasons, note, outputs, self._edited)
+        for query in reason_view.queries:
+            self._wire_query(query, outputs)
+        reason_view.wire(reasons, note, outputs, self._edited)
         images_view.wire(rcc, note, outputs, self._edited, self._choose)
         self._runs_view.wire(rcc, reasons, note, outputs, self._edited)
         loaded = app.load(self._on_load, [note.visitor, note.draft], outputs, js=ON_LOAD, **VIEW)
-        mended = loaded.then(self._mended, rcc, outputs, **VIEW)
+        mended = loaded.then(self._mended, note.about, outputs, **VIEW)
         looked = [self.followed, rcc, reasons, note.run, self._compared]
         ticked = self.timer.tick(self._on_tick, looked, outputs, **VIEW, **EDITS)
         for event in (mended, ticked):
             event.then(self._draw, self._drawn, outputs, **VIEW)
         return loaded
 
-    def _wire_query(self, view: QueryView, reason: gr.Component, outputs: list) -> None:
-        """Ask the network about an RCC or, by its conditions, a weak spot, and show its answer."""
-        state = self._settings.results.state
+    def _wire_query(self, view: QueryView, outputs: list) -> None:
+        """Ask the network about the reason at hand, and show its answer."""
 
-        def on_ask(at_hand: object, run: str) -> dict:
-            reason = state(run).reason(at_hand)  # refuses a window that shows other clusters
-            name = reason.name if reason else f"RCC {at_hand}"
+        def on_ask(about: object) -> dict:
+            key, run, *_ = about_of(about)
+            reason = self._settings.results.state(run).reason(key)  # refuses a window that shows other clusters
+            name = reason.name if reason else f"RCC {key}"
             return self._start(lambda _: view.ask(self._settings.out, reason=(name,)), dict)
 
-        view.button.click(on_ask, [reason, self._note.run], outputs, **VIEW)
+        view.button.click(on_ask, self._note.about, outputs, **VIEW)
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 
@@ -149,17 +147,19 @@ class ClustersTab(WorkTab):
             "page/clusters/algorithm.html", clusters=clusters, found=found, curve=elbow_svg(clusters),
             consensus=consensus_text(clusters), missing=why_unknown(results.review.original),
         )  # fmt: skip
+        key = rcc if key is None else key
         return {
             self.status: self._state(results),
             self.pane: reveal(),
-            **self._note.show(results, rcc if key is None else key, problem),
-            self._reasons: show_reasons(results, rcc if key is None else key),
-            **self._spot_view.show(results, key),
+            **self._note.show(results, key, problem),
+            self._reasons: show_reasons(results, key),
+            **self._reason_view.show(results, key),
+            self._rcc: rcc,
             self._compared: results.comparison_key,
             self._how: how,
             **show_skipped(self._skipped, clusters.skipped),
             **self._runs_view.show(results),
-            **self._show_rcc(results, rcc),
+            **images_view.show(results, rcc),
             **images_view.show_right(results, rank_of(key, results) - 1),
             images_view.curve: _curve(results, rank_of(key, results)),
             # Not the map of an earlier run while the new one is drawn
@@ -199,13 +199,9 @@ class ClustersTab(WorkTab):
         notice = " ".join(filter(None, [*first, *notes]))
         return done(headline, notice, summary) if headline else done(summary, notice)
 
-    def _show_rcc(self, results: Analysis, chosen: int) -> dict:
-        updates = {**self._rcc_view.show(results, chosen), **self.images_view.show(results, chosen)}
-        return {self._rcc: chosen, **updates}
-
     def _choose(self, results: Analysis, chosen: int) -> dict:
-        updates = {**self._show_rcc(results, chosen), **self._note.show(results, chosen)}
-        return {self._reasons: gr.HTML(chosen), **updates}
+        updates = {**self._reason_view.show(results, chosen), **self.images_view.show(results, chosen)}
+        return {**updates, **self._note.show(results, chosen), self._reasons: gr.HTML(chosen), self._rcc: chosen}
 
     # --- What the engineer does ---------------------------------------------------------------------------------
 
@@ -279,24 +275,24 @@ class ClustersTab(WorkTab):
             return gr.skip()  # other clients may send anything
         if results.number != maker.last_entry:  # something was changed elsewhere
             return self.show(None if is_spot else int(str(chosen)), chosen)
-        updates = {**self._note.show(results, str(chosen) if is_spot else int(str(chosen)))}
-        updates |= self._show_said(results, chosen) if saved else {}
-        if is_spot:
-            return {**updates, **self._spot_view.show(results, chosen)}
-        return {**updates, self._rcc: chosen, **self._rcc_view.show_words(results, int(str(chosen)))}
+        key = str(chosen) if is_spot else int(str(chosen))
+        updates = self._show_said(results, key) if saved else {}
+        updates |= {**self._note.show(results, key), **self._reason_view.show_words(results, key)}
+        return updates if is_spot else {**updates, self._rcc: key}
 
     def _on_pictures(self, about: object) -> dict:
         """The images of the selected reason; they take longer than words."""
         key, run, *_ = about_of(about)
         results = self._settings.results.state(run)
+        pictures = self._reason_view.show_pictures(results, key)
         if rank := rank_of(key, results):
             where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
             selection = self.images_view.show_selection(results, rows, f"with {where}")
             right = self.images_view.show_right(results, rank - 1)
-            return {**selection, **right, self.images_view.curve: _curve(results, rank)}
-        return {**self._rcc_view.show_pictures(results, int(key)), **self.images_view.show(results, int(key))}
+            return {**pictures, **selection, **right, self.images_view.curve: _curve(results, rank)}
+        return {**pictures, **self.images_view.show(results, int(key))}
 
-    def _mended(self, chosen: int) -> dict:
+    def _mended(self, about: object) -> dict:
         """Draw what a killed process did not."""
         settings = self._settings
         try:
@@ -304,7 +300,8 @@ class ClustersTab(WorkTab):
             with self._mending:  # two windows that open at once must not both draw it
                 if settings.jobs.running or not mend(settings.out):
                     return gr.skip()
-            return self._rcc_view.show_pictures(settings.results.state(), chosen)
+            key, run, *_ = about_of(about)
+            return self._reason_view.show_pictures(settings.results.state(run), key)
         except SAFEError:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
@@ -325,11 +322,14 @@ class ClustersTab(WorkTab):
             views.pop(widget, None)
         return {**views, **updates}
 
-    def _show_said(self, results: Analysis, key: object) -> dict:
+    def _show_said(self, results: Analysis, key: int | str) -> dict:
         """The notes on all reasons, and the name of the selected one."""
         renamed = {self.images_view.map: self.images_view.rename(results)}
-        renamed |= self._rcc_view.show_heading(results, key) if isinstance(key, int) else {}
-        return {self._reasons: gr.HTML(cards=cards_of(results)), **renamed}
+        return {
+            self._reasons: gr.HTML(cards=cards_of(results)),
+            **renamed,
+            **self._reason_view.show_heading(results, key),
+        }
 
     def _on_load(self, visitor: object, draft: object) -> dict:
         problem = self._note.recover(visitor, draft)

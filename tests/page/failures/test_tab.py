@@ -89,8 +89,10 @@ def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_wi
     expect(page.get_by_role("tab", name="Root cause clusters")).to_have_attribute("aria-selected", "true")
     expect(field(page, "images")).to_have_value(str(given.served.out / FAILURES))
     expect(page.locator("#clusters-status .safe-status")).to_contain_text("Most failures")
-    expect(page.locator("#rcc-heading .safe-rate")).to_contain_text("of 12 tested images like these, 12 are wrong")
     expect(page.locator("#reason-list [data-is=spot]").first).to_contain_text("light < 0.8065")
+    expect(page.locator("#reason-heading .safe-rate")).to_contain_text("25 of 26 test images are wrong (96%)")
+    page.locator("#reason-heading [data-open-rcc]").first.click()
+    expect(page.locator("#reason-heading .safe-rate")).to_contain_text("of 12 tested images like these, 12 are wrong")
 
 
 @pytest.fixture

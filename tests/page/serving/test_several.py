@@ -135,7 +135,7 @@ def test_an_engineer_goes_from_the_list_into_an_analysis_and_back(browser: Brows
     page.on("pageerror", lambda error: faults.append(str(error)))
     page.on("response", lambda answer: faults.append(answer.url) if answer.status >= 400 else None)
     page.goto(several.served.url)
-    expect(page.locator("#rcc-heading h2")).to_have_text("RCC 0")
+    expect(page.locator("#reason-heading h2")).to_have_text("RCC 0")
     expect(page).to_have_title(f"{ODD} – SAFE")
     gif = page.evaluate("fetch(document.querySelector('img[src*=gifs]').src).then((answer) => answer.status)")
     assert gif == 200
