@@ -7,7 +7,7 @@ RCCs say what failing images look like. If the DNN's answers to its whole test s
 - under which conditions it does, in words: weak spots (`rccs/spots/weak_spots.py`);
 - how often, over the range of what is known of the images (`rccs/spots/curves.py`).
 
-RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_failures` writes them to the output folder.
+RCCs and answers in; rates and weak spots out. `api.explaining.explain_failures` writes them to the output folder.
 """
 
 import math

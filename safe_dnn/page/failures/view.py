@@ -18,16 +18,16 @@ from safe_dnn.page.grid_view import Listed, ListedView, beside
 from safe_dnn.page.messages import lay_out_skipped, pane, put_away, reveal, show_skipped
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.explaining import Under, failure_reasons, images_under
-from safe_dnn.pipeline.reporting.markup import escaped, filled
-from safe_dnn.pipeline.reporting.rate_curves import curves_of, nice
 from safe_dnn.rccs.answers import confused
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.rccs.review.review import folder_tested, notes_of_run
 from safe_dnn.rccs.spots.figures import in_words
 from safe_dnn.reasons.comparison import Reasons
+from safe_dnn.reasons.failure_reasons import Under, failure_reasons, images_under
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
 from safe_dnn.reasons.listed import LISTED, Reason, baseline, folded, sentence, ungrouped, with_notes
+from safe_dnn.report.markup import escaped, filled
+from safe_dnn.report.rate_curves import curves_of, nice
 from safe_dnn.support.text import count, in_series, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width
