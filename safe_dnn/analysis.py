@@ -23,8 +23,9 @@ from safe_dnn.rccs.review.notes import Note, Scope
 from safe_dnn.rccs.review.review import Review, all_edits, folder_tested, load_review, load_scope, notes_of_run
 from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.unsafe_set import LABEL, UnsafeSet, load_unsafe_set
+from safe_dnn.reasons.claims import fresh_verdicts
 from safe_dnn.reasons.comparison import Reasons, load_reasons
-from safe_dnn.reasons.listed import Reason, fresh_verdicts, reasons_of, with_notes
+from safe_dnn.reasons.listed import Reason, reasons_of, with_notes
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
 from safe_dnn.reasons.run_record import known_parameters
@@ -298,15 +299,16 @@ class Analysis:
         return load_reasons(self.folder, self.original)
 
     @part(*COMPARED, otherwise=lambda self: self.counted)
-    def _with_words(self) -> Reasons:
-        if not (self.number_of(WORDS) and self.counted.base):
-            return self.counted
-        return with_words(self.counted, self.original, self.folder, self.tested)
+    def _of_all_kinds(self) -> Reasons:
+        reasons = self.counted
+        for add in REASON_KINDS if reasons.base else ():
+            reasons = add(reasons, self)
+        return reasons
 
-    @part(*COMPARED, lambda self: self.review.edits, otherwise=lambda self: self._with_words)
+    @part(*COMPARED, lambda self: self.review.edits, otherwise=lambda self: self._of_all_kinds)
     def reasons(self) -> Reasons:
-        """The same, with what words say, for RCCs as they are now."""
-        return self._with_words.on(self.clusters)
+        """The same, with the reasons of all `REASON_KINDS`, for RCCs as they are now."""
+        return self._of_all_kinds.on(self.clusters)
 
     @part(*COMPARED, SPOT_NOTES, otherwise=lambda _: {})
     def spot_notes(self) -> Mapping[str, Note]:
@@ -449,6 +451,12 @@ def check_places(out: Path) -> None:
             continue
         if not may_open(root):
             raise _outside(out, root)
+
+
+REASON_KINDS: tuple[Callable[[Reasons, Analysis], Reasons], ...] = (
+    lambda reasons, analysis: with_words(reasons, analysis.original, analysis.words),
+)
+"""Kinds of reasons beside RCCs and the conditions of the search: each adds weak spots with their failing images."""
 
 
 def _check_clusters(clusters: RootCauseClusters, folder: Path) -> None:

@@ -31,10 +31,11 @@ from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import Placed, regions
 from safe_dnn.reasons import run_record
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text
 from safe_dnn.reasons.comparison import load_reasons, points_of_tested
 from safe_dnn.reasons.known import FRESH_FILE, Known, counted_text, known_classes, known_of, nearest_to_tested
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
-from safe_dnn.reasons.listed import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text, reasons_of
+from safe_dnn.reasons.listed import reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
 from safe_dnn.report.exports import known_sets
 from safe_dnn.report.present_files import show_reasons

@@ -102,7 +102,7 @@ def explain_failures(out: Path, *, weights: StrPath | None = None) -> bool:
     return True
 
 
-class Conditions(NamedTuple):
+class Searched(NamedTuple):
     """Under which conditions the network fails more often, by what is known of the images.
 
     Attributes
@@ -124,7 +124,7 @@ class Conditions(NamedTuple):
 def conditions_of(
     tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None,
     required: bool = False, partial: bool = True,
-) -> Conditions:  # fmt: skip
+) -> Searched:  # fmt: skip
     """Search for weak spots, which needs no features, and no images if nothing is to be measured in them.
 
     Parameters
@@ -147,7 +147,7 @@ def conditions_of(
     searched = _digest_of(tested, known, image_groups)
     before = found_before(out, "searched", searched)
     spots = weak_spots_of(tested, known, image_groups) if before is None or before.spots is None else before.spots
-    return Conditions(known, image_groups, spots, searched)
+    return Searched(known, image_groups, spots, searched)
 
 
 def _digest_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None) -> str:
@@ -163,7 +163,7 @@ def _digest_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups |
 
 
 def _keep(
-    out: Path, tested: AnsweredImages, conditions: Conditions, notes: Sequence[str]
+    out: Path, tested: AnsweredImages, conditions: Searched, notes: Sequence[str]
 ) -> tuple[FailureReasons, dict[str, Writer]]:
     """Keep the reasons for a network's answers in place of earlier ones, for `conditions_of` and `failure_reasons`.
 
@@ -183,7 +183,9 @@ def _keep(
     tables: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(conditions.spots), CURVES_FILE: curves_text(curves)}
     files = {**tables, HOLDS_FILE: lambda path: np.savez(path, paths=np.array(tested.paths), holds=holds)}
     add_run(out, REASONS, files, facts=facts, instead_of=before[0] if before else None)
-    return FailureReasons(conditions.spots, notes), tables
+    paths = np.array(tested.paths, object)
+    images = {spot.conditions: tuple(paths[row].tolist()) for spot, row in zip(conditions.spots, holds, strict=True)}
+    return FailureReasons(conditions.spots, notes, curves, images), tables
 
 
 def _compared(earlier: Path, out: Path, tested: AnsweredImages, known: Known) -> dict[str, Any]:
@@ -204,7 +206,7 @@ def _compared(earlier: Path, out: Path, tested: AnsweredImages, known: Known) ->
 
 def find_reasons(
     tables: GivenAnswers, out: StrPath, *, parameters: StrPath | None = None
-) -> tuple[AnsweredImages, Conditions]:
+) -> tuple[AnsweredImages, Searched]:
     """Write `weak_spots.csv` and `rates.csv` by a network's answers and a table alone; nothing is clustered.
 
     Parameters

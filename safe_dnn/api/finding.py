@@ -129,17 +129,17 @@ def failures(
         collected = collect()
         if earlier:
             take_over(earlier, folder)
-        spots, doubts = why = explain_collected(folder)
+        why = explain_collected(folder)
     answers, right = collected.answers, collected.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
     paths, names = collected.paths, ("image", answers.target, "predicted", "right", answers.kind)
     interval = accuracy_interval(right, groups_of_test(folder, collected.root, paths, right))
     tested = Tested(collected, collected.accuracy, *interval, why)
-    lines = (*(spot_lines(spots) if spots is not None else ()), *earlier_lines(since_earlier(folder)))
-    table = "" if spots is None or Analysis(folder).there else ", weak_spots.csv"
+    lines = (*(spot_lines(why.spots) if why.spots is not None else ()), *earlier_lines(since_earlier(folder)))
+    table = "" if why.spots is None or Analysis(folder).there else ", weak_spots.csv"
     return StepResult(
         tested, failures_summary(collected), names, tuple(zip(paths, *columns, strict=True)), lines,
-        (*left_out(collected.skipped), *(f"reasons: {one}" for one in doubts)), collected.notes,
+        (*left_out(collected.skipped), *(f"reasons: {one}" for one in why.notes)), collected.notes,
         f"{'objects/, ' if boxes else ''}failures/, failures.csv, predictions.csv, accuracy.json{table}",
     )  # fmt: skip
 

@@ -26,17 +26,30 @@ class FailureReasons(NamedTuple):
         None if all answers are right or wrong, or they could not be searched.
     notes : tuple of str
         Sentences on what could not be used.
+    curves : tuple of Bin
+        As in `reasons.comparison.Reasons`.
+    images : mapping of str to tuple of str
+        By the conditions of a weak spot, the tested images for which it holds; empty if that is not known.
     """
 
     spots: tuple[WeakSpot, ...] | None
     notes: tuple[str, ...]
+    curves: tuple[Bin, ...] = ()
+    images: Mapping[str, tuple[str, ...]] = MappingProxyType({})
 
 
 def found_before(out: Path, fact: str, value: str) -> FailureReasons | None:
     """Those of the last run of which a fact has this value; None if there is none, or it is damaged."""
     for run in runs_with(out, fact, value):
         with contextlib.suppress(SAFEError):
-            return FailureReasons(load_spots(run), tuple(run.facts["notes"]))
+            spots = load_spots(run)
+            found = FailureReasons(spots, tuple(run.facts["notes"]))
+            with contextlib.suppress(SAFEError), reading_file(run, HOLDS_FILE) as path:
+                arrays = read_arrays(path)
+                held = (tuple(arrays["paths"][of].tolist()) for of in arrays["holds"])
+                images = dict(zip((spot.conditions for spot in spots), held, strict=True))
+                found = found._replace(curves=load_curves(run), images=images)
+            return found
     return None
 
 
@@ -53,33 +66,6 @@ def collected(out: Path) -> str:
 def failure_reasons(out: Path) -> FailureReasons | None:
     """The reasons for the failures collected in a folder; None if there are none."""
     return found_before(out, "predictions", collected(out))
-
-
-class Under(NamedTuple):
-    """What is known of the tested images, without grouping their failures.
-
-    Attributes
-    ----------
-    curves : tuple of Bin
-        As in `reasons.comparison.Reasons`.
-    images : mapping of str to tuple of str
-        By the conditions of a weak spot, the tested images for which it holds.
-    """
-
-    curves: tuple[Bin, ...] = ()
-    images: Mapping[str, tuple[str, ...]] = MappingProxyType({})
-
-
-def images_under(out: Path) -> Under:
-    """The tested images under the conditions of `failure_reasons`; nothing if that is not known."""
-    newest = runs_with(out, "predictions", collected(out))[:1]
-    for run in [run for run in newest if HOLDS_FILE in run.files]:
-        with contextlib.suppress(SAFEError), reading_file(run, HOLDS_FILE) as path:
-            arrays = read_arrays(path)
-            paths, spots = arrays["paths"], load_spots(run)
-            held = (tuple(paths[of].tolist()) for of in arrays["holds"])
-            return Under(load_curves(run), dict(zip((spot.conditions for spot in spots), held, strict=True)))
-    return Under()
 
 
 def since_earlier(out: Path, predictions: str | None = None) -> dict[str, Any]:

@@ -11,9 +11,9 @@ from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.rates import RATES_FILE, rates_text
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, spots_text
 from safe_dnn.rccs.unsafe_set import SHOWN_FILES, UNSAFE_SET_FILE, load_unsafe_set, unsafe_table
+from safe_dnn.reasons.claims import CONFIRMATION_FILE
 from safe_dnn.reasons.comparison import Reasons, load_reasons
 from safe_dnn.reasons.known import FRESH_FILE, TESTED_FILE
-from safe_dnn.reasons.listed import CONFIRMATION_FILE
 from safe_dnn.reasons.probes import PROBES_FILE
 from safe_dnn.reasons.run_record import describe_rccs, table_of
 from safe_dnn.store.output_folder import Writer, foreign_files, is_edited, is_outdated, save_files, showing, writing

@@ -6,14 +6,13 @@ network clearly fails more often on images that have the word. Their figures are
 are those with the answer yes.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from math import isnan, nan
-from pathlib import Path
 
 import numpy as np
 
-from safe_dnn.dnn.tested import LABEL, AnsweredImages
+from safe_dnn.dnn.tested import LABEL
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.spots.conditions import Conditions, Literal
 from safe_dnn.rccs.spots.curves import Bin
@@ -23,11 +22,11 @@ from safe_dnn.reasons.comparison import Reasons, reasons_of
 from safe_dnn.reasons.known import Known
 from safe_dnn.words.drawing import YES
 from safe_dnn.words.rates import Sample, WordRate, rate_of
-from safe_dnn.words.tagging import Tagging, all_words, of_classes, rate, sample_of
+from safe_dnn.words.tagging import Tagging, of_classes, rate, sample_of
 from safe_dnn.words.tags import ANSWERS
 
 
-def with_words(reasons: Reasons, clusters: RootCauseClusters, out: Path, tested: AnsweredImages) -> Reasons:
+def with_words(reasons: Reasons, clusters: RootCauseClusters, words: Mapping[str, Tagging]) -> Reasons:
     """Reasons and those of words.
 
     Parameters
@@ -36,11 +35,11 @@ def with_words(reasons: Reasons, clusters: RootCauseClusters, out: Path, tested:
         Of a comparison.
     clusters : RootCauseClusters
         As they were found.
-    tested : AnsweredImages
-        As of `tagging.answers_to_tag`.
+    words : mapping of str to Tagging
+        As of `tagging.all_words`.
     """
     spots, images, curves = list(reasons.spots), list(reasons.images), list(reasons.curves)
-    for word in all_words(out, tested=tested).values():
+    for word in words.values():
         found, bins = _spots_of(word)
         known = {word.word.name: word.answers, LABEL: np.array(word.tested.answers.label)}
         spots += found

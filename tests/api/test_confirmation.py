@@ -15,8 +15,8 @@ from safe_dnn.rccs.review.review import merge_rccs
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from safe_dnn.reasons.claims import CONFIRMATION_FILE, CONFIRMED
 from safe_dnn.reasons.known import FRESH_FILE, TESTED_FILE
-from safe_dnn.reasons.listed import CONFIRMATION_FILE, CONFIRMED
 from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.report.exports import export_results
 from safe_dnn.report.present_files import mend
