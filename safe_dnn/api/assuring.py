@@ -21,7 +21,7 @@ from safe_dnn.report.exports import (
     write_evidence,
     write_register,
 )
-from safe_dnn.report.report import write_report
+from safe_dnn.report.report import REPORT_FILE, write_report
 from safe_dnn.report.summary_lines import (
     left_out,
 )
@@ -220,6 +220,11 @@ def verify(out: StrPath = ".") -> StepResult:
 
 
 def report(out: StrPath = ".") -> StepResult:
-    """Write all results to one HTML file, whose path is the value; as `report.report.write_report`."""
-    path = write_report(path_of(out, "an output folder"))
-    return StepResult(path, f"Written: {path}", ("report",), ((str(path),),))
+    """Write all results to one HTML file, as `report.report.write_report`.
+
+    The value is the dictionary that the first page is filled from; the table has its reasons.
+    """
+    folder, columns = path_of(out, "an output folder"), ("reason", "where", "verdict", "tested", "wrong", "rate")
+    summary = write_report(folder)
+    rows = tuple(tuple({**one, **one["rates"]}.get(name, "") for name in columns) for one in summary["reasons"])
+    return StepResult(summary, f"Written: {folder / REPORT_FILE}", columns, rows)

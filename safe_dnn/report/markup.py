@@ -17,7 +17,7 @@ from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, VERDICTS, judgements, title
 from safe_dnn.selection import chosen_by_model
 from safe_dnn.support.images import thumbnail
-from safe_dnn.support.text import count, display_name, printable, range_text, rate_text
+from safe_dnn.support.text import count, display_name, printable, range_text, rate_text, some
 
 LOOSE = Markup("<span class='verdict unclear'>loose</span>")
 
@@ -75,5 +75,5 @@ _TEMPLATES.globals |= {
     "chosen_by_model": chosen_by_model, "confidence": confidence, "count": count, "describe_edit": describe_edit,
     "display_name": display_name, "judgements": judgements, "loose": LOOSE, "nearest_rccs": nearest_rccs,
     "path": path_text, "percent": percent, "range_text": range_text, "rate_text": rate_text, "rccs_of": rccs_of,
-    "sample": sample, "title": title, "warning": warning,
+    "sample": sample, "some": some, "title": title, "warning": warning,
 }  # fmt: skip

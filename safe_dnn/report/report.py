@@ -45,7 +45,7 @@ from safe_dnn.store.runs import CLUSTERS, RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.progress import report_progress
-from safe_dnn.support.text import some
+from safe_dnn.support.text import count
 from safe_dnn.training import certainty
 from safe_dnn.training.certainty import with_intervals
 from safe_dnn.training.earlier import failing_model
@@ -222,21 +222,73 @@ def _images(clusters: RootCauseClusters, rccs: list[int]) -> dict[str, str]:
 # --- The first page --------------------------------------------------------------------------------------------------
 
 
-def first_page(known: Material) -> Markup:
-    """What somebody who reads one page has to know."""
+def summarize(known: Material) -> dict[str, Any]:
+    """What somebody who reads one page has to know: texts, numbers, and lists and dictionaries of these.
+
+    Returns
+    -------
+    dict
+        `subject`, `network`, `runs` and `engineers`; `test`, the record of the test set, empty without one; `sentence`,
+        `headline` and `baseline` on all of it; `warnings`; `failing`, `clusters` and `no_cluster`, how many there are;
+        `rated`, whether error rates are known; `reasons`, a dictionary for each in the order of the list, with what
+        `rates` gives; `unsafe_set` and `retraining`, dictionaries, or why there is none; `fresh`, of how many images;
+        `outdated`, a sentence; `responsible` and `reviewer`.
+    """
+    clusters, result, unsafe = known.clusters, known.result, known.selection
+    test, rates = known.record.get("predictions", {}), known.reasons.rates
+    unrated = "The RCCs were not compared with images that are right: their error rates are missing."
+    doubts = [*test.get("doubts", ()), no_steady_groups_text(clusters), known.missing.get("counted", "")]
+    doubts += [unrated] if test and not rates and not doubts[-1] else []
+    of = (result.final or result) if result else None
+    return {
+        "subject": subject(known), "network": os.fspath(failing_model(clusters.image_root) or test.get("source", "")),
+        "runs": known.rests_on, "test": test, "warnings": [*filter(None, doubts)], "rated": bool(rates or not test),
+        "sentence": sentence(known.listed, known.reasons.base), "headline": headline(clusters),
+        "baseline": _baseline(known) if known.reasons.base else "", "outdated": outdated(known.folder),
+        "failing": len(clusters.paths), "clusters": len(rccs_of(clusters)),
+        "no_cluster": int((clusters.labels == NOISE).sum()),
+        "reasons": [_summary_of(one, known) for one in known.entries],
+        "unsafe_set": {
+            "images": len(unsafe.images), "labelled": sum(bool(image.label) for image in unsafe.images),
+        } if unsafe else known.lacking["unsafe"],
+        "retraining": {
+            "accuracy_before": of.accuracy_before, "accuracy_after": of.accuracy_after, "claim": claim_text(result),
+            "images": result.final.images_text if result.final else count(result.test_size, "image"),
+            "of": "retraining" if result.after is None else "",
+        } if result and of else known.lacking["retraining"],
+        "fresh": known.confirmation.get("images", 0),
+        "engineers": sorted({edit.engineer for edit in known.edits if edit.engineer}),
+        "responsible": known.scope[0].responsible, "reviewer": known.scope[0].reviewer,
+    }  # fmt: skip
+
+
+def _summary_of(entry: Entry, known: Material) -> dict[str, Any]:
+    reason, note = entry.about, entry.note
+    assert reason  # only the analysis as a whole has none
+    known_rate = reason.figures if reason.figures and reason.figures.tested else None
+    return {
+        "reason": entry.reason, "where": entry.where, "name": note.name, "hazard": note.hazard,
+        "images": len(reason.images),
+        "profile": known.profile_of(reason.rcc), "to_judge": entry.to_judge, "verdict": note.verdict,
+        "status": note.status, "missing": entry.missing, "differing": reason.differing, "rcc": reason.rcc,
+        "fails_more": reason.fails_more, "fresh": entry.fresh, "rates": {
+            "tested": known_rate.tested, "wrong": known_rate.wrong, "rate": known_rate.rate, "low": known_rate.low,
+            "high": known_rate.high, "comparable": known_rate.like, "interval": known_rate.interval,
+        } if known_rate else {},
+    }  # fmt: skip
+
+
+def first_page(summary: Mapping[str, Any], known: Material) -> Markup:
+    """The summary in words, with what retraining changed of its first reasons."""
     # The reasons to judge and those judged unsafe, which come first, or else all
-    shown = [one for one in known.to_judge if one.to_judge or one.note.verdict == UNSAFE] or known.entries
-    shown = sorted(shown, key=lambda one: one.note.verdict != UNSAFE)
-    first = shown[:MOST_REASONS]
+    judged = [one for one in summary["reasons"] if one["to_judge"] or one["verdict"]]
+    first = [one for one in judged if one["to_judge"] or one["verdict"] == UNSAFE] or summary["reasons"]
+    first = sorted(first, key=lambda one: one["verdict"] != UNSAFE)
+    by_name = {one.name: one for one in known.listed}
+    changed = changed_reasons([by_name[one["reason"]] for one in first[:MOST_REASONS]], known.result)
     return filled(
-        "first_page.html", known=known, sentence=sentence(known.listed, known.reasons.base),
-        headline=headline(known.clusters), nothing=no_steady_groups_text(known.clusters),
-        baseline=_baseline(known), claim=claim_text,
-        tested=known.record.get("predictions", {}), reasons=first, left=len(shown) - MOST_REASONS,
-        lacking=[one for one in known.entries if one.missing], most=MOST_MISSING, outdated=outdated(known.folder),
-        engineers=some(sorted({edit.engineer for edit in known.edits if edit.engineer})),
-        noise=int((known.clusters.labels == NOISE).sum()),
-        changed=changed_reasons([one.about for one in first if one.about], known.result),
+        "first_page.html", **summary, judged=judged, first=first[:MOST_REASONS], left=len(first) - MOST_REASONS,
+        most=MOST_MISSING, changed=changed,
     )  # fmt: skip
 
 
@@ -454,8 +506,8 @@ def subject(known: Material) -> str:
     return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
 
 
-def write_report(folder: Path) -> Path:
-    """Write `report.html` for the run in a folder, and return its path.
+def write_report(folder: Path) -> dict[str, Any]:
+    """Write `report.html` for the run in a folder; what `summarize` gives.
 
     Raises
     ------
@@ -464,8 +516,10 @@ def write_report(folder: Path) -> Path:
     """
     prepare_folder(folder)
     check_own(folder, REPORT_FILE)
-    save_files(folder, {REPORT_FILE: report_html(folder)})
-    return folder / REPORT_FILE
+    known = Material(folder)
+    summary = summarize(known)
+    save_files(folder, {REPORT_FILE: _rendered(known, summary)})
+    return summary
 
 
 def report_html(folder: Path) -> str:
@@ -477,11 +531,15 @@ def report_html(folder: Path) -> str:
         There are no clusters, or one of the files is damaged.
     """
     known = Material(folder)
+    return _rendered(known, summarize(known))
+
+
+def _rendered(known: Material, summary: Mapping[str, Any]) -> str:
     now = datetime.datetime.now().astimezone()
     page = filled(
-        "report.html", known=known, subject=subject(known), now=now,
+        "report.html", known=known, **summary, now=now,
         found=datetime.datetime.fromisoformat(known.runs[CLUSTERS].time).astimezone(now.tzinfo),
-        first_page=first_page(known), network=failing_model(known.clusters.image_root),
+        first_page=first_page(summary, known),
         sections=[
             (key, name, write(known) if write else filled(f"{key}.html", known=known)) for key, name, write in SECTIONS
         ],

@@ -72,7 +72,9 @@ def test_functions_do_what_the_commands_do(case):
         "broken", 1, 0.05,
     ]  # fmt: skip
     assert set(frame["verdict"][2:]) == {"unchanged"}
-    assert safe.report(case.out).value == case.out / "report.html"
+    report = safe.report(case.out)
+    assert (case.out / "report.html").is_file()
+    assert report.value["reasons"][0]["rates"]["wrong"] == report.to_frame()["wrong"][0]
 
 
 def test_what_follows_the_clusters_has_sentences_and_tables_as_well(case, tmp_path):

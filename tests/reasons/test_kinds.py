@@ -13,6 +13,7 @@ from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
+from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.report.summary_lines import rate_lines
 
 
@@ -43,6 +44,8 @@ def test_a_reason_of_a_further_kind_is_listed_judged_registered_and_reported_as_
     assert (entry.note.name, entry.note.verdict) == ("first of ten", "unsafe")
     safe.register(out)
     assert "first of ten" in (out / "register.csv").read_text(encoding="utf-8")
-    report = safe.report(out).value.read_text(encoding="utf-8")
+    (row,) = [one for one in safe.report(out).value["reasons"] if one["where"] == "last digit = 1"]
+    assert (row["name"], row["verdict"], row["fails_more"]) == ("first of ten", "unsafe", True)
+    report = (out / REPORT_FILE).read_text(encoding="utf-8")
     assert "first of ten" in report
     assert "last digit = 1" in report

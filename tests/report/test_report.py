@@ -25,7 +25,7 @@ from safe_dnn.report import report
 from safe_dnn.report.exports import write_register
 from safe_dnn.report.markup import LOOSE
 from safe_dnn.report.present_files import show_present
-from safe_dnn.report.report import report_html, write_report
+from safe_dnn.report.report import REPORT_FILE, report_html, write_report
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.images import Skipped
 from safe_dnn.support.intervals import clopper_pearson
@@ -97,7 +97,7 @@ def retrain(folder, **changes) -> None:
 
 
 def test_the_report_is_one_file_that_loads_and_runs_nothing(out):
-    page = Page(write_report(out).read_text(encoding="utf-8"))
+    page = Page(report_html(out))
     assert page.of("script") == page.of("link") == page.of("iframe") == []
     images = page.of("img")
     assert len(images) == 5 + 5 + 5 + 2
@@ -177,7 +177,8 @@ def test_each_figure_of_the_first_page_is_in_the_files(clusters, out):
     retrain(out, test_size=2413)
     write_register(out)
     show_present(out)
-    text = Page(section(write_report(out).read_text(encoding="utf-8"), "first-page")).text
+    summary = write_report(out)
+    text = Page(section((out / REPORT_FILE).read_text(encoding="utf-8"), "first-page")).text
     register, unsafe = rows_in(out / REGISTER_FILE), rows_in(out / UNSAFE_SET_FILE)
     result = json.loads((out / RETRAINING_FILE).read_text())
     of = Counter(line.split("\t")[0] for line in (out / LABELS_FILE).read_text().splitlines())
@@ -201,6 +202,15 @@ def test_each_figure_of_the_first_page_is_in_the_files(clusters, out):
     figures = [one.rstrip(".,") for one in re.findall(r"\d[\d,.]*%?", re.sub("light (<|is below) 0.2", "", text))]
     assert len(figures) > 25
     assert {*figures} <= known
+    assert (summary["failing"], summary["clusters"], summary["no_cluster"]) == (images, len(of) - 1, of["-1"])
+    assert [str(one["rates"]["wrong"]) for one in summary["reasons"] if one["rates"]] == [
+        row["wrong"] for row in register if row["wrong"]
+    ]
+    assert {one["reason"]: one["verdict"] for one in summary["reasons"]} == {
+        row["reason"]: row["verdict"] for row in register
+    }
+    assert summary["unsafe_set"] == {"images": len(unsafe), "labelled": sum(bool(row["label"]) for row in unsafe)}
+    assert summary["retraining"]["accuracy_after"] == result["accuracy_after"]
 
 
 def table_in(document: str, key: str, number: int = 0) -> list[list[str]]:
@@ -229,7 +239,7 @@ def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
     explain(clusters, out)
     select(clusters, out)
     show_present(out)
-    document = write_report(out).read_text(encoding="utf-8")
+    document = report_html(out)
     sizes = Counter(line.split("\t")[0] for line in (out / LABELS_FILE).read_text().splitlines())
     unsafe, rates = rows_in(out / UNSAFE_SET_FILE), {row["rcc"]: row for row in rows_in(out / RATES_FILE)}
     assert rates_in(rates["2"], "rate") == ["0.9%"], "which is neither 1 % nor none"
@@ -301,7 +311,7 @@ def test_each_figure_in_the_prose_is_in_the_files(clusters, out):
     select(steadied(clusters), out)
     retrain(out)
     show_present(out)
-    document = write_report(out).read_text(encoding="utf-8")
+    document = report_html(out)
     run, result = (json.loads(in_run(out, name).read_text()) for name in ("run.json", RETRAINING_FILE))
     unsafe, rates, [spot] = (rows_in(out / file) for file in (UNSAFE_SET_FILE, RATES_FILE, WEAK_SPOTS_FILE))
     found, settings = load_clusters(out), result["settings"].values()
@@ -394,7 +404,7 @@ def test_markup_in_names_notes_and_files_is_shown_as_text(clusters, tmp_path):
 def test_images_that_are_gone_and_names_that_are_not_unicode_are_no_obstacle(clusters, out):
     paths = tuple("sea_\udcff.png" if path == "sea_00.png" else path for path in clusters.paths)
     save_clusters(dataclasses.replace(clusters, paths=paths, image_root=out / "gone"), out)
-    page = Page(write_report(out).read_text(encoding="utf-8"))
+    page = Page(report_html(out))
     assert len(page.of("img")) == 17
     assert "sea_\ufffd.png" in page.text
 

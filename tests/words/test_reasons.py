@@ -7,7 +7,7 @@ from safe_dnn.analysis import Analysis
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.listed import LISTED, reasons_of
-from safe_dnn.report.report import write_report
+from safe_dnn.report.report import report_html
 from safe_dnn.words.tagging import answer, answers_to_tag, begin, open_tagging, rate
 from tests.words.test_tagging import asked
 
@@ -56,7 +56,7 @@ def test_what_is_said_of_a_word_is_in_the_register_and_the_report(explained):
     set_note(out, note._replace(verdict="unsafe", name="out of focus"))
     (entry,) = [one for one in Analysis(out).register if one.reason == "word blurred"]
     assert (entry.where, entry.note.verdict, entry.note.name) == ("blurred = yes", "unsafe", "out of focus")
-    report = write_report(out).read_text(encoding="utf-8")
+    report = report_html(out)
     assert "out of focus" in report
     assert "answers</span>" in report
     tagging = open_tagging(out, "blurred")

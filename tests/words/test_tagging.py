@@ -10,7 +10,7 @@ from safe_dnn.api.confirmation import check_requirements
 from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.reasons.requirements import BROKEN
 from safe_dnn.reasons.run_record import GivenAnswers
-from safe_dnn.report.report import write_report
+from safe_dnn.report.report import report_html
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.database import speaking
 from safe_dnn.store.runs import DRAWING, runs_of
@@ -297,9 +297,9 @@ def test_a_column_that_is_known_is_no_word_also_if_all_its_values_are_the_same(e
 
 
 def test_the_report_names_words(dark):
-    report = write_report(dark.out)
-    assert "<h4>Words</h4>" in report.read_text(encoding="utf-8")
-    assert f"<li>{dark.text}</li>" in report.read_text(encoding="utf-8").replace("&#39;", "'")
+    document = report_html(dark.out)
+    assert "<h4>Words</h4>" in document
+    assert f"<li>{dark.text}</li>" in document.replace("&#39;", "'")
 
 
 def test_other_images_that_are_likely_to_have_the_word_come_first_and_no_rate_follows(
