@@ -77,7 +77,8 @@ def rate_lines(analysis: Analysis) -> Iterator[str]:
 
 def spot_lines(spots: Sequence[WeakSpot]) -> Iterator[str]:
     some = (
-        "conditions under which the network fails more often than on comparable images (same classes, no other reason)"
+        "conditions under which the network fails more often than on comparable images (no other reason; same classes, "
+        "unless it is a class)"
     )
     none = "none; no condition on what is known about the images stands out beyond chance"
     yield f"Weak spots: {some if spots else none}"
