@@ -36,7 +36,7 @@ from safe_dnn.reasons.known import FRESH_FILE, Known, counted_text, known_classe
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.listed import reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
-from safe_dnn.report.exports import known_sets
+from safe_dnn.report.evidence import known_sets
 from safe_dnn.report.present_files import show_reasons
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
