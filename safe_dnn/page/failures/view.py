@@ -19,16 +19,16 @@ from safe_dnn.page.grid_view import Listed, ListedView, beside
 from safe_dnn.page.messages import done, lay_out_skipped, noticed, pane, put_away, reveal, show_skipped
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.explaining import Under, failure_reasons, images_under
-from safe_dnn.pipeline.reporting.markup import escaped, filled
-from safe_dnn.pipeline.reporting.rate_curves import curves_of, nice
 from safe_dnn.rccs.answers import confused
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.rccs.review.review import folder_tested, notes_of_run
 from safe_dnn.rccs.spots.figures import in_words
 from safe_dnn.reasons.comparison import Reasons
+from safe_dnn.reasons.failure_reasons import FailureReasons, failure_reasons
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
 from safe_dnn.reasons.listed import LISTED, Reason, baseline, folded, sentence, ungrouped, with_notes
+from safe_dnn.report.markup import escaped, filled
+from safe_dnn.report.rate_curves import curves_of, nice
 from safe_dnn.support.text import count, in_series, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width
@@ -232,36 +232,33 @@ class Ungrouped(NamedTuple):
     Attributes
     ----------
     listed : list of Reason
-    under : Under
-    notes : tuple of str
-        Sentences on what could not be used.
+    found : FailureReasons
     """
 
     listed: list[Reason]
-    under: Under
-    notes: tuple[str, ...]
+    found: FailureReasons
 
 
 def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
     """The reasons that were found in an output folder, with their notes; None if there are none."""
-    searched, under = failure_reasons(out), images_under(out)
-    if searched is None:
+    found = failure_reasons(out)
+    if found is None:
         return None
     wrong = {path for path, right in zip(answered.paths, answered.right.tolist(), strict=True) if not right}
-    spots = searched.spots or ()
-    failing = [[image for image in under.images.get(spot.conditions, ()) if image in wrong] for spot in spots]
+    spots = found.spots or ()
+    failing = [[image for image in found.images.get(spot.conditions, ()) if image in wrong] for spot in spots]
     listed = with_notes(ungrouped(spots, failing), {}, notes_of_run(out, spots), folder_tested(out))
-    return Ungrouped(listed, under, searched.notes)
+    return Ungrouped(listed, found)
 
 
 def story_of(answered: AnsweredImages, known: Ungrouped) -> str:
     """When the network fails most, in a sentence; how often it fails otherwise; and what could not be used."""
-    listed, under, base = known.listed, known.under, 1 - answered.accuracy
-    certain = (under.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
+    listed, found, base = known.listed, known.found, 1 - answered.accuracy
+    certain = (found.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
     rest = ~np.isin(answered.paths, [*{image for images in certain for image in images}])
-    where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if under.images else (0, 0)
+    where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if found.images else (0, 0)
     story = done(sentence(listed, base), below=baseline(listed, base, len(answered.paths), where_none))
-    return story + "".join(map(noticed, known.notes))
+    return story + "".join(map(noticed, found.notes))
 
 
 def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
@@ -277,11 +274,11 @@ def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
 def images_with(answered: AnsweredImages, known: Ungrouped, reason: Reason) -> Listed:
     """The tested images of a reason below its curve: on each page right ones beside wrong ones, the surest first."""
     answers = answered.answers
-    rows = np.flatnonzero(np.isin(answered.paths, [*known.under.images.get(reason.subject, ())]))
+    rows = np.flatnonzero(np.isin(answered.paths, [*known.found.images.get(reason.subject, ())]))
     rows = rows[np.lexsort((rows, -np.nan_to_num(answers.score[rows], nan=-1.0)))]
     wrong, right = (rows[of].tolist() for of in (~answered.right[rows], answered.right[rows]))
     ordered = beside(wrong, right)
-    curves = Reasons(base=1 - answered.accuracy, curves=known.under.curves)
+    curves = Reasons(base=1 - answered.accuracy, curves=known.found.curves)
     drawn = curves_of(curves, [reason.spot], width=CURVE) if reason.spot else {}
 
     def caption(place: int) -> str:
