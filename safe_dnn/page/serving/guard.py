@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import HTMLResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -240,6 +241,8 @@ async def failed(request: Request, error: Exception) -> Response:
         return PlainTextResponse("The request ended early.\n", 400)
     if isinstance(error, SAFEError):  # of an analysis that is deleted or changed meanwhile
         return PlainTextResponse(f"{error}\n", 409)
+    if isinstance(refusal := error.__cause__, HTTPException):  # of a stream for a session that Gradio has forgotten
+        return PlainTextResponse(f"{refusal.detail}\n", refusal.status_code)
     ours = __name__.partition(".")[0] + "."
     frames = [str(frame.f_globals.get("__name__")) for frame, _ in traceback.walk_tb(error.__traceback__)]
     if isinstance(error, ValueError | LookupError | TypeError | OSError) and not any(

@@ -7,13 +7,14 @@ from pathlib import Path
 import httpx
 import pytest
 from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from safe_dnn.page.jobs import Turn
-from safe_dnn.page.serving.guard import DELAY, MOST_GUESSES, Guard, with_password
+from safe_dnn.page.serving.guard import DELAY, MOST_GUESSES, Guard, failed, with_password
 from safe_dnn.page.settings import Opened
 from safe_dnn.store.database import LONGEST_ENGINEER, append, changing, entries, present_engineer, reading
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
@@ -114,3 +115,11 @@ def test_what_a_visitor_says_of_proxies_goes_no_further(tmp_path):
             return await client.get("/config", headers={**names, "accept": "all"})
 
     assert not {*asyncio.run(ask()).json()} & {*names}
+
+
+def test_a_stream_for_a_session_that_was_forgotten_is_refused_and_no_defect():
+    error = RuntimeError("Caught handled exception, but response already started.")
+    error.__cause__ = HTTPException(404)
+    response = asyncio.run(failed(Request({"type": "http"}), error))
+    assert (response.status_code, response.body) == (404, b"Not Found\n")
+    assert not (cache_folder() / LOG_FILE).exists()
