@@ -143,7 +143,7 @@ class SelectionSettings(NamedTuple):
         RCCs to select no images for, for example because their failures are no hazard. Their candidates are not
         selected for another RCC either.
     leave_out_safe : bool
-        For `pipeline.generation.select_images`: leave out those that the engineer has judged safe as well.
+        For `api.generation.select_images`: leave out those that the engineer has judged safe as well.
     learned : collection of Path
         Files that the DNN has learned already, and which are left out.
     weights : path, optional

@@ -14,13 +14,13 @@ import numpy as np
 import pytest
 
 from safe_dnn import FE
+from safe_dnn.api.explaining import explain_failures
+from safe_dnn.api.generation import ClusteringSettings, generate_clusters
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.model_process import connect
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.network import load_network
 from safe_dnn.features.weights import FC2_VARIABLE
-from safe_dnn.pipeline.explaining import explain_failures
-from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
 from safe_dnn.rccs.clusters import RootCauseClusters, save_clusters
 from safe_dnn.rccs.dbscan.consensus import FEWEST_SAMPLES
 from safe_dnn.rccs.dbscan.outcome import NOISE

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.pipeline import generation
+from safe_dnn.api import generation
 from safe_dnn.rccs.clusters import LABELS_FILE, RUN_FILE
 from safe_dnn.rccs.profiles import PROFILES_FILE
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE

@@ -10,10 +10,10 @@ from safe_dnn import clustering
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.extractor import DIMENSIONS
-from safe_dnn.pipeline.summary_lines import algorithm_summary, cluster_summary
 from safe_dnn.rccs.confidence import confidence_text
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.report.summary_lines import algorithm_summary, cluster_summary
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.features import features_of
 

@@ -20,13 +20,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lab.benchmarks.results import table, tell
+from safe_dnn.api.explaining import find_reasons
 from safe_dnn.dnn.tested import LABEL, PREDICTED, AnsweredImages
-from safe_dnn.pipeline.explaining import find_reasons
-from safe_dnn.pipeline.run_record import GivenAnswers
 from safe_dnn.rccs.spots.figures import chance_given_class, given_class
 from safe_dnn.rccs.spots.rates import corrected
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
 from safe_dnn.reasons.known import Known, weak_spots_of
+from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
 from safe_dnn.training.certainty import NOT_SHOWN, certainties, count_pairs

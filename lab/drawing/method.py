@@ -22,10 +22,10 @@ from PIL import Image
 from scipy.cluster.hierarchy import cophenet, leaves_list, linkage
 from scipy.spatial.distance import squareform
 
+from safe_dnn.api.probing import HEATMAPS_FILE, HEATMAPS_FOLDER
 from safe_dnn.FE import extract_features
 from safe_dnn.features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
 from safe_dnn.features.weights import choose_extractor
-from safe_dnn.pipeline.asking import HEATMAPS_FILE, HEATMAPS_FOLDER, heatmaps_of
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters
 from safe_dnn.rccs.confidence import by_closeness
 from safe_dnn.rccs.dbscan.density import SMALLEST_BRANCH, Density
@@ -37,6 +37,7 @@ from safe_dnn.rccs.profiles import load_profiles
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.reasons.probes import PROBES_FILE, changed_pixels, load_probes
+from safe_dnn.report.heatmaps import heatmaps_of
 from safe_dnn.store.runs import PROBES, present_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import replacing

@@ -13,7 +13,7 @@ from pathlib import Path
 from PIL import Image
 
 from lab.drawing.method import Example, run_steps
-from safe_dnn.pipeline.explaining import explain_failures
+from safe_dnn.api.explaining import explain_failures
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.support.errors import SAFEError

@@ -3,21 +3,28 @@
 import math
 from typing import Any
 
+from safe_dnn.analysis import Analysis
+from safe_dnn.api import confirmation
+from safe_dnn.api.confirmation import check_requirements
 from safe_dnn.api.results import StepResult, settings_by
-from safe_dnn.pipeline import confirmation, exports
-from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.confirmation import check_requirements
-from safe_dnn.pipeline.exports import EXPORT_FOLDER, export_labelled_set, export_results, write_evidence, write_register
-from safe_dnn.pipeline.reporting.report import write_report
-from safe_dnn.pipeline.run_record import GivenAnswers
-from safe_dnn.pipeline.summary_lines import (
-    left_out,
-)
 from safe_dnn.rccs.review.journal import Maker, newest
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry
 from safe_dnn.reasons.register import take_over as take_over_changes
 from safe_dnn.reasons.requirements import HOLDS
+from safe_dnn.reasons.run_record import GivenAnswers
+from safe_dnn.report.exports import (
+    EXPORT_FOLDER,
+    export_labelled_set,
+    export_results,
+    verify_evidence,
+    write_evidence,
+    write_register,
+)
+from safe_dnn.report.report import REPORT_FILE, write_report
+from safe_dnn.report.summary_lines import (
+    left_out,
+)
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.text import count
 from safe_dnn.training.labels import Labelling
@@ -34,19 +41,19 @@ def confirm(
     predictions, tested : path
         The network's answers to the fresh images, and these.
     after, weights, features
-        As for `pipeline.confirmation.confirm`.
+        As for `api.confirmation.confirm`.
     options
-        `pipeline.run_record.GivenAnswers`.
+        `reasons.run_record.GivenAnswers`.
 
     Returns
     -------
     StepResult
-        Its value is `pipeline.confirmation.Confirmation`; its table has a sentence for each reason.
+        Its value is `api.confirmation.Confirmation`; its table has a sentence for each reason.
 
     Raises
     ------
     SAFEError
-        As in `pipeline.confirmation.confirm`.
+        As in `api.confirmation.confirm`.
     """
     folder = path_of(out, "an output folder")
     (given,) = settings_by(options, GivenAnswers, predictions=predictions, tested=tested)
@@ -68,16 +75,16 @@ def check(
     Parameters
     ----------
     requirements, learned : path
-        As for `pipeline.confirmation.check_requirements`.
+        As for `api.confirmation.check_requirements`.
     no_worse : path, optional
         As `before` there.
     options
-        `pipeline.run_record.GivenAnswers`.
+        `reasons.run_record.GivenAnswers`.
 
     Returns
     -------
     StepResult
-        Its value is `pipeline.confirmation.Checked`, which says whether all of it `holds`; its table has the
+        Its value is `api.confirmation.Checked`, which says whether all of it `holds`; its table has the
         requirements, with the rate that is the `limit`, and the reasons that models were compared for.
 
     Raises
@@ -128,7 +135,7 @@ def register(
     Raises
     ------
     SAFEError
-        As in `pipeline.exports.write_register`, `reasons.register.changes_in` and `take_over`.
+        As in `report.exports.write_register`, `reasons.register.changes_in` and `take_over`.
     """
     folder = path_of(out, "an output folder")
     if read:
@@ -163,7 +170,7 @@ def export(
     Parameters
     ----------
     to : path, optional
-        As for `pipeline.exports.export_results`; by default the folder `export` of the analysis.
+        As for `report.exports.export_results`; by default the folder `export` of the analysis.
     rcc : tuple of int
         Only these RCCs.
     labelled : path, optional
@@ -174,12 +181,12 @@ def export(
     Returns
     -------
     StepResult
-        Its value is `pipeline.exports.Export`.
+        Its value is `report.exports.Export`.
 
     Raises
     ------
     SAFEError
-        As in `export_results` and `pipeline.exports.export_labelled_set`, or what is given does not go together.
+        As in `export_results` and `report.exports.export_labelled_set`, or what is given does not go together.
     """
     folder, (labelling,), unlabelled = path_of(out, "an output folder"), settings_by(options, Labelling), 0
     if labelled and (to or rcc):
@@ -196,7 +203,7 @@ def export(
 
 
 def evidence(out: StrPath = ".") -> StepResult:
-    """Write the SHA-256 of all results and of all that they rest on, as `pipeline.exports.write_evidence`."""
+    """Write the SHA-256 of all results and of all that they rest on, as `report.exports.write_evidence`."""
     lines = tuple(write_evidence(path_of(out, "an output folder")))
     rows = tuple((line,) for line in lines)
     return StepResult(lines, "", ("input",), rows, lines, written="SHA256SUMS, evidence.txt")
@@ -205,14 +212,19 @@ def evidence(out: StrPath = ".") -> StepResult:
 def verify(out: StrPath = ".") -> StepResult:
     """Check that nothing has changed since evidence was written, and that nothing is new.
 
-    The value and the table are the differences, as of `pipeline.exports.verify`.
+    The value and the table are the differences, as of `report.exports.verify_evidence`.
     """
-    found = exports.verify(path_of(out, "an output folder"))
+    found = verify_evidence(path_of(out, "an output folder"))
     headline = "" if found else "All is as the evidence says"
     return StepResult(found, headline, ("kind", "file"), tuple(found), tuple(f"{kind}: {name}" for kind, name in found))
 
 
 def report(out: StrPath = ".") -> StepResult:
-    """Write all results to one HTML file, whose path is the value; as `pipeline.reporting.report.write_report`."""
-    path = write_report(path_of(out, "an output folder"))
-    return StepResult(path, f"Written: {path}", ("report",), ((str(path),),))
+    """Write all results to one HTML file, as `report.report.write_report`.
+
+    The value is the dictionary that the first page is filled from; the table has its reasons.
+    """
+    folder, columns = path_of(out, "an output folder"), ("reason", "where", "verdict", "tested", "wrong", "rate")
+    summary = write_report(folder)
+    rows = tuple(tuple({**one, **one["rates"]}.get(name, "") for name in columns) for one in summary["reasons"])
+    return StepResult(summary, f"Written: {folder / REPORT_FILE}", columns, rows)

@@ -5,6 +5,10 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from safe_dnn.analysis import Analysis
+from safe_dnn.api.explaining import explain_collected, explain_failures, find_reasons
+from safe_dnn.api.generation import ClusteringSettings, generate_clusters
+from safe_dnn.api.probing import HEATMAPS_FOLDER, look, probe_reasons
 from safe_dnn.api.results import StepResult, settings_by
 from safe_dnn.dnn.detection.converter import DetectorFiles, cut_detections, find_detection_failures
 from safe_dnn.dnn.detection.units import failures_in_table
@@ -12,13 +16,14 @@ from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.group_columns import hold_out_of
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.pipeline import tagging
-from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.asking import HEATMAPS_FOLDER, look, probe_reasons
-from safe_dnn.pipeline.explaining import explain_collected, explain_failures, find_reasons, since_earlier
-from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-from safe_dnn.pipeline.run_record import GivenAnswers, lost_notes, notes_of
-from safe_dnn.pipeline.summary_lines import (
+from safe_dnn.rccs.clusters import rccs_of
+from safe_dnn.rccs.spots.figures import row_of
+from safe_dnn.reasons.failure_reasons import since_earlier
+from safe_dnn.reasons.known import doubts_on
+from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
+from safe_dnn.reasons.known_groups import notes_of as notes_of_groups
+from safe_dnn.reasons.run_record import GivenAnswers, lost_notes, notes_of
+from safe_dnn.report.summary_lines import (
     cluster_lines,
     cluster_summary,
     earlier_lines,
@@ -27,16 +32,12 @@ from safe_dnn.pipeline.summary_lines import (
     rate_lines,
     spot_lines,
 )
-from safe_dnn.rccs.clusters import rccs_of
-from safe_dnn.rccs.spots.figures import row_of
-from safe_dnn.reasons.known import doubts_on
-from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
-from safe_dnn.reasons.known_groups import notes_of as notes_of_groups
 from safe_dnn.store.output_folder import working
 from safe_dnn.support.errors import Number, SAFEError, StrPath, path_of
 from safe_dnn.support.progress import as_part
 from safe_dnn.support.text import count, some
 from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
+from safe_dnn.words import tagging
 from safe_dnn.words.tags import load_words
 
 FIGURES = ("tested", "wrong", "rate", "low", "high")
@@ -67,7 +68,7 @@ class Tested(NamedTuple):
     failures : dnn.tested.AnsweredImages
     accuracy, low, high : float
         With its 95 % interval on new images, by the groups that are known.
-    reasons : pipeline.explaining.FailureReasons
+    reasons : api.explaining.FailureReasons
         Weak spots, under which the network fails more often than elsewhere.
     """
 
@@ -128,17 +129,17 @@ def failures(
         collected = collect()
         if earlier:
             take_over(earlier, folder)
-        spots, doubts = why = explain_collected(folder)
+        why = explain_collected(folder)
     answers, right = collected.answers, collected.right
     columns = (column.tolist() for column in (answers.label, answers.predicted, right, answers.score))
     paths, names = collected.paths, ("image", answers.target, "predicted", "right", answers.kind)
     interval = accuracy_interval(right, groups_of_test(folder, collected.root, paths, right))
     tested = Tested(collected, collected.accuracy, *interval, why)
-    lines = (*(spot_lines(spots) if spots is not None else ()), *earlier_lines(since_earlier(folder)))
-    table = "" if spots is None or Analysis(folder).there else ", weak_spots.csv"
+    lines = (*(spot_lines(why.spots) if why.spots is not None else ()), *earlier_lines(since_earlier(folder)))
+    table = "" if why.spots is None or Analysis(folder).there else ", weak_spots.csv"
     return StepResult(
         tested, failures_summary(collected), names, tuple(zip(paths, *columns, strict=True)), lines,
-        (*left_out(collected.skipped), *(f"reasons: {one}" for one in doubts)), collected.notes,
+        (*left_out(collected.skipped), *(f"reasons: {one}" for one in why.notes)), collected.notes,
         f"{'objects/, ' if boxes else ''}failures/, failures.csv, predictions.csv, accuracy.json{table}",
     )  # fmt: skip
 
@@ -168,14 +169,14 @@ def reasons(
     predictions : path
         The network's answers to its test images.
     parameters : path, optional
-        As for `pipeline.explaining.find_reasons`.
+        As for `api.explaining.find_reasons`.
     options
-        `pipeline.run_record.GivenAnswers`.
+        `reasons.run_record.GivenAnswers`.
 
     Returns
     -------
     StepResult
-        Its value is `pipeline.explaining.Conditions`; its table has the weak spots.
+        Its value is `api.explaining.Conditions`; its table has the weak spots.
 
     Raises
     ------
@@ -233,11 +234,11 @@ def cluster(
     Parameters
     ----------
     images : path
-        As for `pipeline.generation.generate_clusters`.
+        As for `api.generation.generate_clusters`.
     then : callable, optional
         Called with the result for the RCCs alone before they are compared, which takes longer.
     options
-        `pipeline.generation.ClusteringSettings`, with `pipeline.run_record.GivenAnswers`.
+        `api.generation.ClusteringSettings`, with `reasons.run_record.GivenAnswers`.
 
     Returns
     -------
@@ -249,7 +250,7 @@ def cluster(
     Raises
     ------
     SAFEError
-        As in `generate_clusters` and `pipeline.explaining.explain_failures`.
+        As in `generate_clusters` and `api.explaining.explain_failures`.
     """
     folder, (settings,) = path_of(out, "an output folder"), settings_by(options, ClusteringSettings)
     clusters = generate_clusters(images, folder, settings)
@@ -299,7 +300,7 @@ def probe(
     Parameters
     ----------
     model : path, optional
-        As for `pipeline.asking.asking`.
+        As for `api.probing.asking`.
     reason : tuple of str
         Names of reasons, such as `RCC 0`; by default those that fail more often.
     options
@@ -313,7 +314,7 @@ def probe(
     Raises
     ------
     SAFEError
-        As in `pipeline.asking.probe_reasons`.
+        As in `api.probing.probe_reasons`.
     """
     (dnn,) = settings_by(options, DnnOptions)
     found = probe_reasons(path_of(out, "an output folder"), reason, model=model, options=dnn)
@@ -336,12 +337,12 @@ def heatmaps(
     Returns
     -------
     StepResult
-        Its value is a dict of `pipeline.asking.Heatmap` by reason; its table has a row for each.
+        Its value is a dict of `api.probing.Heatmap` by reason; its table has a row for each.
 
     Raises
     ------
     SAFEError
-        As in `pipeline.asking.look`.
+        As in `api.probing.look`.
     """
     (dnn,) = settings_by(options, DnnOptions)
     found = look(path_of(out, "an output folder"), reason, model=model, options=dnn)
@@ -363,21 +364,21 @@ def word(
     next : int, optional
         The table has so many images to answer.
     tags : path, optional
-        Answers to take, as for `pipeline.tagging.answers_in`.
+        Answers to take, as for `words.tagging.answers_in`.
     likely : path, optional
         The table has the images of this folder or list, sorted by predicted probability; as many as `next` says.
     weights, features
-        As for `pipeline.tagging.likely`.
+        As for `words.tagging.likely`.
 
     Returns
     -------
     StepResult
-        Its value is a list of `pipeline.tagging.Tagging`.
+        Its value is a list of `words.tagging.Tagging`.
 
     Raises
     ------
     SAFEError
-        As of the functions of `pipeline.tagging`.
+        As of the functions of `words.tagging`.
     """
     folder = path_of(out, "an output folder")
     if not word:

@@ -1,29 +1,34 @@
 """Steps 3 to 6: the images to label, and what retraining with them changes."""
 
+from pathlib import Path
 from typing import Any
 
+from safe_dnn.analysis import Analysis
+from safe_dnn.api.generation import Likely, select_images
 from safe_dnn.api.results import StepResult, settings_by
 from safe_dnn.dnn.failures import checked
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.generation import Likely, select_images
-from safe_dnn.pipeline.retraining import retrain_apart
-from safe_dnn.pipeline.summary_lines import (
+from safe_dnn.dnn.model_process import LOADING, Worker, has_message, in_a_sentence, send
+from safe_dnn.rccs.unsafe_set import UnsafeImage
+from safe_dnn.report.summary_lines import (
     left_out,
     retraining_details,
     retraining_summary,
     selection_summary,
 )
-from safe_dnn.rccs.unsafe_set import UnsafeImage
+from safe_dnn.retrain import retrain as retrain_here
 from safe_dnn.selection import SelectionSettings, chosen_by_model
+from safe_dnn.store.database import present_engineer, speaking
 from safe_dnn.store.output_folder import writing
-from safe_dnn.support.errors import StrPath, path_of
+from safe_dnn.store.runs import RETRAINING, run_file, runs_of
+from safe_dnn.support.errors import StrPath, confined, path_of, present_root
+from safe_dnn.support.progress import as_part
 from safe_dnn.support.text import count
 from safe_dnn.training.certainty import with_intervals
-from safe_dnn.training.finetuning import UNWATCHED
+from safe_dnn.training.finetuning import UNWATCHED, Watch
 from safe_dnn.training.labels import Labelling, label_unsafe_set, save_labels, take_typed_labels
 from safe_dnn.training.material import ImageSets
-from safe_dnn.training.result import compare_answers, shares_by_reason
+from safe_dnn.training.result import RETRAINING_FILE, Retraining, compare_answers, read_retraining, shares_by_reason
 from safe_dnn.training.settings import Wishes
 
 
@@ -35,7 +40,7 @@ def select(improvement: StrPath, out: StrPath = ".", **options: Any) -> StepResu
     improvement : path
         As for `selection.select_unsafe_set`.
     options
-        `selection.SelectionSettings`, `pipeline.generation.Likely`, with `dnn.model.DnnOptions`.
+        `selection.SelectionSettings`, `api.generation.Likely`, with `dnn.model.DnnOptions`.
 
     Returns
     -------
@@ -45,7 +50,7 @@ def select(improvement: StrPath, out: StrPath = ".", **options: Any) -> StepResu
     Raises
     ------
     SAFEError
-        As in `pipeline.generation.select_images`.
+        As in `api.generation.select_images`.
     """
     folder, (settings, likely) = path_of(out, "an output folder"), settings_by(options, SelectionSettings, Likely)
     unsafe = select_images(improvement, folder, settings, likely=likely)
@@ -114,7 +119,7 @@ def retrain(
     Raises
     ------
     SAFEError
-        As in `pipeline.retraining.retrain_apart`.
+        As in `api.repairing.retrain_apart`.
     """
     images, wishes, dnn = settings_by(options, ImageSets, Wishes, DnnOptions, train=train, test=test)
     folder = path_of(out, "an output folder")
@@ -160,3 +165,49 @@ def _retrained(result: Any, folder: Any, written: str) -> StepResult:
         result, retraining_summary(result), ("of", "images", "before", "after", "low", "high"), rows, lines,
         tuple(left_out(result.skipped)), result.assumptions, written,
     )  # fmt: skip
+
+
+# --- In a worker process, since the model's file may have been made by anyone -----------------------------------
+
+
+def retrain_apart(
+    model: StrPath, images: ImageSets, out: StrPath, *, watch: Watch = UNWATCHED, **options: Any
+) -> Retraining:
+    """Do the same as `retrain.retrain` in a worker process, which an exception from a report of progress ends at once.
+
+    Raises
+    ------
+    SAFEError
+        As of `retrain.retrain`; or the process has crashed, or does not answer while the model is loaded or once it is
+        to stop.
+    """
+    worker, stopping = Worker(model), False
+
+    def look(*report: Any) -> Any:
+        nonlocal stopping
+        if watch.should_stop() and not stopping:
+            stopping = True
+            worker.send("stop")
+        return report
+
+    with as_part(look):
+        worker.run(
+            _work, model, images, out, options, present_engineer(), present_root(),
+            receive=lambda epochs: watch.on_epoch(*epochs),
+            patient=lambda report: report != LOADING and not stopping,
+        )  # fmt: skip
+    folder = path_of(out, "an output folder")
+    return read_retraining(run_file(runs_of(folder, RETRAINING)[-1], RETRAINING_FILE), folder)
+
+
+def _work(
+    model: StrPath, images: ImageSets, out: StrPath, options: dict[str, Any], engineer: str, root: Path | None
+) -> None:
+    # A message that comes is the wish to stop: nothing else is ever sent.
+    watch = Watch(lambda *epochs: send([*epochs]), has_message)
+    with speaking(engineer), confined(root), in_a_sentence(model, _is_of_model):
+        retrain_here(model, images, out, **options, watch=watch)
+
+
+def _is_of_model(error: Exception) -> bool:
+    return isinstance(error, MemoryError) or type(error).__module__.startswith("tensorflow")

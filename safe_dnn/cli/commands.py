@@ -121,7 +121,7 @@ def run_word(out: Path, options: argparse.Namespace) -> None:
 
 def run_check(out: Path, options: argparse.Namespace) -> int:
     """Check requirements on how often the network may be wrong; exit status 0 if all hold, otherwise 3."""
-    from safe_dnn.pipeline.confirmation import junit_text
+    from safe_dnn.api.confirmation import junit_text
     from safe_dnn.support.files import write_text
 
     found = _step("check", options)
@@ -168,7 +168,7 @@ def run_verify(out: Path, options: argparse.Namespace) -> None:
 
 def run_moved(out: Path, options: argparse.Namespace) -> None:
     """Record where a moved image folder is now, after comparing some of the images with the earlier ones."""
-    from safe_dnn.pipeline.generation import take_new_place
+    from safe_dnn.api.generation import take_new_place
 
     say(*take_new_place(out, options.old, options.new))
 

@@ -1,7 +1,7 @@
 """The DNN under test in a worker process, since its file may have been made by anyone.
 
 In: a model file, then images. Out: what `load_dnn` and `predict` give. Retraining is done likewise (see
-`pipeline/retraining.py`). The process ends with the job; a model that hangs, crashes or takes all memory ends with it,
+`api/repairing.py`). The process ends with the job; a model that hangs, crashes or takes all memory ends with it,
 in a sentence.
 """
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import quote
 
-from safe_dnn.pipeline.exports import EXPORT_FOLDER
+from safe_dnn.report.exports import EXPORT_FOLDER
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.output_folder import claim, writing
 from safe_dnn.support.errors import SAFEError, quoted

@@ -19,6 +19,7 @@ from starlette.middleware import Middleware
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 
+from safe_dnn.analysis import check_places
 from safe_dnn.page import analyses
 from safe_dnn.page.assets import script
 from safe_dnn.page.between_tabs import MovedView, wire_classes, wire_reasons
@@ -41,8 +42,7 @@ from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINI
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.page.uploading import lay_out_upload
 from safe_dnn.page.work_tab import widgets_in
-from safe_dnn.pipeline.analysis import check_places
-from safe_dnn.pipeline.reporting.markup import filled
+from safe_dnn.report.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
 from safe_dnn.support.errors import SAFEError, confined, existing_folder, path_of
 from safe_dnn.support.files import prepare_folder

@@ -5,6 +5,7 @@ from typing import Any
 
 import gradio as gr
 
+from safe_dnn.api.generation import missing_folder, moved_around, take_new_place
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import FailuresTab
@@ -14,8 +15,7 @@ from safe_dnn.page.messages import pane, put_away, reveal, warn
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
-from safe_dnn.pipeline.generation import missing_folder, moved_around, take_new_place
-from safe_dnn.pipeline.run_record import specified_parameters, specified_predictions
+from safe_dnn.reasons.run_record import specified_parameters, specified_predictions
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
 

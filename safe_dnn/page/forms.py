@@ -11,11 +11,11 @@ from typing import Any, TypeVar
 
 import gradio as gr
 
+from safe_dnn.analysis import Analysis
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.store.database import append, changing, entries, reading
 from safe_dnn.store.places import absolute, relative
 from safe_dnn.store.runs import CLUSTERS

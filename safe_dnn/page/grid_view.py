@@ -16,7 +16,7 @@ from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.messages import warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.reporting.markup import escaped, filled
+from safe_dnn.report.markup import escaped, filled
 from safe_dnn.support.errors import SAFEError
 
 PER_PAGE = 60

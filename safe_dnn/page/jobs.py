@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from safe_dnn.pipeline.reporting.markup import escaped
+from safe_dnn.report.markup import escaped
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import Pace, reporting

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from safe_dnn.pipeline.reporting.markup import escaped
+from safe_dnn.report.markup import escaped
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 

@@ -12,10 +12,10 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple, cast
 
+from safe_dnn.analysis import Analysis, check_places
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.analyses import MOST_ANALYSES, TOP, Where, address_of, folder_of, title_of
 from safe_dnn.page.jobs import Jobs, Turn
-from safe_dnn.pipeline.analysis import Analysis, check_places
 from safe_dnn.rccs.review.review import CHANGED
 from safe_dnn.rccs.unsafe_set import UnsafeSet, set_key
 from safe_dnn.store.database import speaking

@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import gradio as gr
 
+from safe_dnn.analysis import LABELS, NOTES, Analysis
 from safe_dnn.page.assets import script
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import LABELS, NOTES, Analysis
-from safe_dnn.pipeline.reporting.report import REPORT_FILE
+from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.store.runs import SELECTION
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE

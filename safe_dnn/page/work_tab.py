@@ -6,12 +6,12 @@ from typing import Any
 
 import gradio as gr
 
+from safe_dnn.analysis import check_links
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.forms import FormView, example_button
 from safe_dnn.page.jobs import STOPPED, Job
 from safe_dnn.page.messages import OPENING, done, failed, put_away, warn
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import check_links
 from safe_dnn.support.errors import SAFEError
 
 REFRESH_SECONDS = 1.0

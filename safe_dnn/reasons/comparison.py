@@ -7,7 +7,7 @@ RCCs say what failing images look like. If the DNN's answers to its whole test s
 - under which conditions it does, in words: weak spots (`rccs/spots/weak_spots.py`);
 - how often, over the range of what is known of the images (`rccs/spots/curves.py`).
 
-RCCs and answers in; rates and weak spots out. `pipeline.explaining.explain_failures` writes them to the output folder.
+RCCs and answers in; rates and weak spots out. `api.explaining.explain_failures` writes them to the output folder.
 """
 
 import math
@@ -329,15 +329,14 @@ class Reasons:
     def _holds(self) -> np.ndarray | None:
         """Of which compared images, failing and right ones, each weak spot holds; None if it is not known.
 
-        Which right images have a word is not known of all: it holds of none here.
+        Of which right images a reason of another kind holds, such as a word, is not known of all: of none here.
         """
         if self.comparison is None or self.comparison.right_in_spots is None:
             return None
         right, failing = self.comparison.right_in_spots, self.comparison.failing
         holds = np.zeros((len(self.spots), len(failing) + right.shape[1]), bool)
-        for row, (spot, images) in enumerate(zip(self.spots, self.images, strict=True)):
-            if not spot.figures.answers:
-                holds[row] = np.concatenate([np.isin(failing, images), right[row]])
+        for row, images in enumerate(self.images[: len(right)]):  # those of other kinds come after
+            holds[row] = np.concatenate([np.isin(failing, images), right[row]])
         return holds
 
     @property

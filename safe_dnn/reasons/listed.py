@@ -5,55 +5,34 @@ failing images (see `comparison.Reasons.same_as`), and one for each other RCC; n
 The next reason is always the one with most failing images that are in no reason above it.
 
 A sentence or two on the analysis are made of its first reasons by fixed rules, with the rates of the list.
-
-*On a fresh test set* a reason is confirmed, weakened or refuted, without searching again. Weak spots and RCCs were
-chosen because the DNN fails there. Images that took no part in this choice show whether the DNN fails more often where
-the condition holds, or in the region of the RCC, than on fresh images of the same classes for which no other reason
-holds, and as often as expected. Nothing is searched for, so that rates and intervals need no correction; the tests are
-corrected for their number (Holm, Scand. J. Stat. 6(2), 1979).
 """
 
 import itertools
-import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import LABEL, PREDICTED
+from safe_dnn.dnn.tested import LABEL
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.gifs import gif_path, spot_gif_path
 from safe_dnn.rccs.profiles import Profile
 from safe_dnn.rccs.review.notes import FIELDS, Note, title
 from safe_dnn.rccs.review.review import Review, both
-from safe_dnn.rccs.spots.conditions import Conditions, are_known, hold
-from safe_dnn.rccs.spots.figures import Alike, Figures, Groups, assess
-from safe_dnn.rccs.spots.like import alike, by_gain, distinct_reasons, is_other
-from safe_dnn.rccs.spots.rates import LEVEL, corrected
+from safe_dnn.rccs.spots.figures import Figures
+from safe_dnn.rccs.spots.like import by_gain, is_other
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
-from safe_dnn.reasons.comparison import Reasons, takes
-from safe_dnn.store.runs import Run, reading_file
+from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.tables import read_table, table_text
-from safe_dnn.support.text import count, in_series, printable, range_text, rate_text, some
+from safe_dnn.support.text import count, in_series, printable, rate_text, some
 
 LISTED, CHANCE, INSIDE, UNDECIDED = KINDS = ("listed", "chance", "inside", "undecided")
 """What reasons are, in the order of the list: reasons for failing; conditions under which new images may be wrong no
 more often than images like these; RCCs that lie in a condition and do not fail more often than the rest of it; and RCCs
 on whose images the DNN does not clearly fail more often."""
 MOST_OPEN = 10  # reasons that are shown one by one; the others are folded
-CONFIRMATION_FILE = "confirmation.csv"
-CONFIRMED, WEAKENED, REFUTED, OPEN = "confirmed", "weakened", "refuted", "open"
-_VERDICTS = {(True, False): CONFIRMED, (True, True): WEAKENED, (False, True): REFUTED, (False, False): OPEN}
-"""Whether the DNN fails more often, beyond chance, and whether less often than was expected."""
-# Of `confirmation.csv`, with what they hold of an `Answer`
-_COLUMNS = {"reason": "claim.reason", "where": "claim.where", "verdict": "verdict"}
-_COLUMNS |= {name: f"figures.{name}" for name in ("tested", "wrong", "rate", "low", "high", "like", "p")}
-_COLUMNS |= {"expected": "claim.expected", "expected_low": "claim.low", "expected_high": "claim.high"}
-_COLUMNS |= {"groups": "figures.n_groups", "group": "figures.group"}
 MOST_NAMED = 3  # in the sentence
 
 
@@ -302,184 +281,6 @@ def _spellings(reason: Reason) -> Iterator[str]:
 
 def _spelled(name: str) -> str:
     return re.sub(r" 0+(?=\d)", " ", name.replace("_", " ").lower())
-
-
-class Claim(NamedTuple):
-    """What was found: the rate to expect of new images, with its interval.
-
-    Attributes
-    ----------
-    reason : str
-        For example `weak spot 1` or `RCC 0`.
-    conditions : tuple of Literal
-        Empty of an RCC.
-    holds : ndarray of shape (n_fresh,), bool, or None
-        The fresh images that it is about; None if that is not known of them.
-    expected, low, high : float
-        Of as many images of each class as the fresh ones. By default nothing is expected.
-    takes : bool
-        Whether other reasons are compared without its images.
-    within : ndarray of shape (n_fresh,), bool, or None
-        The images of the claim in which an RCC lies: it is compared within them.
-    """
-
-    reason: str
-    conditions: Conditions
-    holds: np.ndarray | None
-    expected: float = math.nan
-    low: float = 0.0
-    high: float = 1.0
-    takes: bool = False
-    within: np.ndarray | None = None
-
-    @property
-    def where(self) -> str:
-        """The condition in words; empty of an RCC."""
-        return " and ".join(map(str, self.conditions))
-
-    @property
-    def name(self) -> str:
-        """The reason with its condition."""
-        return ", ".join(dict.fromkeys(filter(None, (self.reason, self.where))))
-
-    @property
-    def is_by_answers(self) -> bool:
-        """Whether its images depend on what the network answers."""
-        return any(one.column == PREDICTED for one in self.conditions)
-
-
-class Answer(NamedTuple):
-    """What the fresh images say of a claim.
-
-    Attributes
-    ----------
-    verdict : str
-        CONFIRMED: the DNN fails more often than on images like these, beyond chance, and not less often than was
-        expected. WEAKENED: more often, but less often than was expected. REFUTED: not beyond chance, and less often
-        than was expected. OPEN: the fresh images do not decide.
-    figures : Figures
-        With the corrected p.
-    """
-
-    claim: Claim
-    verdict: str
-    figures: Figures
-
-    @property
-    def text(self) -> str:
-        """For example `weak spot 1, light < 0.1: confirmed. 40 of 52 are wrong (77%, 63–87%), …`."""
-        claim, figures = self.claim, self.figures
-        named = f"{claim.name}: {self.verdict}."
-        if claim.holds is None:
-            return f"{named} What it is about is not known of the fresh images."
-        if not figures.tested:
-            return f"{named} There are no such fresh images."
-        return (
-            f"{named} {figures.wrong:,} of {figures.images('fresh image')} are wrong ({rate_text(figures.rate)}, "
-            f"{figures.interval}){figures.compared}; of new images, {rate_text(claim.expected)} "
-            f"({range_text(claim.low, claim.high)}) were expected."
-        )
-
-
-def claims_of(
-    listed: Iterable[Reason], columns: Mapping[str, np.ndarray], regions: np.ndarray, *,
-    of_classes: np.ndarray | None = None,
-) -> list[Claim]:  # fmt: skip
-    """The weak spots, and the other RCCs that fail more often, as claims on fresh images.
-
-    Parameters
-    ----------
-    listed : iterable of Reason
-        As of `reasons.listed.reasons_of`.
-    columns : mapping of str to ndarray of shape (n_fresh,)
-        What is known of the fresh images.
-    regions : ndarray of shape (n_fresh,), int
-        The RCC in whose region each fresh image lies.
-    of_classes : ndarray of shape (n_fresh,), float64, optional
-        How often the network fails on the class of each in the test set that reasons were found with; NaN if unknown.
-    """
-    claims = dict[str, Claim]()
-    for reason in sorted(listed, key=lambda one: one.spot is None):
-        spot, of = reason.spot, reason.figures
-        if spot and of:
-            holds = hold(spot.literals, columns, len(regions)) if are_known(spot.literals, columns) else None
-            expected = np.array([of.rate if spot.new_rate is None else spot.new_rate, of.low, of.high])
-            if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
-                expected = _of_these_classes(expected, spot.expected, float(np.nanmean(of_classes[holds])))
-            rate, low, high = expected.tolist()
-            takes_images = holds is not None and takes(spot)
-            claims[reason.name] = Claim(reason.name, spot.literals, holds, rate, low, high, takes_images)
-        elif of and reason.fails_more:
-            within = claims[reason.inside].holds if reason.inside else None
-            holds = regions == reason.rcc
-            claims[reason.name] = Claim(reason.name, (), holds, of.rate, of.low, of.high, within=within)
-    return [*claims.values()]
-
-
-def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np.ndarray:
-    """Rates where other shares of the images are of each class: the odds are as many times those that classes give."""
-    if before is None or not 0 < before < 1 or now == 1:
-        return rates
-    times = now * (1 - before) / (before * (1 - now))
-    return rates * times / (1 - rates + rates * times)
-
-
-def compared_with(
-    claims: Sequence[Claim], n_images: int, groups: Groups | None, classes: np.ndarray | None
-) -> list[Alike]:
-    """The comparable images of each claim: those of the same classes for which no other claim holds (see `like.py`)."""
-    conditions, held = [claim.conditions for claim in claims], [held_by(claim, n_images) for claim in claims]
-    distinct = distinct_reasons(conditions, LABEL) & np.array([claim.takes for claim in claims], bool)
-    holds, within = np.array(held, bool).reshape(len(claims), n_images), dict[int, np.ndarray]()
-    for row, claim in enumerate(claims):
-        if not claim.conditions:
-            distinct[row] = [one.takes and one.holds is not claim.within for one in claims]
-            within |= {} if claim.within is None else {row: claim.within}
-    column = groups.column if groups else ""
-    return alike(conditions, holds, LABEL, classes, groups=column, distinct=distinct, within=within)
-
-
-def held_by(claim: Claim, n_images: int) -> np.ndarray:
-    """The images that a claim is about, none if that is not known: bool of shape (n_images,)."""
-    return np.zeros(n_images, bool) if claim.holds is None else claim.holds
-
-
-def answers_to(
-    claims: Sequence[Claim], wrong: np.ndarray, groups: Groups | None = None, classes: np.ndarray | None = None
-) -> list[Answer]:
-    """What fresh images say of each claim.
-
-    Parameters
-    ----------
-    wrong : ndarray of shape (n_fresh,), bool
-    groups : Groups, optional
-        Of fresh images that are not independent.
-    classes : ndarray of shape (n_fresh,), int, optional
-        As of `reasons.known.known_classes`.
-    """
-    like, held = compared_with(claims, len(wrong), groups, classes), [held_by(claim, len(wrong)) for claim in claims]
-    every, answers = assess(held, wrong, groups, like=like, for_new=False), []
-    chances = corrected(np.array([one.p for one in every])).tolist()
-    for claim, figures, p in zip(claims, every, chances, strict=True):
-        less = bool(figures.tested) and figures.high < claim.low
-        answers.append(Answer(claim, _VERDICTS[p < LEVEL, less], figures._replace(p=p)))
-    return answers
-
-
-def confirmation_text(answers: Iterable[Answer]) -> str:
-    """`confirmation.csv`: a row for each claim; what is not known is empty."""
-    return table_text(_COLUMNS, map(attrgetter(*_COLUMNS.values()), answers))
-
-
-def fresh_verdicts(
-    run: Run | None, review: Review, file: str = CONFIRMATION_FILE, column: str = "verdict"
-) -> dict[str, str]:
-    """The verdict of a confirmation on each reason, by its name; empty without one, or if RCCs were edited since."""
-    if run is None or file not in run.files or run.facts["edits"] != review.last_number:
-        return {}
-    with reading_file(run, file) as path:
-        table = read_table(path, "what a fresh test set says", own=True)
-    return dict(zip(table.texts("reason"), table.texts(column), strict=True))
 
 
 def sentence(listed: Sequence[Reason], base: float) -> str:

@@ -47,7 +47,7 @@ class Entry(NamedTuple):
         For example `RCC 3`, or `weak spot 1` and its condition.
     note : Note or Scope
     fresh : str
-        The verdict of a fresh test set, as in `reasons.listed.fresh_verdicts`; empty without one.
+        The verdict of a fresh test set, as in `reasons.claims.fresh_verdicts`; empty without one.
     about : Reason or None
         None of the analysis as a whole.
     """
@@ -105,7 +105,7 @@ def register_of(listed: Iterable[Reason], fresh: Mapping[str, str]) -> list[Entr
     listed : iterable of Reason
         With what is said of them.
     fresh : mapping of str to str
-        As of `reasons.listed.fresh_verdicts`.
+        As of `reasons.claims.fresh_verdicts`.
     """
     entries = []
     for reason in listed:

@@ -25,11 +25,11 @@ CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS =
     "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"
 )  # fmt: skip
 HEATMAP = "heatmap"
-"""The kind of a run beside these: there is one for each reason (see `pipeline/asking.py`)."""
+"""The kind of a run beside these: there is one for each reason (see `report/heatmaps.py`)."""
 REASONS = "reasons"
-"""The kind of a run that rests on a table of answers, with or without clusters (see `pipeline/explaining.py`)."""
+"""The kind of a run that rests on a table of answers, with or without clusters (see `reasons/failure_reasons.py`)."""
 DRAWING = "images to ask about a word"
-"""The kind of a run that rests on a table of answers: there is one for each word (see `pipeline/tagging.py`)."""
+"""The kind of a run that rests on a table of answers: there is one for each word (see `words/tagging.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
 

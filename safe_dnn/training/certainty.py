@@ -14,7 +14,7 @@ wider interval count, so that groups never add a verdict (docs/decisions/051-cla
 Training again with another seed may give another model; this module says nothing about that.
 
 Which reasons for failing are closed is asked in the same way, and none is looked for anew. In: claims on the earlier
-model (see `reasons/listed.py`), and what both models get right of images that chose nothing. Out: for each claim the
+model (see `reasons/claims.py`), and what both models get right of images that chose nothing. Out: for each claim the
 rates before and after, with the test of the difference, corrected for the number of claims, and what may be claimed of
 new images.
 
@@ -33,7 +33,7 @@ import numpy as np
 
 from safe_dnn.rccs.spots.figures import Figures, Groups, assess, effective_share
 from safe_dnn.rccs.spots.rates import corrected
-from safe_dnn.reasons.listed import Claim, compared_with
+from safe_dnn.reasons.claims import Claim, compared_with
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, printable, rate_text, some

@@ -7,7 +7,7 @@ from xml.etree import ElementTree
 import pytest
 from PIL import Image
 
-from safe_dnn.pipeline.confirmation import Case, junit_text
+from safe_dnn.api.confirmation import Case, junit_text
 from safe_dnn.SAFE_Tool import main
 from tests.helpers.answered import draw_case, record_light
 

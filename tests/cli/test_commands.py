@@ -73,7 +73,7 @@ def test_everything_after_failures_works_from_a_table(fake_network, case, capsys
     assert "35% of all 74 test images are wrong, " in printed
     assert "all are night taken for wood" in printed
     assert "Weak spots: conditions under which the network fails more often than on comparable images " in printed
-    assert "(same classes, no other reason)\n  1. " in printed
+    assert "(no other reason; same classes, unless it is a class)\n  1. " in printed
     assert {"rcc_rates.csv", "weak_spots.csv"} <= {path.name for path in case.out.iterdir()}
     assert safe("select", case.improvement, "--size", 6, "--out", case.out) == 0
     assert safe("report", "--out", case.out) == 0

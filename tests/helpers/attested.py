@@ -6,10 +6,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from safe_dnn.pipeline.exports import verify, write_evidence
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.review.review import load_review
+from safe_dnn.report.exports import verify_evidence, write_evidence
 from safe_dnn.training.result import save_retraining
 from tests.helpers.small_models import FakeModel, retraining_for
 from tests.helpers.worked_on import work_on
@@ -39,7 +39,7 @@ def attest(clusters: RootCauseClusters, home: Path) -> Path:
 
 
 def found(folder: Path, **options) -> list[tuple[str, str]]:
-    return verify(folder, **options)
+    return verify_evidence(folder, **options)
 
 
 def changed_in(file: Path, rng: random.Random) -> None:

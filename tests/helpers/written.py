@@ -4,7 +4,7 @@ import re
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
-_PACKAGES = ("support", "store", "rccs", "dnn", "reasons", "training", "reporting", "pipeline", "page")
+_PACKAGES = ("support", "store", "rccs", "dnn", "reasons", "words", "training", "report", "api", "page")
 _CONSTANT = re.compile(r'^[A-Z_]+_(FILE|FOLDER|MARK|ZIP) = "([^"]+)"', re.MULTILINE)
 _SOURCES = [
     path.read_text(encoding="utf-8") for package in _PACKAGES for path in ROOT.glob(f"safe_dnn/{package}/**/*.py")

@@ -17,8 +17,8 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 # What the commands import, and then what SAFE imports only when it is needed
-STEPS = ("explaining", "exports", "generation", "retraining")
-COMMANDS = ("safe_dnn.SAFE_Tool", "safe_dnn.retrain", *(f"safe_dnn.pipeline.{step}" for step in STEPS))
+STEPS = ("api.explaining", "api.generation", "api.repairing", "report.exports")
+COMMANDS = ("safe_dnn.SAFE_Tool", "safe_dnn.retrain", *(f"safe_dnn.{step}" for step in STEPS))
 LATER = ("kneed", "scipy.sparse.csgraph", "sklearn.neighbors", "sklearn.metrics")
 WATCHED = ("replace", "rename", "unlink", "fsync", "mkdir", "rmdir")
 
@@ -56,10 +56,10 @@ def child(job: dict, counter: int) -> int:
 
     if job.get("network"):
         from safe_dnn import retrain
-        from safe_dnn.pipeline import retraining
+        from safe_dnn.api import repairing
         from safe_dnn.training import finetuning
 
-        retraining.retrain_apart = retrain.retrain  # this process is the one that is killed
+        repairing.retrain_apart = retrain.retrain  # this process is the one that is killed
         train, finetuning._train_epoch = finetuning._train_epoch, train_epoch
     network.stand_in(run)
     features_batches.BATCH_SIZE = 8

@@ -5,10 +5,10 @@ import pytest
 from PIL import Image
 from playwright.sync_api import expect
 
+from safe_dnn.api.explaining import explain_failures
+from safe_dnn.api.generation import ClusteringSettings, generate_clusters
 from safe_dnn.dnn.failures import find_failures
-from safe_dnn.pipeline.explaining import explain_failures
-from safe_dnn.pipeline.generation import ClusteringSettings, generate_clusters
-from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.report.report import report_html
 from safe_dnn.SAFE_Tool import main
 from tests.helpers.browsing import WAIT, opened, served_from, unfold
 from tests.helpers.small_models import COLOURS, SIDE, saved

@@ -12,13 +12,13 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
-from safe_dnn.pipeline.run_record import groups_of, specified_parameters
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, notes_of_run
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import load_reasons, save_reasons
+from safe_dnn.reasons.run_record import groups_of, specified_parameters
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, present_runs
 from safe_dnn.support.text import rate_text
 from tests.helpers.answered import AnsweredCase, draw_case, draw_people, record_light

@@ -16,6 +16,7 @@ import httpx
 import numpy as np
 import pytest
 
+from safe_dnn.analysis import check_places
 from safe_dnn.page.analyses import make, names_in
 from safe_dnn.page.app import serve
 from safe_dnn.page.clusters.edits_and_runs import refreshed
@@ -23,10 +24,9 @@ from safe_dnn.page.paths import FIELDS
 from safe_dnn.page.pictures import picture
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES
 from safe_dnn.page.settings import Results
-from safe_dnn.pipeline.analysis import check_places
-from safe_dnn.pipeline.exports import EVIDENCE_FILE, EXPORT_ZIP, SUMS_FILE
-from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
+from safe_dnn.report.exports import EVIDENCE_FILE, EXPORT_ZIP, SUMS_FILE
+from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
 from safe_dnn.support.errors import SAFEError, confined

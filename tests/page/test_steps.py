@@ -4,13 +4,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from safe_dnn.analysis import Analysis
 from safe_dnn.page.steps import steps_of
-from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import fingerprint, rccs_of, save_clusters
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from safe_dnn.report.report import write_report
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from tests.helpers.laid_out import settings_of
 

@@ -4,19 +4,8 @@ import numpy as np
 
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Figures, Groups
-from safe_dnn.reasons.listed import (
-    CONFIRMED,
-    OPEN,
-    REFUTED,
-    UNDECIDED,
-    WEAKENED,
-    Answer,
-    Reason,
-    answers_to,
-    claims_of,
-    confirmation_text,
-    reason_of,
-)
+from safe_dnn.reasons.claims import CONFIRMED, OPEN, REFUTED, WEAKENED, Answer, answers_to, claims_of, confirmation_text
+from safe_dnn.reasons.listed import UNDECIDED, Reason, reason_of
 from tests.helpers.spots import weak_spot
 
 NIGHT = weak_spot((Literal("light", "<", 0.2),), 100, 80, 0.68, 0.87, 0.1, new_rate=0.78)

@@ -3,11 +3,11 @@
 import numpy as np
 import pytest
 
-from safe_dnn.pipeline.explaining import find_reasons
-from safe_dnn.pipeline.run_record import GivenAnswers
+from safe_dnn.api.explaining import find_reasons
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.known import MOST_DOUBTED, disguised
+from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.support.tables import table_text
 
 

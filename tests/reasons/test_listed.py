@@ -1,9 +1,9 @@
-from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.analysis import Analysis
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import load_review, redo_edit, set_note, undo_edit
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.listed import LISTED, UNDECIDED, Reason, chosen, folded, reasons_of
+from safe_dnn.report.report import report_html
 
 FOUR = [Reason(name, "") for name in ("weak spot 1", "weak spot 10", "RCC 0", "RCC 3")]
 

@@ -4,15 +4,15 @@ import csv
 
 import pytest
 
-from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.exports import write_register
-from safe_dnn.pipeline.reporting.report import report_html
+from safe_dnn.analysis import Analysis
 from safe_dnn.rccs.review.journal import Maker, describe_edit, newest
 from safe_dnn.rccs.review.notes import REGISTER, Note
 from safe_dnn.rccs.review.review import all_edits, load_review, merge_rccs, set_note, undo_edit
-from safe_dnn.reasons.listed import CONFIRMATION_FILE
+from safe_dnn.reasons.claims import CONFIRMATION_FILE
 from safe_dnn.reasons.probes import PROBES_FILE, Probe, probes_text
 from safe_dnn.reasons.register import REGISTER_FILE, changes_in, take_over
+from safe_dnn.report.exports import write_register
+from safe_dnn.report.report import report_html
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, add_run, present_runs
 from safe_dnn.support.errors import SAFEError

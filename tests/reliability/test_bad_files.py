@@ -28,8 +28,6 @@ from safe_dnn.dnn.failures import keep_failures, load_failures
 from safe_dnn.dnn.model import load_dnn
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.settings import Results
-from safe_dnn.pipeline.descriptions import mend
-from safe_dnn.pipeline.run_record import notes_of
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_clusters
 from safe_dnn.rccs.image_map import MAP_FILE, load_map
@@ -39,6 +37,8 @@ from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from safe_dnn.rccs.unsafe_set import SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
+from safe_dnn.reasons.run_record import notes_of
+from safe_dnn.report.present_files import mend
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.runs import present_runs
 from safe_dnn.support.errors import SAFEError

@@ -24,8 +24,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 from PIL import Image
 
-from safe_dnn.pipeline import descriptions, generation
-from safe_dnn.pipeline.generation import restore_run
+from safe_dnn.api import generation
+from safe_dnn.api.generation import restore_run
 from safe_dnn.rccs.clusters import (
     CLUSTERS_FILE,
     LABELS_FILE,
@@ -58,6 +58,7 @@ from safe_dnn.rccs.unsafe_set import (
     load_unsafe_set,
     unsafe_table,
 )
+from safe_dnn.report import present_files
 from safe_dnn.selection import SelectionSettings
 from safe_dnn.store import database
 from safe_dnn.store.database import RUNS_FOLDER
@@ -280,8 +281,8 @@ class OutputFolder(RuleBasedStateMachine):
             self._check(m)
 
     def _check(self, m: Model) -> None:
-        descriptions.mend(self.out)
-        assert not descriptions.mend(self.out), "what is mended is outdated again"
+        present_files.mend(self.out)
+        assert not present_files.mend(self.out), "what is mended is outdated again"
         if m.run is not None:
             now, state = load_review(self.out), m.state(m.run)
             assert fingerprint(now.original) == m.run.name, "another run is there"
@@ -450,7 +451,7 @@ class OutputFolder(RuleBasedStateMachine):
         def restore() -> None:
             """As the page does."""
             restore_run(self.out, self._listed()[name].number)
-            descriptions.show_present(self.out)
+            present_files.show_present(self.out)
 
         def restored(m: Model, _) -> None:
             assert "open" in {kind for _, _, _, _, kind, *_ in self._added(m, "open", "label")}
@@ -624,7 +625,7 @@ class OutputFolder(RuleBasedStateMachine):
             path.unlink(missing_ok=True)
         else:
             path.write_text("0\tsomething else\n")
-        self.step(trouble, lambda: descriptions.mend(self.out), lambda m, _: None)
+        self.step(trouble, lambda: present_files.mend(self.out), lambda m, _: None)
 
     # The unsafe set and its labels
 
@@ -706,7 +707,7 @@ class OutputFolder(RuleBasedStateMachine):
         """What was typed is gone by the engineer's own hand; SAFE writes it again when it looks."""
         (self.out / UNSAFE_SET_FILE).unlink()
         self.m = dataclasses.replace(self.m, typed={}, edited=False)
-        self.step(trouble, lambda: descriptions.mend(self.out), lambda m, _: None)
+        self.step(trouble, lambda: present_files.mend(self.out), lambda m, _: None)
 
     @precondition(lambda self: self.m.edited)
     @rule(trouble=TROUBLES)
@@ -779,9 +780,9 @@ class Fakes:
         monkeypatch.setattr(generation, "choose_extractor", lambda *_, **__: None)
         monkeypatch.setattr(generation, "extract_features", lambda *_, **__: None)
         monkeypatch.setattr(generation, "find_root_cause_clusters", lambda *_, **__: self.clusters)
-        for drawing in (generation, descriptions):
+        for drawing in (generation, present_files):
             monkeypatch.setattr(drawing, "write_gifs", self._write_gifs)
-        monkeypatch.setattr(descriptions, "gif_shows", lambda *_: True)
+        monkeypatch.setattr(present_files, "gif_shows", lambda *_: True)
         monkeypatch.setattr(generation, "select_unsafe_set", _select)
         monkeypatch.setattr(journal, "rcc_reach", lambda *_: [0.0])
         self._loaded: dict[bytes, RootCauseClusters] = {}

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.pipeline.generation import generate_clusters
+from safe_dnn.api.generation import generate_clusters
 from safe_dnn.rccs.clusters import LABELS_FILE
 from safe_dnn.store import output_folder
 from safe_dnn.store.output_folder import save_files, working

@@ -1,7 +1,7 @@
 import numpy as np
 
+from safe_dnn.analysis import Analysis
 from safe_dnn.dnn.group_columns import HeldOut
-from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.training import result
 from safe_dnn.training.before_after import GroupCount, Share, count_by_group, shares_by_rcc

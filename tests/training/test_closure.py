@@ -8,7 +8,7 @@ import pytest
 
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Groups
-from safe_dnn.reasons.listed import Claim
+from safe_dnn.reasons.claims import Claim
 from safe_dnn.training.certainty import (
     CLOSED,
     NEW,

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.pipeline.summary_lines import retraining_summary
 from safe_dnn.rccs.clusters import fingerprint, load_clusters, save_clusters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
+from safe_dnn.report.summary_lines import retraining_summary
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.before_after import Answered, Share
 from safe_dnn.training.result import also_chosen, compare_answers, retraining_of

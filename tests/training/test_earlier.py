@@ -7,12 +7,12 @@ import pytest
 
 from safe_dnn import SAFE_Tool
 from safe_dnn import api as safe
-from safe_dnn.pipeline.reporting.report import write_report
 from safe_dnn.rccs.clusters import fingerprint, load_clusters
 from safe_dnn.rccs.review.notes import Note, Scope
 from safe_dnn.rccs.review.review import load_scope, load_spot_notes, notes_of_run, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from safe_dnn.reasons.comparison import load_reasons
+from safe_dnn.report.report import report_html
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.earlier import earlier_analysis
@@ -66,10 +66,10 @@ def test_the_next_analysis_takes_over_what_is_known_and_the_report_compares_both
     assert load_scope(new)[0] == Scope(use="a warning")
     unsafe_set(new, improvement)
     assert [image.label for image in load_unsafe_set(new).images] == ["night", ""]
-    report = write_report(new).read_text()
+    report = report_html(new)
     assert "Accuracy: 64.9% before, 81.1% now" in " ".join(report.split())
     assert now in report
-    assert "do not follow another analysis" in write_report(case.out).read_text()
+    assert "do not follow another analysis" in report_html(case.out)
     # Again: what is said in the new analysis stays, and nothing is said twice.
     set_note(new, note._replace(name="dusk"))
     assert SAFE_Tool.main(["failures", *arguments]) == 0

@@ -5,16 +5,16 @@ from functools import partial
 
 import gradio as gr
 
+from safe_dnn.analysis import Analysis, check_links
+from safe_dnn.api.generation import restore_run
 from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.events import EACH, EDITS, LATEST, VIEW
 from safe_dnn.page.forms import take_labels
 from safe_dnn.page.messages import tell
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import Analysis, check_links
-from safe_dnn.pipeline.descriptions import refresh_rccs, show_present
-from safe_dnn.pipeline.generation import restore_run
 from safe_dnn.rccs.review.journal import UNKNOWN, describe_edit
 from safe_dnn.rccs.review.review import redo_edit, undo_edit
+from safe_dnn.report.present_files import refresh_rccs, show_present
 from safe_dnn.store.runs import earlier_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable

@@ -13,6 +13,7 @@ import gradio as gr
 import numpy as np
 from markupsafe import Markup
 
+from safe_dnn.analysis import Analysis
 from safe_dnn.page.assets import script, scripted
 from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.clusters.reason_list import named
@@ -22,7 +23,6 @@ from safe_dnn.page.grid_view import PER_PAGE, GridView
 from safe_dnn.page.messages import as_text, tell, warn
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import Analysis
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.confidence import by_closeness, most_similar
 from safe_dnn.rccs.dbscan.outcome import NOISE

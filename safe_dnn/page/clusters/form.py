@@ -14,9 +14,9 @@ from safe_dnn.page.forms import FormView, check_there, example_button, remember,
 from safe_dnn.page.messages import FORM_LABELS
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
-from safe_dnn.pipeline.run_record import groups_of, specified_parameters, specified_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.parameters import names_in
+from safe_dnn.reasons.run_record import groups_of, specified_parameters, specified_predictions
 from safe_dnn.support.errors import SAFEError, path_of
 from safe_dnn.support.images import is_image_folder
 from safe_dnn.support.run_folder import FAILURES

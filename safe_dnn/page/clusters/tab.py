@@ -10,6 +10,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from safe_dnn import api
+from safe_dnn.analysis import Analysis, check_links
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.clusters.at_hand import QueryView, RccView, SpotView, rank_of
 from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
@@ -24,17 +25,16 @@ from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, r
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
-from safe_dnn.pipeline.analysis import Analysis, check_links
-from safe_dnn.pipeline.descriptions import mend
-from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.rate_curves import curves_of
-from safe_dnn.pipeline.reporting.report import elbow_svg
-from safe_dnn.pipeline.run_record import lost_notes, notes_of
-from safe_dnn.pipeline.summary_lines import algorithm_summary, cluster_summary
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import VERDICTS
 from safe_dnn.reasons.listed import baseline, sentence
+from safe_dnn.reasons.run_record import lost_notes, notes_of
+from safe_dnn.report.markup import filled
+from safe_dnn.report.present_files import mend
+from safe_dnn.report.rate_curves import curves_of
+from safe_dnn.report.report import elbow_svg
+from safe_dnn.report.summary_lines import algorithm_summary, cluster_summary
 from safe_dnn.support.errors import SAFEError
 
 CURVE = 620  # width of the curve, in pixels, at most

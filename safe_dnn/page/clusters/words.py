@@ -1,5 +1,5 @@
 """A word for what the engineer sees: images to answer, one after the other, and how often the network fails on those
-that have it (see `pipeline.tagging`)."""
+that have it (see `words.tagging`)."""
 
 import os
 import threading
@@ -11,18 +11,18 @@ from urllib.parse import quote, unquote_to_bytes
 
 import gradio as gr
 
+from safe_dnn.analysis import Analysis
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import visitor_of
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import AWAY, as_text, worded
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.tagging import Tagging, answer, begin, next_images, open_tagging, rate, undo
+from safe_dnn.report.markup import filled
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
 from safe_dnn.words.probe import BATCH
+from safe_dnn.words.tagging import Tagging, answer, begin, next_images, open_tagging, rate, undo
 from safe_dnn.words.tags import LONGEST_WORD, load_words
 
 TAB = "words"  # of its jobs, which no tab follows: the script does

@@ -10,6 +10,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from safe_dnn import api
+from safe_dnn.analysis import UNGROUPED
 from safe_dnn.dnn.failures import checked, file_and_column, required_targets
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.dnn.tested import number_columns, read_answer_table
@@ -21,10 +22,9 @@ from safe_dnn.page.messages import FORM_LABELS, done, doubted, empty
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
-from safe_dnn.pipeline.analysis import UNGROUPED
-from safe_dnn.pipeline.summary_lines import failures_summary
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.reasons.known_groups import groups_of_test
+from safe_dnn.report.summary_lines import failures_summary
 from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.text import printable

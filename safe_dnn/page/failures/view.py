@@ -18,16 +18,16 @@ from safe_dnn.page.grid_view import Listed, ListedView, beside
 from safe_dnn.page.messages import lay_out_skipped, pane, put_away, reveal, show_skipped
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.explaining import Under, failure_reasons, images_under
-from safe_dnn.pipeline.reporting.markup import escaped, filled
-from safe_dnn.pipeline.reporting.rate_curves import curves_of, nice
 from safe_dnn.rccs.answers import confused
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.rccs.review.review import folder_tested, notes_of_run
 from safe_dnn.rccs.spots.figures import in_words
 from safe_dnn.reasons.comparison import Reasons
+from safe_dnn.reasons.failure_reasons import FailureReasons, failure_reasons
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
 from safe_dnn.reasons.listed import LISTED, Reason, baseline, folded, sentence, ungrouped, with_notes
+from safe_dnn.report.markup import escaped, filled
+from safe_dnn.report.rate_curves import curves_of, nice
 from safe_dnn.support.text import count, in_series, printable
 
 WIDE = 12  # classes, from which on the matrix takes the whole width
@@ -83,7 +83,7 @@ class FailuresView:
         if known is None or int(place) >= len(known.listed):
             return images_of(answered, chosen)
         reason = known.listed[int(place)]
-        return images_with(answered, reason, known.under.images.get(reason.subject, ()))
+        return images_with(answered, reason, known.found.images.get(reason.subject, ()))
 
     def show(self, answered: AnsweredImages, groups: KnownGroups | None, assumed: Sequence[str]) -> dict:
         """What the widgets show of failures: all failing images in the grid, and no cell selected.
@@ -211,43 +211,40 @@ class Ungrouped(NamedTuple):
     Attributes
     ----------
     listed : list of Reason
-    under : Under
-    notes : tuple of str
-        Sentences on what could not be used.
+    found : FailureReasons
     """
 
     listed: list[Reason]
-    under: Under
-    notes: tuple[str, ...]
+    found: FailureReasons
 
 
 def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
     """The reasons that were found in an output folder, with their notes; None if there are none."""
-    searched, under = failure_reasons(out), images_under(out)
-    if searched is None:
+    found = failure_reasons(out)
+    if found is None:
         return None
     wrong = {path for path, right in zip(answered.paths, answered.right.tolist(), strict=True) if not right}
-    spots = searched.spots or ()
-    failing = [[image for image in under.images.get(spot.conditions, ()) if image in wrong] for spot in spots]
+    spots = found.spots or ()
+    failing = [[image for image in found.images.get(spot.conditions, ()) if image in wrong] for spot in spots]
     listed = with_notes(ungrouped(spots, failing), {}, notes_of_run(out, spots), folder_tested(out))
-    return Ungrouped(listed, under, searched.notes)
+    return Ungrouped(listed, found)
 
 
 def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
     """The headline, a card for each reason, and the curve of each."""
-    listed, under, base = known.listed, known.under, 1 - answered.accuracy
-    folds, curves, cards = folded(listed), Reasons(base=base, curves=under.curves), list[dict[str, Any]]()
+    listed, found, base = known.listed, known.found, 1 - answered.accuracy
+    folds, curves, cards = folded(listed), Reasons(base=base, curves=found.curves), list[dict[str, Any]]()
     for at, reason in enumerate(listed):
         picture = data_uri(answered.root / reason.picture, 128) if reason.picture else ""
         drawn = curves_of(curves, [reason.spot], width=CURVE) if reason.spot else {}
         curve, fold = next(iter(drawn.values()), ""), folds.get(reason.name, "")
         title = printable(reason.title)
         cards.append({"at": at, "reason": reason, "title": title, "picture": picture, "curve": curve, "fold": fold})
-    certain = (under.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
+    certain = (found.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
     rest = ~np.isin(answered.paths, [*{image for images in certain for image in images}])
-    where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if under.images else (0, 0)
+    where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if found.images else (0, 0)
     return filled(
-        "page/failures/reason_cards.html", cards=cards, notes=known.notes, story=sentence(listed, base),
+        "page/failures/reason_cards.html", cards=cards, notes=found.notes, story=sentence(listed, base),
         baseline=baseline(listed, base, len(answered.paths), where_none),
     )  # fmt: skip
 

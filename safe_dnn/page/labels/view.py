@@ -13,14 +13,14 @@ from weakref import WeakKeyDictionary
 
 import gradio as gr
 
+from safe_dnn.analysis import LABELS
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import visitor_of
 from safe_dnn.page.settings import PageSettings, Results
-from safe_dnn.pipeline.analysis import LABELS
-from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, set_key
+from safe_dnn.report.markup import filled
 from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import SELECTION
 from safe_dnn.support.errors import SAFEError

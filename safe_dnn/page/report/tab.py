@@ -6,17 +6,17 @@ from functools import partial
 import gradio as gr
 
 from safe_dnn import api
+from safe_dnn.analysis import LABELS, NOTES, Analysis
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, failed, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
-from safe_dnn.pipeline.analysis import LABELS, NOTES, Analysis
-from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE, export_here, missing_in
-from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.rccs.clusters import rccs_of
+from safe_dnn.report.exports import EXPORT_ZIP, SUMS_FILE, export_here, missing_in
+from safe_dnn.report.markup import filled
+from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.store.runs import SELECTION
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import date_of

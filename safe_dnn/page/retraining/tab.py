@@ -18,7 +18,7 @@ from safe_dnn.page.retraining.view import RetrainingView, learning_curves, title
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
-from safe_dnn.pipeline.summary_lines import of_choosing_images, retraining_verdict
+from safe_dnn.report.summary_lines import of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import reporting

@@ -13,10 +13,10 @@ from safe_dnn.page.failures.view import WIDE, cell_in, matrix_table
 from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import pane, put_away, reveal
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.reporting.report import TAKEN_BEFORE, changed_reasons, matrices_of
 from safe_dnn.rccs.answers import rounded
 from safe_dnn.reasons.listed import Reason
+from safe_dnn.report.markup import filled
+from safe_dnn.report.report import TAKEN_BEFORE, changed_reasons, matrices_of
 from safe_dnn.support.text import count
 from safe_dnn.training.before_after import Answered, ByGroup, Share
 from safe_dnn.training.certainty import NOT_SHOWN, WORSE, Certainty, class_summary, with_intervals

@@ -8,18 +8,18 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn import api
+from safe_dnn.analysis import NOTES
 from safe_dnn.page.events import EACH, EDITS, LATEST, NAME_OF_WINDOW, VIEW, visitor_of
 from safe_dnn.page.forms import check_there, remember, remembered, required_path
 from safe_dnn.page.messages import done, empty, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import SAFETY_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
-from safe_dnn.pipeline.analysis import NOTES
-from safe_dnn.pipeline.reporting.report import confirmation_html
 from safe_dnn.rccs.review.journal import Maker, newest
 from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.reasons import register
+from safe_dnn.report.report import confirmation_html
 from safe_dnn.store.runs import CONFIRMATION
 from safe_dnn.support.text import count, printable
 

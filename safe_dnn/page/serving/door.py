@@ -11,7 +11,7 @@ from gradio.utils import get_upload_folder
 from safe_dnn.page.messages import worded
 from safe_dnn.page.serving.guard import ENGINEER, SETTINGS
 from safe_dnn.page.settings import showing
-from safe_dnn.pipeline.reporting.markup import escaped
+from safe_dnn.report.markup import escaped
 from safe_dnn.support.defects import report_defect
 from safe_dnn.support.errors import SAFEError, is_within
 

@@ -17,9 +17,9 @@ from safe_dnn.page.analyses import address_of, make
 from safe_dnn.page.pictures import picture_file, served_folder
 from safe_dnn.page.serving.guard import FILE, notice
 from safe_dnn.page.settings import PageSettings
-from safe_dnn.pipeline.exports import EXPORT_ZIP, SUMS_FILE
-from safe_dnn.pipeline.reporting.report import REPORT_FILE
 from safe_dnn.reasons.register import REGISTER_FILE, register_text
+from safe_dnn.report.exports import EXPORT_ZIP, SUMS_FILE
+from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE, own_files
 from safe_dnn.store.runs import copy_database

@@ -9,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn import api
+from safe_dnn.analysis import Analysis
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.forms import check_there, network_of, remember, remembered, take_labels, typed
@@ -18,12 +19,11 @@ from safe_dnn.page.messages import FORM_LABELS, done, empty, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
-from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.reporting.markup import filled
-from safe_dnn.pipeline.summary_lines import selection_summary
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, set_key
+from safe_dnn.report.markup import filled
+from safe_dnn.report.summary_lines import selection_summary
 from safe_dnn.selection import chosen_by_model, unsafe_set_size
 from safe_dnn.store.runs import SELECTION, runs_of
 from safe_dnn.support.errors import SAFEError

@@ -41,7 +41,7 @@ VERDICTS = {
 }
 """By word, whether failures for a reason are a hazard; the empty one if that is not judged yet.
 
-Their colours are in `page/style.css` and `pipeline/reporting/report.css`.
+Their colours are in `page/style.css` and `report/report.css`.
 """
 NOT_JUDGED = "not judged"
 

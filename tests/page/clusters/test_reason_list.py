@@ -6,12 +6,12 @@ from types import SimpleNamespace
 import pytest
 
 from safe_dnn.page.clusters.reason_list import card, words_of
-from safe_dnn.pipeline.reporting.markup import filled
 from safe_dnn.rccs.confidence import representative
 from safe_dnn.rccs.profiles import Finding, Profile
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.reasons.listed import Reason
+from safe_dnn.report.markup import filled
 from tests.helpers.spots import weak_spot
 
 DARK = Finding(

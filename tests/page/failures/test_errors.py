@@ -5,11 +5,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from safe_dnn.analysis import Analysis
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.page.failures.view import error_histogram, fit_table
-from safe_dnn.pipeline.analysis import Analysis
 from tests.helpers.laid_out import shown_in
 from tests.helpers.small_models import draw_set
 

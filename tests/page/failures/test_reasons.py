@@ -2,11 +2,11 @@
 
 import pytest
 
+from safe_dnn.analysis import Analysis
+from safe_dnn.api.explaining import explain_collected
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.page.failures.view import cards_of, most_confused, ungrouped_reasons
 from safe_dnn.page.grid_view import PER_PAGE, beside
-from safe_dnn.pipeline.analysis import Analysis
-from safe_dnn.pipeline.explaining import explain_collected
 from tests.helpers.answered import record_light
 
 

@@ -1,0 +1,501 @@
+"""What leaves an output folder: its images, with a table of them, in a new folder or ZIP file; the register; evidence.
+
+RCC_03_sunglasses-at-night/   the images of an RCC, those nearest to its core first in the table
+no_cluster/
+labels.csv                    a row for each image (docs/files.md)
+report.html, weak_spots.csv…  the report, the tables, GIFs and heatmaps, unless only some images are exported
+
+The labelled unsafe set, for training with another framework, has a folder for each class.
+
+The register is written as tables, with the figures of words (see `reasons.register`).
+
+What the results of an analysis rest on, by SHA-256: `SHA256SUMS` is written and checked. It has a line for each result,
+each file of a run and each input (images, models, weights, tables), with paths relative to the analysis:
+`sha256sum -c SHA256SUMS`, run in that folder, checks them as well. `evidence.txt`, which it lists, has the versions
+that made the results, and says what the inputs are. The same state gives the same bytes. The database is not listed:
+reading it changes the file. The report and `register.csv` contain its entries.
+"""
+
+import contextlib
+import csv
+import hashlib
+import io
+import itertools
+import os
+import re
+import shutil
+import subprocess
+import zipfile
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from PIL import Image
+
+from safe_dnn import CLONE
+from safe_dnn.analysis import Analysis
+from safe_dnn.dnn.predictions import class_folders
+from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, versions
+from safe_dnn.rccs.confidence import by_closeness, confidence
+from safe_dnn.rccs.dbscan.outcome import NOISE
+from safe_dnn.rccs.review.notes import SCOPE, Note
+from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
+from safe_dnn.reasons.register import (
+    REGISTER_FILE,
+    SCOPE_COLUMNS,
+    SCOPE_FILE,
+    Entry,
+    changes_in,
+    register_text,
+    scope_entry,
+)
+from safe_dnn.report.report import REPORT_FILE, report_html
+from safe_dnn.store.database import DATABASE_FILE
+from safe_dnn.store.output_folder import check_own, is_edited, own_files, save_files, working, writing
+from safe_dnn.store.places import absolute
+from safe_dnn.store.runs import CLUSTERS, SELECTION, Run, present_runs
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, may_open, path_of
+from safe_dnn.support.files import encoded, intact, new_folder, prepare_folder, read_record, regular
+from safe_dnn.support.images import FORMATS, UNREADABLE, Skipped, find_images, read_bytes, reason_for
+from safe_dnn.support.progress import report_progress
+from safe_dnn.support.run_folder import ACCURACY_FILE
+from safe_dnn.support.tables import table_text
+from safe_dnn.support.text import count, printable, some
+from safe_dnn.training import labels
+
+SUMS_FILE = "SHA256SUMS"
+EVIDENCE_FILE = "evidence.txt"
+MISSING, CHANGED, NEW, OUTSIDE = "missing", "changed", "new", "not read, since it lies outside"
+
+_RESULTS = ("*", "gifs/*", "heatmaps/*", "runs/[1-9]*/*")
+# Hidden, the database, signatures of the sums, or a training under way
+_NO_RESULTS = re.compile(rf"(.*/)?\.|{DATABASE_FILE}|{SUMS_FILE}|[^/]*\.npz$")
+_PATHS = {"model", "source", "tested", "after", "parameters", "targets", "test_root", "train_root", "root"}
+"""Fields of records that hold the path of an input."""
+_ROLES = {
+    "retraining model": "model before", "retraining train_root": "training", "retraining test_root": "test",
+    "retraining final root": "final-test",
+}  # fmt: skip
+"""Names of some of them, the others have those of the records and fields."""
+_LINE = re.compile(r"(\\?)([0-9a-f]{64})  (.+)")
+_ESCAPES = {"\\": r"\\", "\n": r"\n", "\r": r"\r"}  # as `sha256sum` writes them
+_Sets = dict[str, tuple[Path, Sequence[str]]]  # folder and paths of each
+EXPORT_FOLDER = "export"
+EXPORT_ZIP = "export.zip"
+"""The same as one file, which the page packs anew each time."""
+LABELS_TABLE = "labels.csv"
+LONGEST_SLUG = 40
+_KINDS = (".csv", ".txt", ".json", ".gif", ".png")  # of the files that are exported beside images
+
+Row = dict[str, Any]
+"""Of `labels.csv`, by column: `image` is the path in the image folder, `file` that of the copy in the export."""
+
+
+def results_in(folder: Path) -> list[str]:
+    """The results and runs that there are in an output folder, sorted: visible files but for the database."""
+    names = (path.relative_to(folder).as_posix() for which in _RESULTS for path in folder.glob(which) if path.is_file())
+    return sorted(name for name in names if not _NO_RESULTS.match(name))
+
+
+def known_sets(folder: Path, runs: Mapping[str, Run]) -> tuple[_Sets, dict[str, Path]]:
+    """The sets of images, and the models, weights and tables by what they are, as far as the analysis knows them.
+
+    If it knows the folder of a set, these are the images that are in it now.
+    """
+    sets, files = _Sets(), dict[str, Path]()
+    if CLUSTERS in runs:
+        clusters = load_clusters(folder)
+        sets["failing"] = (clusters.image_root, clusters.paths)
+        if weights := clusters.recalled_extractor().weights:
+            files["features" if clusters.own_features else "weights"] = weights
+    if SELECTION in runs:
+        unsafe = load_unsafe_set(folder)
+        sets["unsafe"] = (unsafe.improvement_root, unsafe.paths)
+        if unsafe.extractor and unsafe.extractor.weights:
+            files["improvement features"] = unsafe.extractor.weights
+        if not unsafe.listed:  # otherwise the list is not known, and the folder may hold others
+            sets["improvement"] = _images_in(unsafe.improvement_root)
+    records: dict[str, Any] = {"failures": read_record(folder / ACCURACY_FILE)}
+    for kind, run in runs.items():
+        records[kind] = dict(run.facts)
+        for name in run.files:
+            records[kind] |= read_record(run.folder / name) if name.endswith(".json") else {}
+    for field, recorded in _named(records):
+        role, place = _ROLES.get(field, field), Path(absolute(recorded, folder))
+        if place.is_dir():
+            sets[role] = _images_in(place)
+        else:
+            files[role] = place
+    return sets, files
+
+
+def _named(record: Mapping[str, Any], of: str = "") -> Iterator[tuple[str, str]]:
+    """The paths of inputs that a record names, each with the fields that lead to it."""
+    for field, value in record.items():
+        if isinstance(value, dict):
+            yield from _named(value, f"{of}{field} ")
+        elif field in _PATHS and value and isinstance(value, str):
+            yield f"{of}{field}", value
+
+
+def _images_in(root: Path) -> tuple[Path, Sequence[str]]:
+    with contextlib.suppress(SAFEError):
+        return root, find_images(root).paths
+    return root, ()
+
+
+def _inputs_of(folder: Path) -> dict[str, list[str]]:
+    """The paths of the inputs in each role, relative to the folder."""
+    sets, files = known_sets(folder, present_runs(folder))
+    home, inputs = folder.resolve(), dict[str, list[str]]()
+    for role, (root, paths) in (sets | {role: (file.parent, [file.name]) for role, file in files.items()}).items():
+        place = Path(os.path.realpath(root))  # since `..` of a link leads to where that points
+        names = [os.path.relpath(place / path, home) for path in paths]
+        inputs[role] = [name for name in names if may_open(home / name)]
+    return inputs
+
+
+def _digests(folder: Path, names: Collection[str]) -> dict[str, str]:
+    """The digests of those that can be read."""
+    digests = {}
+    for done, name in enumerate(names, start=1):
+        # ValueError: no file can have that name
+        with contextlib.suppress(OSError, ValueError), regular(folder / name).open("rb") as file:
+            digests[name] = hashlib.file_digest(file, "sha256").hexdigest()
+        report_progress("Reading files", done, len(names))
+    return digests
+
+
+def write_evidence(folder: Path) -> list[str]:
+    """Write `SHA256SUMS` and `evidence.txt` of the present state.
+
+    Returns
+    -------
+    list of str
+        What the inputs are, a line for each role.
+
+    Raises
+    ------
+    SAFEError
+        There is no analysis, something in it is damaged, or the files cannot be written.
+    """
+    if not (folder / DATABASE_FILE).is_file():
+        raise SAFEError(f"Expected the output folder of an analysis. Received: {folder}, without {DATABASE_FILE}.")
+    with working(folder, "writing the evidence"):
+        check_own(folder, SUMS_FILE, EVIDENCE_FILE)
+        inputs = _inputs_of(folder)
+        digests = _digests(folder, dict.fromkeys(itertools.chain(results_in(folder), *inputs.values())))
+        lines = [_line_on(role, paths, digests) for role, paths in inputs.items() if paths]
+        made_by = versions() | {"commit": _commit()}
+        text = "\n".join([*(f"{name} {version}" for name, version in made_by.items() if version), "", *lines, ""])
+        digests[EVIDENCE_FILE] = hashlib.sha256(encoded(text)).hexdigest()
+        sums = "".join(_sum_line(name, digest) for name, digest in sorted(digests.items()))
+        save_files(folder, {EVIDENCE_FILE: text, SUMS_FILE: sums})
+    return lines
+
+
+def _line_on(role: str, paths: Sequence[str], digests: Collection[str]) -> str:
+    """For example `test: 2 files in ../test`."""
+    unread = sum(path not in digests for path in paths)
+    where = paths[0] if len(paths) == 1 else f"{count(len(paths), 'file')} in {os.path.commonpath(paths) or '.'}"
+    return f"{role}: {where}{f', {unread:,} unreadable' if unread else ''}"
+
+
+def _sum_line(name: str, digest: str) -> str:
+    """A line as `sha256sum` writes it: where a name is escaped, it begins with a backslash."""
+    escaped = re.sub(r"[\\\n\r]", lambda match: _ESCAPES[match[0]], name)
+    return f"{'' if escaped == name else chr(92)}{digest}  {escaped}\n"
+
+
+def _commit() -> str | None:
+    """The commit that SAFE is at, with `-dirty` if files were changed; None where it is no clone of git's."""
+    if not CLONE or not (CLONE / ".git").exists() or not shutil.which("git"):
+        return None
+    command = ["git", "-C", os.fspath(CLONE), "describe", "--always", "--dirty", "--abbrev=40", "--exclude=*"]
+    return subprocess.run(command, capture_output=True, check=False, text=True).stdout.strip()
+
+
+def verify_evidence(folder: Path) -> list[tuple[str, str]]:
+    """The differences between an analysis and its evidence; nothing is changed, unpickled or trusted.
+
+    Each has a kind and the name of the file. Results, and images and tables of the present runs, that are not listed
+    are new.
+
+    Raises
+    ------
+    SAFEError
+        There is no evidence, or it is damaged.
+    """
+    listed = _read_sums(folder / SUMS_FILE)
+    readable = [name for name in listed if may_open(folder / name)]
+    now, present = _digests(folder, readable), {*results_in(folder)}
+    with contextlib.suppress(SAFEError):  # what is damaged is listed, and has changed
+        present.update(*_inputs_of(folder).values())
+    differences = [(OUTSIDE, name) for name in listed.keys() - {*readable}]
+    differences += [(CHANGED if name in now else MISSING, name) for name in readable if now.get(name) != listed[name]]
+    differences += [(NEW, name) for name in present - listed.keys() if (folder / name).is_file()]
+    return sorted(differences)
+
+
+def _read_sums(file: Path) -> dict[str, str]:
+    """The digests by name; SAFEError if there are none, or a line is invalid."""
+    if not file.is_file():
+        raise SAFEError(
+            f"Expected {file}. Received an analysis without evidence: nothing says what it was. Write evidence first."
+        )
+    digests, characters = dict[str, str](), {escape: character for character, escape in _ESCAPES.items()}
+    with intact(file, "Put back a copy, or write evidence anew."):
+        for line in regular(file).read_bytes().decode("utf-8", "surrogateescape").removesuffix("\n").split("\n"):
+            if not (parts := _LINE.fullmatch(line)):
+                raise ValueError(f"a line is invalid: {line[:80]!r}")
+            escaped, digest, name = parts.groups()
+            digests[re.sub(r"\\.", lambda match: characters[match[0]], name) if escaped else name] = digest
+    return digests
+
+
+class Export(NamedTuple):
+    """A folder or ZIP file, the number of images in it, and those that could not be copied."""
+
+    path: Path
+    images: int
+    missing: tuple[Skipped, ...]
+
+
+def export_results(out: Path, to: StrPath, *, rccs: Sequence[int] | None = None) -> Export:
+    """Copy the images of the RCCs in the folder `out` to a folder per RCC, with a table; the engineer's edits count.
+
+    Parameters
+    ----------
+    to : path
+        A folder that does not exist yet, or a file whose name ends in `.zip`.
+    rccs : sequence of int, optional
+        The RCCs to export, `NOISE` for the images in no cluster; by default all of them, with the report, GIFs and
+        tables of the analysis, from which all rates can be counted again.
+
+    Raises
+    ------
+    SAFEError
+        `to` exists or cannot be written, there is nothing to export, or no image can be read.
+    """
+    review, extra_files = Analysis(out).review, dict[str, bytes]()
+    _check_new(to)
+    rows = export_rows(review.clusters, review.notes, rccs=rccs or None)
+    if not rccs:
+        own = own_files(out, [name for name in results_in(out) if name.endswith(_KINDS)])
+        extra_files = {name: regular(out / name).read_bytes() for name in own}
+        extra_files[REPORT_FILE] = encoded(report_html(out))
+    return write_copies(to, review.clusters.image_root, rows, extra_files=extra_files)
+
+
+def export_here(out: Path) -> Export:
+    """Write what `export_results` does to `export.zip` in the folder `out` itself, which replaces the one before."""
+    check_own(out, EXPORT_ZIP)
+    try:
+        with new_folder(out / EXPORT_ZIP) as building:
+            made = export_results(out, building / EXPORT_ZIP)
+            save_files(out, {EXPORT_ZIP: made.path.replace})
+    except OSError as error:
+        raise SAFEError(f"Could not write {out / EXPORT_ZIP}: {error.strerror or error}.") from error
+    return made._replace(path=out / EXPORT_ZIP)
+
+
+def missing_in(packed: Path) -> int:
+    """How many images a ZIP file lacks, since they could not be read; SAFEError if it is damaged."""
+    with intact(packed, "Pack it again."), zipfile.ZipFile(packed) as archive, archive.open(LABELS_TABLE) as table:
+        rows = csv.DictReader(io.TextIOWrapper(table, "utf-8-sig", newline=""))
+        return sum(not row["file"] for row in rows)
+
+
+# --- The table --------------------------------------------------------------------------------------------------------
+
+
+def export_rows(
+    clusters: RootCauseClusters, notes: Mapping[int, Note], *, rccs: Sequence[int] | None = None
+) -> list[Row]:
+    """The rows by RCC, the largest first, and within each the images nearest to its core first.
+
+    Raises
+    ------
+    SAFEError
+        One of the RCCs does not exist, or there is nothing to export.
+    """
+    wanted = clusters.groups if rccs is None else [rcc for rcc in clusters.groups if rcc in rccs]
+    unknown = {*(rccs or ())} - {*wanted}
+    if unknown or not wanted:
+        raise SAFEError(
+            f"Expected RCCs to export. Received: {', '.join(map(str, sorted(unknown))) or 'none'}, "
+            "which have no images. Choose from those that are displayed."
+        )
+    row_of, answers = {path: row for row, path in enumerate(clusters.paths)}, clusters.answers
+    rows = []
+    for rcc in wanted:
+        note, taken = notes.get(rcc, Note(rcc)), set[str]()
+        folder = folder_name(rcc, note.name, clusters.n_rccs)
+        for path, distance in by_closeness(clusters, rcc):
+            row = row_of[path]
+            label, predicted, score = ("", "", None) if answers is None else (one[row].item() for one in answers[:3])
+            rows.append({
+                "image": path, "rcc": rcc, "name": note.name, "verdict": note.verdict,
+                "core": str(clusters.is_core[row]).lower(), "distance": distance,
+                "file": f"{folder}/{_file_name(path, taken)}",
+                "label": label, "predicted": predicted, "score": score, "rcc_confidence": confidence(clusters, rcc),
+            })  # fmt: skip
+    return rows
+
+
+def folder_name(rcc: int, name: str, n_rccs: int) -> str:
+    """For example `RCC_03_sunglasses-at-night`."""
+    if rcc == NOISE:
+        return "no_cluster"
+    slug = re.sub(r"[^\w]+", "-", printable(name)).strip("-_")[:LONGEST_SLUG].strip("-_")
+    return f"RCC_{rcc:0{max(2, len(str(n_rccs - 1)))}d}{slug and f'_{slug}'}"
+
+
+def _safe_name(name: str) -> str:
+    """A file name, changed only where a ZIP file or another system takes no such name."""
+    return re.sub(r'[<>:"/\\|?*\x00-\x1f\x7f\ufffd]', "_", printable(name)).rstrip(". ") or "_"
+
+
+def _file_name(path: str, taken: set[str]) -> str:
+    """The name of an image's copy, with a number if it is already taken in the folder, ignoring case."""
+    first = Path(_safe_name(Path(path).name))
+    numbered = (f"{first.stem}_{number}{first.suffix}" for number in itertools.count(2))
+    name = next(name for name in itertools.chain([first.name], numbered) if name.casefold() not in taken)
+    taken.add(name.casefold())
+    return name
+
+
+# --- Writing ----------------------------------------------------------------------------------------------------------
+
+
+def _check_new(to: StrPath) -> Path:
+    """The path of a folder or file that does not exist; SAFEError if it does."""
+    target = path_of(to, "a place to export to")
+    if os.path.lexists(target):
+        raise SAFEError(
+            f"Expected a new folder or ZIP file to export to. Received: {target}, which exists. Choose another name."
+        )
+    return target
+
+
+def write_copies(
+    to: StrPath, root: Path, rows: Sequence[Row], *, extra_files: Mapping[str, bytes] | None = None
+) -> Export:
+    """Copy images to a new folder or ZIP file, with a table of the rows and further files: all of it or nothing.
+
+    A row whose image cannot be read has no `file` in the table. Errors are those of `export_results`.
+    """
+    target, written, missing = _check_new(to), list[Row](), list[Skipped]()
+    try:
+        with new_folder(target) as building:
+            made = building / "export"
+            for done, row in enumerate(rows, start=1):
+                try:
+                    data = read_bytes(root / row["image"])
+                    Image.open(io.BytesIO(data), formats=FORMATS).close()
+                except UNREADABLE as error:
+                    missing.append(Skipped(row["image"], reason_for(error)))
+                    written.append(row | {"file": ""})
+                else:
+                    _put(made / row["file"], data)
+                    written.append(row)
+                report_progress("Copying images", done, len(rows))
+            if len(missing) == len(rows) > 0:
+                raise SAFEError(
+                    f"Expected the images that the results are of. Received none of {len(rows):,} in {root}; the "
+                    f"first, {missing[0].path}: {missing[0].reason}. Were they moved or deleted?"
+                )
+            cells = ([round(one, 6) if isinstance(one, float) else one for one in row.values()] for row in written)
+            for name, data in {**(extra_files or {}), LABELS_TABLE: encoded(table_text(rows[0], cells))}.items():
+                _put(made / name, data)
+            if target.suffix.lower() == ".zip":
+                made = Path(shutil.make_archive(str(made), "zip", made))
+            made.rename(_check_new(target))
+    except OSError as error:
+        raise SAFEError(
+            f"Could not write the export to {target}: {error.strerror or error}. Choose another folder."
+        ) from error
+    return Export(target, len(rows) - len(missing), tuple(missing))
+
+
+def _put(file: Path, data: bytes) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(data)
+
+
+# --- The labelled unsafe set, for training with another framework -----------------------------------------------------
+
+
+def export_labelled_set(out: Path, to: StrPath, labelling: labels.Labelling = labels.AS_LABELLED) -> tuple[Export, int]:
+    """Copy the labelled images of the unsafe set in the folder `out` to class folders, for training elsewhere.
+
+    Parameters
+    ----------
+    to : path
+        As of `export_results`.
+    labelling : labels.Labelling
+        Sources of further labels, which are saved in `unsafe_set.csv`. Class folders are labels only in a folder that
+        is given here: those of the improvement folder may be something else.
+
+    Returns
+    -------
+    Export
+    int
+        Number of images of the set that have no label, and are left out.
+    """
+    _check_new(to)
+    improvement = labelling.improvement
+    classes = [] if improvement is None else class_folders(existing_folder(improvement, "the improvement folder"))
+    with writing(out):
+        labels.take_typed_labels(out)
+        before = load_unsafe_set(out)
+        unsafe = labels.label_unsafe_set(before, classes, improvement=improvement, labels=labelling.labels)
+        rows = _labelled_rows(unsafe)
+        if unsafe.images != before.images:
+            labels.save_labels(unsafe, out)
+    done = write_copies(to, unsafe.improvement_root, rows)
+    return done, len(labels.unlabelled(unsafe))
+
+
+def _labelled_rows(unsafe: UnsafeSet) -> list[Row]:
+    """By class, and within each as in the unsafe set; SAFEError without labels that can be names of folders."""
+    labelled = sorted((image for image in unsafe.images if image.label), key=lambda image: image.label)
+    if not labelled:
+        raise SAFEError(
+            "Expected labelled images in the unsafe set. Received none. Label them, or give a table or class folders."
+        ).about("labels", "improvement")
+    names = {image.label for image in labelled}
+    if odd := sorted(name for name in names if _safe_name(name) != name or name.startswith(".")):
+        raise SAFEError(
+            f"Expected labels that are valid names of folders. Received: {printable(some(map(repr, odd)))}. Rename "
+            "them."
+        )
+    # Classes that differ only in case share a folder on some file systems, where their images must not either.
+    taken = defaultdict[str, set[str]](set)
+    files = (f"{image.label}/{_file_name(image.image, taken[image.label.casefold()])}" for image in labelled)
+    return [
+        {"image": image.image, "label": image.label, "rcc": image.rcc, "file": file}
+        for image, file in zip(labelled, files, strict=True)
+    ]
+
+
+def write_register(folder: Path) -> list[Entry]:
+    """Write `register.csv` and `scope.csv` to the folder of an analysis; returns the entries of the first one.
+
+    Raises
+    ------
+    SAFEError
+        There are no clusters, the folder cannot be written to, or a table there has entries that were not read yet.
+    """
+    entries, scope = Analysis(prepare_folder(folder)).register, scope_entry(folder)
+    check_own(folder, REGISTER_FILE, SCOPE_FILE)
+    for name in (REGISTER_FILE, SCOPE_FILE):
+        if is_edited(folder, name) and (changes := changes_in(folder / name, entries, scope)):
+            raise SAFEError(
+                f"{folder / name} has {count(len(changes), 'change')} that would be lost, the first: "
+                f"{changes[0].text}. Take them over, or move the table away."
+            ).about("read")
+    rows = ((field, SCOPE[field].title, text) for field, text in scope.note._asdict().items())
+    save_files(folder, {REGISTER_FILE: register_text(folder, entries), SCOPE_FILE: table_text(SCOPE_COLUMNS, rows)})
+    return entries

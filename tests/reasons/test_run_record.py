@@ -1,0 +1,74 @@
+"""What a run knows of the answers of the network to its images, and of the tables that it was made with."""
+
+import pandas
+import pytest
+
+from safe_dnn.api.explaining import explain_failures
+from safe_dnn.api.generation import generate_clusters
+from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
+from safe_dnn.rccs.review.review import load_review
+from safe_dnn.reasons.run_record import (
+    GivenAnswers,
+    known_parameters,
+    notes_of,
+    specified_parameters,
+    specified_predictions,
+)
+from safe_dnn.support import tables
+from safe_dnn.support.errors import SAFEError
+from tests.api.test_explaining import SETTINGS
+from tests.helpers.answered import record_light
+
+
+def test_predictions_that_have_changed_are_not_compared_with(case):
+    generate_clusters(case.failing, case.out, SETTINGS)
+    case.table.write_text(case.table.read_text().replace(",0.9,", ",0.8,"))
+    with pytest.raises(SAFEError, match="has changed since the clusters were found"):
+        explain_failures(case.out)
+
+
+def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert load_clusters(case.out).answers is not None
+    assert clusters.answer_text(0) == "night → wood (90%)"
+    record = run_record(case.out)["predictions"]
+    assert (record["source"], record["tested"]) == (str(case.table), str(case.test))
+    assert (record["images"], record["wrong"], record["notes"]) == (74, 26, record["doubts"])
+    columns = known_parameters(case.out, clusters)
+    assert set(columns["label"].tolist()) == {"night", "snow", "wood"}
+    assert set(columns["predicted"].tolist()) == {"snow", "wood"}
+    case.table.unlink()
+    merged = load_review(case.out).clusters
+    assert merged.answer_text(0) == "night → wood (90%)"
+
+
+def test_clusters_and_their_reasons_parse_each_table_once(case, monkeypatch):
+    record_light(case.test / "parameters.csv")
+    tables._parsed.cache_clear()  # the same tables may be those of another test
+    parsed, parse = [], pandas.read_csv
+    monkeypatch.setattr(pandas, "read_csv", lambda file, **more: parsed.append(file.getvalue()) or parse(file, **more))
+    generate_clusters(case.failing, case.out, SETTINGS._replace(parameters=case.test / "parameters.csv"))
+    explain_failures(case.out)
+    texts = [case.table.read_text(), (case.test / "parameters.csv").read_text()]
+    assert [parsed.count(text) for text in texts] == [1, 1]
+
+
+def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_note(case):
+    case.table.write_text("image,predicted,confidence\nnight/night_00.png,wood,7\n")
+    with pytest.raises(SAFEError, match="a confidence from 0 to 1"):
+        generate_clusters(
+            case.failing, case.out, SETTINGS._replace(answers=GivenAnswers(case.table, case.test, partial=True))
+        )
+    clusters = generate_clusters(case.failing, case.out, SETTINGS)
+    assert clusters.answers is None
+    assert "a confidence from 0 to 1" in notes_of(case.out)[0]
+
+
+def test_tables_that_safe_found_by_itself_are_not_those_that_were_given(clusters, tmp_path):
+    for given in (False, True):
+        entry = {"source": "/a.csv", "tested": "/test", "given": given, "notes": ["2 of 9 rows"]}
+        out = tmp_path / str(given)
+        save_clusters(clusters, out, extra={"predictions": entry, "parameters": {**entry, "notes": []}})
+        assert specified_predictions(out) == (("/a.csv", "/test") if given else ("", ""))
+        assert specified_parameters(out) == ("/a.csv" if given else "")
+        assert notes_of(out) == ["predictions: 2 of 9 rows"]
