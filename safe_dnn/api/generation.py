@@ -27,12 +27,11 @@ from safe_dnn.features.own import own_extractor
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
-from safe_dnn.rccs.parameters import find_parameters, read_parameters, read_texts
+from safe_dnn.rccs.parameters import FULL_IMAGE, find_parameters, read_parameters, read_texts
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, load_review, rccs_marked_safe
 from safe_dnn.rccs.unsafe_set import (
     FILENAMES_FILE,
-    FULL_IMAGE,
     UNSAFE_IMAGES_FILE,
     UNSAFE_SET_FILE,
     UnsafeSet,

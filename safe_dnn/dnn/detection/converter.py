@@ -35,11 +35,10 @@ from safe_dnn.dnn.detection.detections import (
     read_yolo,
 )
 from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures, replacing_images
-from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.dnn.tested import LABEL, UNIT, AnsweredImages
 from safe_dnn.features.batches import LOADING_THREADS, load_ahead
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
-from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
-from safe_dnn.rccs.unsafe_set import FULL_IMAGE
+from safe_dnn.rccs.parameters import FULL_IMAGE, PARAMETERS_FILE, find_parameters, read_columns
 from safe_dnn.support.errors import Number, SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
 from safe_dnn.support.progress import report_progress
@@ -408,14 +407,14 @@ def convert(test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path,
 
 
 def parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The recorded parameters of the whole images, and a sentence if they cannot be read."""
+    """The recorded parameters of the whole images, and sentences on what could not be used."""
     source = find_parameters(root)
     try:
-        texts = read_texts(source, root, names) if source else {}
+        texts, notes = read_columns(source, root, names) if source else ({}, [])
     except SAFEError as error:
         return {}, [str(error)]
-    own = (FULL_IMAGE, *PARAMETERS)
-    return {name: column for name, column in texts.items() if any(column) and name not in own}, []
+    own = (FULL_IMAGE, UNIT, LABEL, *PARAMETERS)  # those of a part of an image are others
+    return {name: column for name, column in texts.items() if any(column) and name not in own}, notes
 
 
 def _counts(test: DetectorTest, cases: Sequence[Case], iou: float) -> Iterator[str]:

@@ -17,8 +17,7 @@ from safe_dnn.dnn.group_columns import HoldOut
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import counted_once
 from safe_dnn.dnn.tested import LABEL, PREDICTED, UNIT, AnsweredImages, read_answer_table
-from safe_dnn.rccs.parameters import PARAMETERS_FILE
-from safe_dnn.rccs.unsafe_set import FULL_IMAGE
+from safe_dnn.rccs.parameters import FULL_IMAGE, PARAMETERS_FILE
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import StrPath, existing_folder, path_of
 from safe_dnn.support.images import Skipped, find_images
@@ -65,7 +64,7 @@ def _split(cells: Table, root: Path, out: Path, *, partial: bool) -> tuple[tuple
     without_row = check_matched(
         cells.source, root, listing.paths, found, partial=partial, rows=len(units), without_image=absent
     )
-    told = cells.rows.drop(columns=IMAGE).agg("\t".join, axis=1).tolist()
+    told = cells.rows.drop(columns=IMAGE).agg(" ".join, axis=1).tolist()
     known = ["; ".join(sorted(told[row] for row in rows)) for rows in found.values()]
     counts, notes = counted_once([*found], copies_in(root, listing.paths), known)
     number = {unit: i for i, unit in enumerate(sorted({*units}))}
