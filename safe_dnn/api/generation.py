@@ -17,7 +17,7 @@ import numpy as np
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.failure_prediction import FailurePrediction, predict_failures, predict_failures_from_tables
 from safe_dnn.dnn.failures import load_failures
-from safe_dnn.dnn.group_columns import held_out_of, hold_out_record
+from safe_dnn.dnn.group_columns import hold_out_record
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.FE import extract_features
@@ -426,8 +426,8 @@ def _prediction(
     if not likely.model or not likely.test:
         return None
     find_images(improvement)  # refused before the model is run
-    model, held_out = kept_copy(likely.model), held_out_of(clusters.image_root)
-    return predict_failures(model, likely.test, options=likely.loading, held_out=held_out)
+    model, failing = kept_copy(likely.model), clusters.image_root
+    return predict_failures(model, likely.test, options=likely.loading, failing=failing)
 
 
 def _with_accuracy(

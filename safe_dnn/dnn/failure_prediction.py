@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn.dnn.failures import examples_for
-from safe_dnn.dnn.group_columns import HeldOut
+from safe_dnn.dnn.group_columns import held_out_among
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.predictions import Predictions, check_spelling, judge, undecided, without_copies
@@ -89,7 +89,7 @@ class FailurePrediction:
 
 
 def predict_failures(
-    model: StrPath, test: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, held_out: HeldOut | None = None,
+    model: StrPath, test: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, failing: Path | None = None,
 ) -> FailurePrediction:  # fmt: skip
     """Run a classifier on its test set, in order to predict its failures on other images.
 
@@ -101,8 +101,8 @@ def predict_failures(
         A folder of class folders.
     options : DnnOptions
         What the engineer specifies about the model.
-    held_out : HeldOut, optional
-        Images that it is not run on.
+    failing : Path, optional
+        A folder of failures; it is not run on what was held out when they were collected.
 
     Raises
     ------
@@ -116,8 +116,8 @@ def predict_failures(
             f"{dnn.path}. Select without the model."
         )
     images, _ = without_copies(examples_for(dnn, test)[0])
-    if held_out:
-        images = images.taken(~held_out.among(images.root, images.paths))
+    if failing:
+        images = images.taken(~held_out_among(failing, images.root, images.paths))
     dnn = sized_for(dnn, images.files)  # once, so that other images are compared at the same size
     what = "Running the model on test images"
     predictions = predict_apart(dnn, images.root, images.paths, what=what)

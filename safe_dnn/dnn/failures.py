@@ -389,10 +389,11 @@ def keep_failures(
     answered: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, group: tuple[str, ...] = ()
 ) -> AnsweredImages:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together."""
+    threshold = options.threshold if answered.task == "regression" else None
+    options = DnnOptions(options.rescale, options.trust_model, str(options.targets or "") or None, threshold)
     answered = dataclasses.replace(
-        answered, notes=answered.doubts + answered.notes, skipped=tuple(sorted(answered.skipped)),
-        threshold=options.threshold if answered.task == "regression" else None, targets=str(options.targets or ""),
-        rescale=options.rescale, trust_model=options.trust_model, group=group,
+        answered, notes=answered.doubts + answered.notes, skipped=tuple(sorted(answered.skipped)), options=options,
+        group=group,
     )  # fmt: skip
     if answered.held_out and not answered.failing:
         raise SAFEError(
@@ -474,15 +475,15 @@ def checked(options: DnnOptions) -> DnnOptions:
 
 def _record_of(answered: AnsweredImages, folder: Path) -> dict[str, Any]:
     """The contents of `accuracy.json`."""
-    held_out = {"images": len(answered.held_out), "group": answered.group}
+    held_out, options = {"images": len(answered.held_out), "group": answered.group}, answered.options
     return {
         "test_accuracy": answered.accuracy, "test_size": len(answered.paths), "failures": len(answered.failing),
-        "classes": answered.known_classes, "task": answered.task, "threshold": answered.threshold,
+        "classes": answered.known_classes, "task": answered.task, "threshold": options.threshold,
         "model": relative(answered.source, folder), "test_root": relative(answered.root, folder),
         "assumptions": answered.notes, "skipped": plain(answered.skipped, folder),
-        **({"rescale": answered.rescale} if answered.rescale else {}),
-        **({"trust_model": True} if answered.trust_model else {}),
-        **({"targets": relative(answered.targets, folder)} if answered.targets else {}),
+        **({"rescale": options.rescale} if options.rescale else {}),
+        **({"trust_model": True} if options.trust_model else {}),
+        **({"targets": relative(options.targets, folder)} if options.targets else {}),
         **({HOLD_OUT: held_out} if answered.held_out or answered.group else {}),
     }  # fmt: skip
 
@@ -504,13 +505,13 @@ def load_failures(folder: Path) -> AnsweredImages:
         answered = _predictions_in(folder.absolute() / PREDICTIONS_FILE, classes, states[1])
         if (record["test_size"], record["failures"]) != (len(answered.paths), len(answered.failing)):
             raise ValueError(f"of other failures than {PREDICTIONS_FILE}")
+        trust, targets = bool(record.get("trust_model")), absolute(record.get("targets", ""), folder)
         return dataclasses.replace(
             answered, source=Path(absolute(record["model"], folder)), root=Path(absolute(record["test_root"], folder)),
-            known_classes=classes, threshold=record["threshold"], notes=tuple(record["assumptions"]),
-            rescale=record.get("rescale"), trust_model=bool(record.get("trust_model")),
+            known_classes=classes, notes=tuple(record["assumptions"]),
             skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
             group=tuple(map(str, record.get(HOLD_OUT, {}).get("group", ()))), has_images=True,
-            targets=absolute(record.get("targets", ""), folder),
+            options=DnnOptions(record.get("rescale"), trust, targets or None, record["threshold"]),
         )  # fmt: skip
 
 

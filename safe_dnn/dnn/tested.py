@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.doubts import doubts_about
+from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import (
     Judgement,
     LabelledImages,
@@ -83,16 +84,10 @@ class AnsweredImages:
         All classes in their order, or a regression's targets; empty if only the answers matter.
     has_images : bool
         Whether the images are in `root`; otherwise only their names are known.
-    threshold : float or None
-        Of a regression whose failures were collected: an error above it is a failure.
     group : tuple of str
         The columns by which images are held out in groups.
-    rescale : str or None
-        As of `DnnOptions`.
-    trust_model : bool
-        As of `DnnOptions`.
-    targets : str
-        As of `DnnOptions`; empty if none were given.
+    options : DnnOptions
+        With which the failures were collected; without a threshold but for a regression.
     """
 
     source: Path
@@ -109,11 +104,8 @@ class AnsweredImages:
     known_classes: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
     has_images: bool = True
-    threshold: float | None = None
     group: tuple[str, ...] = ()
-    rescale: str | None = None
-    trust_model: bool = False
-    targets: str = ""
+    options: DnnOptions = AS_IN_THE_FILE
 
     def taken(self, rows: np.ndarray) -> "AnsweredImages":
         """Some of the images, for which the array of shape (n_images,), bool, is true."""

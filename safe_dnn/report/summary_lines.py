@@ -148,7 +148,7 @@ def earlier_lines(compared: Mapping[str, Any]) -> Iterator[str]:
 def failures_summary(failures: AnsweredImages) -> str:
     """One line: how many images the DNN gets wrong, of how many."""
     text = f"{count(len(failures.failing), 'failing image')} of {len(failures.paths):,}"
-    accuracy, threshold = f"{failures.accuracy:.2%}", failures.threshold
+    accuracy, threshold = f"{failures.accuracy:.2%}", failures.options.threshold
     text += f" · test accuracy {accuracy}" if threshold is None else f" · {accuracy} within {threshold:g}"
     if failures.skipped:
         whole = len(failures.paths) + len(failures.skipped)

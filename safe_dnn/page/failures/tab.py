@@ -176,9 +176,9 @@ class FailuresTab(WorkTab):
                 failures = self._settings.results.latest.failures
                 kind = "answers" if failures.source.suffix.lower() == ".csv" else "model"
                 fields = {"kind": kind, kind: os.fspath(failures.source), "test": os.fspath(failures.root)}
-                if failures.threshold is not None:
-                    fields |= zip(("targets", "target"), file_and_column(failures.targets), strict=True)
-                    fields |= {"threshold": f"{failures.threshold:.12g}"}
+                if failures.options.threshold is not None:
+                    fields |= zip(("targets", "target"), file_and_column(failures.options.targets or ""), strict=True)
+                    fields |= {"threshold": f"{failures.options.threshold:.12g}"}
                 fields = {name: printable(text) for name, text in fields.items()}
         return fields
 

@@ -177,7 +177,7 @@ def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
 def interval_text(answered: AnsweredImages, known: KnownGroups | None) -> str:
     """The interval of the accuracy and, of a regression, what counts as a failure."""
     low, high = accuracy_interval(answered.right, known)
-    text, threshold = f"95% interval {low:.1%} to {high:.1%}", answered.threshold
+    text, threshold = f"95% interval {low:.1%} to {high:.1%}", answered.options.threshold
     return text if threshold is None else f"{text} · a failure is an error above {threshold:g}"
 
 
@@ -281,7 +281,7 @@ def error_histogram(answered: AnsweredImages) -> dict[str, Any]:
     places = step * np.arange(1 + math.ceil(largest / step))
     above = len(errors) - np.searchsorted(errors, places + 1e-9 * step, side="right")
     bars = np.histogram(errors, step * np.arange(0, len(places) + PER_BAR, PER_BAR))[0]
-    threshold, last = answered.threshold, len(places) - 1
+    threshold, last = answered.options.threshold, len(places) - 1
     place = 0 if threshold is None else min(round(threshold / step), last)
     scale = {"step": step, "threshold": threshold, "place": place}
     drawn = filled("page/failures/error_bars.html", bars=bars.tolist(), most=max(1, bars.max()), last=last, **scale)
@@ -304,7 +304,7 @@ def fit_table(answered: AnsweredImages) -> Markup:
 
 def predicted_plots(answered: AnsweredImages) -> Markup:
     """True against predicted values of the first `MOST_DRAWN` targets; empty if they are not known."""
-    threshold = (answered.threshold or 0.0) if len(answered.known_classes) == 1 else 0.0
+    threshold = (answered.options.threshold or 0.0) if len(answered.known_classes) == 1 else 0.0
     drawn = [_drawing(*one, ~answered.right, threshold) for one in _by_target(answered)[:MOST_DRAWN]]
     return filled("page/failures/predicted.html", drawn=drawn, side=SIDE, cell=SIDE / CELLS) if drawn else Markup("")
 
