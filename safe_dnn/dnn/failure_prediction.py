@@ -155,7 +155,7 @@ def predict_failures_from_tables(
     listing = find_images(improvement)
     cells = read_answer_table(path_of(table, "predictions for the improvement images as a CSV file"))
     columns = class_columns(cells, tested.classes)
-    matched = match_images(cells, listing.root, listing.paths, [*columns.values()], partial=True)
+    matched = match_images(cells, listing.root, listing.paths, partial=True)
     place = {path: row for row, path in enumerate(matched.paths)}
     missing = check_matched(cells.source, listing.root, listing.paths, place, partial=partial)
     classes, outputs, uneven = probabilities_in(matched.rows, columns) if columns else ((), None, [])

@@ -8,13 +8,12 @@ What tables say instead of a model and of class folders: answers, which any fram
 Out comes the same record that running a Keras model gives, so that nothing after this step needs to know.
 """
 
-import contextlib
 import dataclasses
 import functools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,11 +23,19 @@ from safe_dnn.dnn import predictions
 from safe_dnn.dnn.group_columns import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.predictions import LabelledImages, check_precision, check_spelling, class_folders, judge_regression
+from safe_dnn.dnn.predictions import (
+    Judgement,
+    LabelledImages,
+    check_precision,
+    check_spelling,
+    class_folders,
+    judge_regression,
+)
 from safe_dnn.dnn.tested import (
+    KNOWN_COLUMNS,
+    LABEL,
     PREDICTED,
     AnsweredImages,
-    in_words,
     match_images,
     number_columns,
     predictions_text,
@@ -36,16 +43,17 @@ from safe_dnn.dnn.tested import (
     read_predictions,
     rounded,
 )
-from safe_dnn.rccs.answers import CONFIDENCE, NO_CLASS
+from safe_dnn.rccs.answers import CONFIDENCE, ERROR, NO_CLASS, Answers
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
+from safe_dnn.store.image_folders import check_replaceable, replacing_images
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.places import absolute, plain, relative
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, number_of, path_of
-from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder, state_of_file
+from safe_dnn.support.files import intact, prepare_folder, read_json, state_of_file
 from safe_dnn.support.images import Skipped, find_images
 from safe_dnn.support.matching import check_matched, rows_in
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, PREDICTIONS_FILE
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
@@ -268,7 +276,7 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     check_precision("float64", images, options.threshold or 0)
     names = _columns_of(cells, images.classes)
     copies = copies_in(images.root, images.paths)
-    matched = match_images(cells, images.root, images.paths, names, partial=options.partial, copies=copies)
+    matched = match_images(cells, images.root, images.paths, partial=options.partial, copies=copies)
     if names == (PREDICTED,):
         outputs = _numbers_in_cells(matched.rows, len(images.classes))
     else:
@@ -470,6 +478,30 @@ def checked(options: DnnOptions) -> DnnOptions:
     return options._replace(threshold=number)
 
 
+def in_words(source: Path, images: LabelledImages, judgement: Judgement, **details: Any) -> AnsweredImages:
+    """A DNN's answers to labelled images, in the words of a table; `details` as in `AnsweredImages`.
+
+    Numbers of a regression have all their digits, so that they can be judged by another threshold.
+    """
+    indices, predicted, score, right = judgement
+    labels, kind = images.labels[indices], CONFIDENCE
+    if labels.ndim == 1:
+        label, answered = (np.array(images.classes, str)[of] for of in (labels, predicted))
+    else:
+        kind, label, answered = ERROR, _numbers(labels), _numbers(predicted)
+    has_name = kind == ERROR and len(images.classes) == 1 and images.classes[0] not in KNOWN_COLUMNS
+    target = images.classes[0] if has_name else LABEL
+    answers = Answers(label, answered, np.asarray(score, np.float32), kind, target=target)
+    paths = tuple(images.paths[i] for i in indices.tolist())
+    details |= {"skipped": images.skipped, "known_classes": images.classes}
+    return AnsweredImages(source, images.root, paths, answers, right, **details)
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """The numbers of each image, separated by spaces: ndarray of shape (n_images,), str."""
+    return np.array([" ".join(repr(number).removesuffix(".0") for number in row) for row in values.tolist()], str)
+
+
 # --- The files --------------------------------------------------------------------------------------------------
 
 
@@ -518,49 +550,3 @@ def load_failures(folder: Path) -> AnsweredImages:
 @functools.lru_cache(maxsize=4)  # every tab of the page needs them
 def _predictions_in(table: Path, classes: tuple[str, ...], _: object) -> AnsweredImages:
     return read_predictions(table, None, classes=classes)
-
-
-@contextlib.contextmanager
-def replacing_images(target: Path, then: Callable[[], object] = lambda: None) -> Iterator[Path]:
-    """Yield a folder to fill with images, which then replaces `target`, with a hidden list of them.
-
-    Parameters
-    ----------
-    target : Path
-    then : callable, optional
-        Called when the new folder is on the disk, right before it takes the place of `target`.
-
-    Raises
-    ------
-    SAFEError
-        `target` has files that SAFE did not write, or cannot be written.
-    """
-    check_replaceable(target)
-    try:
-        with replacing_folder(target) as new:
-            yield new
-            # The files written by SAFE, a path per line
-            names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if not path.is_dir())
-            text = "".join(f"{name}\n" for name in names)
-            (new / FAILURES_MARK).write_text(text, "utf-8", errors="surrogateescape")
-            then()
-    except OSError as error:
-        raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
-
-
-def check_replaceable(target: Path) -> None:
-    """Refuse to replace a folder of images with files that SAFE did not write."""
-    put_back(target)
-    if not target.exists():
-        return
-    present = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()} - {FAILURES_MARK}
-    try:
-        written = set((target / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape").split("\n"))
-    except OSError:
-        written = set()
-    if not target.is_dir() or present - written:
-        raise SAFEError(
-            f"Expected {target} to be missing or written by SAFE. Received one with other files"
-            f"{f' ({some(sorted(present - written), limit=2)})' if present else ''}. "
-            "Choose another output folder."
-        ).about("out")

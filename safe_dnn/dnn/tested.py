@@ -12,15 +12,13 @@ import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
 from safe_dnn.dnn.doubts import doubts_about
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import (
-    Judgement,
-    LabelledImages,
     check_spelling,
     class_folders,
     counted_once,
@@ -193,30 +191,6 @@ class AnsweredImages:
         return known._replace(label=label, predicted=predicted, score=score).taken(rows)
 
 
-def in_words(source: Path, images: LabelledImages, judgement: Judgement, **details: Any) -> AnsweredImages:
-    """A DNN's answers to labelled images, in the words of a table; `details` as in `AnsweredImages`.
-
-    Numbers of a regression have all their digits, so that they can be judged by another threshold.
-    """
-    indices, predicted, score, right = judgement
-    labels, kind = images.labels[indices], CONFIDENCE
-    if labels.ndim == 1:
-        label, answered = (np.array(images.classes, str)[of] for of in (labels, predicted))
-    else:
-        kind, label, answered = ERROR, _numbers(labels), _numbers(predicted)
-    has_name = kind == ERROR and len(images.classes) == 1 and images.classes[0] not in KNOWN_COLUMNS
-    target = images.classes[0] if has_name else LABEL
-    answers = Answers(label, answered, np.asarray(score, np.float32), kind, target=target)
-    paths = tuple(images.paths[i] for i in indices.tolist())
-    details |= {"skipped": images.skipped, "known_classes": images.classes}
-    return AnsweredImages(source, images.root, paths, answers, right, **details)
-
-
-def _numbers(values: np.ndarray) -> np.ndarray:
-    """The numbers of each image, separated by spaces: ndarray of shape (n_images,), str."""
-    return np.array([" ".join(repr(number).removesuffix(".0") for number in row) for row in values.tolist()], str)
-
-
 def rounded(score: float) -> float:
     """A score as tables have it: with four decimals, or as many as it takes not to be 0."""
     return round(score, 4) or float(f"{score:.4g}")
@@ -249,8 +223,7 @@ class MatchedRows(NamedTuple):
 
 
 def match_images(
-    cells: Table, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool,
-    copies: Mapping[str, str] | None = None,
+    cells: Table, root: Path, images: Sequence[str], *, partial: bool, copies: Mapping[str, str] | None = None
 ) -> MatchedRows:  # fmt: skip
     """Match the rows of a table with the images of a folder.
 
@@ -258,8 +231,6 @@ def match_images(
     ----------
     images : sequence of str
         Relative to `root`.
-    agreeing : collection of str
-        Columns in which several rows of an image must agree.
     partial : bool
         Whether more than a tenth of the images, or of the rows, may be without the other.
     copies : mapping of str to str, optional
@@ -268,35 +239,46 @@ def match_images(
     Raises
     ------
     SAFEError
-        Two rows of an image contradict each other, or the table and the folder are not about the same images, or no
+        Two rows of an image differ, or the table and the folder are not about the same images, or no
         image that is not held out has a row.
     """
-    names, copies = cells.texts(IMAGE), copies or {}
-    found = rows_in(cells, root, images, agreeing)
-    used = {row for rows in found.values() for row in rows}
-    absent = [name for row, name in enumerate(names) if row not in used]
-    answered = {copies.get(image, image) for image in found}
-    needed = [image for image in images if image in found or copies.get(image, image) not in answered]
-    notes = []
-    if found:
-        check_matched(cells.source, root, needed, found, partial=partial, rows=len(names), without_image=absent)
-        if absent:
-            notes.append(
-                f"Left out, since their images are not in {root}: {count(len(absent), 'row')} of {cells.source.name}, "
-                f"the first {printable(absent[0])}."
-            )
-    if repeated := len(used) - len(found):
+    found, notes, without_row = rows_about(cells, root, images, cells.header, partial=partial, copies=copies)
+    if repeated := sum(map(len, found.values())) - len(found):
         notes.append(f"Repeated in {cells.source.name}: {count(repeated, 'row')}.")
     every = sorted((image, rows[0]) for image, rows in found.items())
     held_out = cells.texts(HELD_OUT)
     rest = {image: row for image, row in every if held_out[row].lower() != "true"}
     if not rest:
-        which = f"whose first image is {printable(names[0])}. Name the folder that its images are in." if names else ""
-        which = "all of whose images are held out." if every else which or "without a row."
-        raise SAFEError(f"Expected rows about the images in {root}. Received: {cells.source}, {which}")
-    without_row = [Skipped(image, f"no row in {cells.source.name}") for image in needed if image not in found]
+        raise SAFEError(
+            f"Expected rows about the images in {root}. Received: {cells.source}, all of whose images are held out."
+        )
     held = tuple(image for image, _ in every if image not in rest)
     return MatchedRows(cells.taken([*rest.values()]), tuple(rest), held, notes, without_row)
+
+
+def rows_about(
+    cells: Table, root: Path, images: Sequence[str], agreeing: Collection[str] = (), *, partial: bool,
+    copies: Mapping[str, str] | None = None,
+) -> tuple[dict[str, list[int]], list[str], list[Skipped]]:  # fmt: skip
+    """The rows of a table about each image, sentences on rows without an image, and images without a row.
+
+    Several rows of an image must agree in some columns. Other parameters and errors are those of `match_images`.
+    """
+    names, copies = cells.texts(IMAGE), copies or {}
+    found = rows_in(cells, root, images, agreeing)
+    if not found:
+        which = f"whose first image is {printable(names[0])}. Name the folder that its images are in." if names else ""
+        raise SAFEError(
+            f"Expected rows about the images in {root}. Received: {cells.source}, {which or 'without a row.'}"
+        )
+    used = {row for rows in found.values() for row in rows}
+    absent = [name for row, name in enumerate(names) if row not in used]
+    answered = {copies.get(image, image) for image in found}
+    needed = [image for image in images if image in found or copies.get(image, image) not in answered]
+    missing = check_matched(cells.source, root, needed, found, partial=partial, rows=len(names), without_image=absent)
+    which = f"{count(len(absent), 'row')} of {cells.source.name}"
+    notes = [f"Left out, since their images are not in {root}: {which}, the first {printable(one)}." for one in absent]
+    return found, notes[:1], [Skipped(image, f"no row in {cells.source.name}") for image in missing]
 
 
 def read_answer_table(source: Path) -> Table:
@@ -456,15 +438,9 @@ def read_predictions(
     root, images = listing.root, listing.paths
     folders = {entry.name for entry in root.iterdir()} if folder else set()
     target = _target_in(cells)
-    names = {*KNOWN_COLUMNS, UNIT, target, *folders, *classes, *cells.texts(target), *cells.texts(PREDICTED)}
-    if PREDICTED not in cells.header:  # any column may have the probabilities of a class
-        names |= {*cells.header}
-    agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
     has_units = root.name == OBJECTS and (root / FAILURES_MARK).is_file()  # images that SAFE has copied for each unit
     copies = copies_in(root, images) if folder and not has_units else {}
-    rows, paths, held_out, notes, without_row = match_images(
-        cells, root, images, agreeing, partial=partial, copies=copies
-    )
+    rows, paths, held_out, notes, without_row = match_images(cells, root, images, partial=partial, copies=copies)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
     of_folder = np.array([path.split("/", 1)[0] if "/" in path else "" for path in paths], str)
     label = np.array(rows.texts(target), str) if target in cells.header else of_folder

@@ -19,7 +19,6 @@ from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import check_matched, rows_in
-from safe_dnn.support.run_folder import FAILURES_MARK
 from safe_dnn.support.tables import IMAGE, Table, number_in, read_table, with_point
 from safe_dnn.support.text import count, printable, some, visible_text
 
@@ -33,15 +32,6 @@ ANSWERS = re.compile(r"(?is)predict(ed|ion)|right|correct|wrong|confidence|error
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(([ .'’\xa0\u202f]\d{3})+,\d*|([ ,'’\xa0\u202f]\d{3})+\.\d*|(,\d{3}){2,})")
 PLACEHOLDERS = re.compile(r"-[19]|-?9{2,}|-32768|32767|65535")  # what programs write where a number is unknown
 MOST_CATEGORIES = 50  # a text column with more different values contains names or remarks
-
-
-def names_in(folder: Path) -> frozenset[str]:
-    """The images in a folder of failures as SAFE wrote it; none if it did not, or the folder is gone."""
-    try:
-        text = (folder / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return frozenset()
-    return frozenset(text.split("\n")) - {""}
 
 
 @dataclass(frozen=True)

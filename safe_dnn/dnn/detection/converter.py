@@ -34,11 +34,12 @@ from safe_dnn.dnn.detection.detections import (
     read_coco,
     read_yolo,
 )
-from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures, replacing_images
+from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures
 from safe_dnn.dnn.tested import LABEL, UNIT, AnsweredImages
 from safe_dnn.features.batches import LOADING_THREADS, load_ahead
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.rccs.parameters import FULL_IMAGE, PARAMETERS_FILE, find_parameters, read_columns
+from safe_dnn.store.image_folders import replacing_images
 from safe_dnn.support.errors import Number, SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
 from safe_dnn.support.progress import report_progress
