@@ -89,7 +89,7 @@ def retrain(
             both, what = (material.dnn.model, retrained), "Testing on images that chose nothing"  # looked at this once
             judged = [_answered(material, material.final, one, what)[0] for one in both]
             held_out = material.final.root == tested.root
-            proof["final"] = final_test(out, *judged, held_out=held_out)
+            proof["final"] = final_test(out, material.review, *judged, held_out=held_out)
         compile_like_original(material.dnn, retrained)
         facts = _facts(material, tuning, answers.skipped, (*tied, *before.doubts, *of_groups))
         result = save_retraining(Retraining(**vars(compared), **facts, **proof), retrained, out)

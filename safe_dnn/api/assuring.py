@@ -13,14 +13,8 @@ from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry
 from safe_dnn.reasons.register import take_over as take_over_changes
 from safe_dnn.reasons.requirements import HOLDS
 from safe_dnn.reasons.run_record import GivenAnswers
-from safe_dnn.report.exports import (
-    EXPORT_FOLDER,
-    export_labelled_set,
-    export_results,
-    verify_evidence,
-    write_evidence,
-    write_register,
-)
+from safe_dnn.report.evidence import verify_evidence, write_evidence
+from safe_dnn.report.exports import EXPORT_FOLDER, export_labelled_set, export_results, write_register
 from safe_dnn.report.report import REPORT_FILE, write_report
 from safe_dnn.report.summary_lines import (
     left_out,
@@ -203,7 +197,7 @@ def export(
 
 
 def evidence(out: StrPath = ".") -> StepResult:
-    """Write the SHA-256 of all results and of all that they rest on, as `report.exports.write_evidence`."""
+    """Write the SHA-256 of all results and of all that they rest on, as `report.evidence.write_evidence`."""
     lines = tuple(write_evidence(path_of(out, "an output folder")))
     rows = tuple((line,) for line in lines)
     return StepResult(lines, "", ("input",), rows, lines, written="SHA256SUMS, evidence.txt")
@@ -212,7 +206,7 @@ def evidence(out: StrPath = ".") -> StepResult:
 def verify(out: StrPath = ".") -> StepResult:
     """Check that nothing has changed since evidence was written, and that nothing is new.
 
-    The value and the table are the differences, as of `report.exports.verify_evidence`.
+    The value and the table are the differences, as of `report.evidence.verify_evidence`.
     """
     found = verify_evidence(path_of(out, "an output folder"))
     headline = "" if found else "All is as the evidence says"

@@ -23,21 +23,20 @@ from safe_dnn.dnn.failures import unknown_classes
 from safe_dnn.dnn.tested import LABEL, AnsweredImages, read_answer_table, read_predictions
 from safe_dnn.rccs.answers import CONFIDENCE
 from safe_dnn.rccs.clusters import load_clusters
-from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Groups
-from safe_dnn.rccs.spots.rates import Placed, regions
+from safe_dnn.rccs.spots.rates import regions
 from safe_dnn.reasons import run_record
 from safe_dnn.reasons.claims import CONFIRMATION_FILE, Claim, answers_to, claims_of, confirmation_text
-from safe_dnn.reasons.comparison import load_reasons, points_of_tested
+from safe_dnn.reasons.comparison import load_reasons, nearest_to_fresh
 from safe_dnn.reasons.known import FRESH_FILE, Known, counted_text, known_classes, known_of, nearest_to_tested
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.listed import reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
-from safe_dnn.report.exports import known_sets
+from safe_dnn.report.evidence import known_sets
 from safe_dnn.report.present_files import show_reasons
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
@@ -101,21 +100,16 @@ def confirm(
         parameters = find_parameters(fresh.root)
         groups = groups_of_images(names, fresh, parameters=parameters, required=bool(tables.group))
         known = known_of(fresh, groups=names)
-        extractor, every = review.clusters.extractor_of_others(weights, features), np.arange(len(fresh.paths))
-        points, read = points_of_tested(review.clusters, fresh, every, extractor, parameters)
-        nearest = np.full(len(fresh.paths), -1)  # also of images that cannot be read
-        nearest[read] = Points(review.clusters.points).nearest_to(points)[0]
-        numbers = known_classes(first, fresh)
+        clusters, numbers = review.clusters, known_classes(first, fresh)
+        nearest = nearest_to_fresh(clusters, reasons.comparison, first, fresh, weights=weights, features=features)
         none = np.zeros(len(first.paths) + len(fresh.paths), int)
         here, there = np.split(none if numbers is None else numbers, [len(first.paths)])
-        placed = Placed(points, there[read], np.full(len(points), NOISE))
-        nearest[np.flatnonzero(read)[~reasons.comparison.limits(review.clusters, placed, here)]] = -1
-        of_region = regions(nearest, review.clusters.labels)
+        of_region = regions(nearest, clusters.labels)
         of, classes = groups.groups if groups and groups.named else None, None if numbers is None else there
         sizes, wrong = (np.bincount(here, of_each, there.max() + 1) for of_each in (None, ~first.right))
         with np.errstate(invalid="ignore"):
             before = None if numbers is None else (wrong / sizes)[there]  # NaN of a new class
-        listed = reasons_of(review, reasons.on(review.clusters), out)
+        listed = reasons_of(review, reasons.on(clusters), out)
         claims = claims_of(listed, known.columns, of_region, of_classes=before)
         answers = answers_to(claims, ~fresh.right, of, classes)
         closed = [] if later is None else closures(claims, fresh.right, later, of, classes)
@@ -128,7 +122,7 @@ def confirm(
             "images": len(fresh.paths), "wrong": int((~fresh.right).sum()), "edits": review.last_number,
             "told": confirmation.verdicts, "closed": confirmation.closed, "notes": confirmation.notes,
         }  # fmt: skip
-        images = counted_text(fresh, known, review.clusters.paths, nearest, of)
+        images = counted_text(fresh, known, clusters.paths, nearest, of)
         files = {CONFIRMATION_FILE: confirmation_text(answers), FRESH_FILE: images}
         files |= {CLOSURE_FILE: closure_text(closed)} if closed else {}
         add_run(out, CONFIRMATION, files, clusters=run.itself, facts=facts)

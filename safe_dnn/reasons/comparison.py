@@ -24,8 +24,9 @@ from safe_dnn.FE import ImageFeatures, stream_features
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.contrast import RightImages
+from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.parameters import Aside
+from safe_dnn.rccs.parameters import Aside, find_parameters
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, load_curves
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.like import of_classes
@@ -219,6 +220,38 @@ def points_of_tested(
         nuisance = Aside(clusters.set_aside, ImageListing(tested.root, tested.paths, ()), parameters).of(names)
     classes = class_names(tested)[rows[read]]
     return clusters.projection.apply(features, nuisance=nuisance, classes=classes, names=names), read
+
+
+def nearest_to_fresh(
+    clusters: RootCauseClusters, comparison: Comparison, first: AnsweredImages, fresh: AnsweredImages, *,
+    weights: StrPath | None = None, features: StrPath | None = None,
+) -> np.ndarray:  # fmt: skip
+    """The failing image that each of some other images is nearest to, as a row of the clusters; −1 in no region.
+
+    Parameters
+    ----------
+    comparison : Comparison
+        Of these clusters, with the images of `first`.
+    first, fresh : AnsweredImages
+        The test set, and the other images.
+    weights, features
+        As for `RootCauseClusters.extractor_of_others`.
+
+    Raises
+    ------
+    SAFEError
+        Features cannot be extracted, or are not like those of the clusters.
+    """
+    extractor = clusters.extractor_of_others(weights, features)
+    every, nearest = np.arange(len(fresh.paths)), np.full(len(fresh.paths), -1)  # also of images that cannot be read
+    points, read = points_of_tested(clusters, fresh, every, extractor, find_parameters(fresh.root))
+    nearest[read] = Points(clusters.points).nearest_to(points)[0]
+    numbers = known_classes(first, fresh)
+    both = np.zeros(len(first.paths) + len(fresh.paths), int) if numbers is None else numbers
+    here, there = np.split(both, [len(first.paths)])
+    placed = Placed(points, there[read], np.full(len(points), NOISE))
+    nearest[np.flatnonzero(read)[~comparison.limits(clusters, placed, here)]] = -1
+    return nearest
 
 
 def right_images(tested: AnsweredImages, images: ImageFeatures, known_groups: KnownGroups | None) -> RightImages | None:

@@ -156,8 +156,9 @@ class BeforeAfter:
 
 
 def compare_in(
-    folder: Path, clusters: RootCauseClusters | None, before: AnsweredImages, after: AnsweredImages
-) -> tuple[BeforeAfter, tuple[str, ...]]:
+    folder: Path, clusters: RootCauseClusters | None, before: AnsweredImages, after: AnsweredImages, *,
+    nearest: Iterable[tuple[str, int]] = (),
+) -> tuple[BeforeAfter, tuple[str, ...]]:  # fmt: skip
     """Compare the answers of two models, by the groups that are known of the images; and sentences on these groups.
 
     Parameters
@@ -168,9 +169,12 @@ def compare_in(
         The RCCs of the first model's failures, if they are known.
     before, after : AnsweredImages
         Entry i of both belongs to the same image.
+    nearest : iterable of (str, int), optional
+        As for `outcomes`.
     """
     known_groups = groups_of_test(folder, before.root, before.paths, before.right)
-    outcomes_of_images = outcomes(folder, clusters, before, after) if clusters else ()
+    pairs = nearest or (_nearest(folder, before) or _themselves(clusters, before) if clusters else ())
+    outcomes_of_images = outcomes(pairs, before, after)
     label, is_classifier = before.answers.label, before.task == "classification"
     columns = (label.tolist(), before.answers.predicted.tolist(), after.answers.predicted.tolist())
     answers = tuple(map(Answered, before.paths, *columns))
@@ -246,15 +250,17 @@ def shares_by_condition(folder: Path, before: AnsweredImages, after: AnsweredIma
     return tuple(_share(spot.conditions, spot.holds(columns), before, after) for spot in known)
 
 
-def outcomes(
-    folder: Path, clusters: RootCauseClusters, before: AnsweredImages, after: AnsweredImages
-) -> tuple[Share, ...]:
+def outcomes(nearest: Iterable[tuple[str, int]], before: AnsweredImages, after: AnsweredImages) -> tuple[Share, ...]:
     """The results of both models, by the failing image that test images are nearest to (see `rccs.spots.rates`).
 
-    If nothing was compared with right images, or these are not the images that were compared: the results on the
-    failing images themselves, which are copies of test images, and matched by their content.
+    Parameters
+    ----------
+    nearest : iterable of (str, int)
+        Failing images, each with the row of a test image that is nearest to it. If nothing was compared with right
+        images, or these are not the images that were compared: the failing images themselves, which are copies of test
+        images, and matched by their content.
     """
-    rows = list(_nearest(folder, before) or _themselves(clusters, before))
+    rows = list(nearest)
     images, right, later = (Counter(path for path, row in rows if of[row]) for of in (
         np.ones(len(before.paths), bool), before.right, after.right))  # fmt: skip
     return tuple(Share(path, images[path], right[path], later[path]) for path in sorted(images))

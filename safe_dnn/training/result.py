@@ -13,12 +13,13 @@ Whether such images are learned ones is asked first: those with the same content
 that were saved again.
 """
 
+import contextlib
 import dataclasses
 import filecmp
 import functools
 import json
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -35,8 +36,10 @@ from safe_dnn.features.attributes import pictures, same_images
 from safe_dnn.rccs.clusters import find_clusters, fingerprint, run_record
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
+from safe_dnn.reasons.comparison import load_reasons, nearest_to_fresh
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.reasons.listed import Reason
+from safe_dnn.reasons.run_record import answers_of_run
 from safe_dnn.store.output_folder import Writer, check_own, save_files, showing, working, writing
 from safe_dnn.store.places import plain, restored
 from safe_dnn.store.runs import (
@@ -106,16 +109,31 @@ class FinalTest(BeforeAfter):
         return f"{text}; they were looked at after {retrainings} as well: choose no model by them"
 
 
-def final_test(folder: Path, before: AnsweredImages, after: AnsweredImages, *, held_out: bool) -> FinalTest:
+def final_test(
+    folder: Path, review: Review | None, before: AnsweredImages, after: AnsweredImages, *, held_out: bool
+) -> FinalTest:
     """Compare both models on images that chose nothing; entry i of both belongs to the same image.
 
     Parameters
     ----------
     folder
         As for `reasons.known_groups.groups_of_test`.
+    review : Review or None
+        Of the clusters, if there are any: which region each image lies in is then known, too, unless its features are
+        not like those of the clusters.
     """
-    compared, _ = compare_in(folder, None, before, after)
+    nearest = list(_nearest_failing(folder, review, before)) if review else []
+    compared, _ = compare_in(folder, review.clusters if review and nearest else None, before, after, nearest=nearest)
     return FinalTest(**vars(compared), root=before.root, held_out=held_out)
+
+
+def _nearest_failing(folder: Path, review: Review, fresh: AnsweredImages) -> Iterator[tuple[str, int]]:
+    clusters = review.original
+    with contextlib.suppress(SAFEError):
+        first, comparison = answers_of_run(folder, clusters), load_reasons(folder, clusters).comparison
+        if first and comparison:
+            nearest = nearest_to_fresh(clusters, comparison, first, fresh)
+            yield from ((clusters.paths[of], row) for row, of in enumerate(nearest.tolist()) if of >= 0)
 
 
 def held_out_apart(folder: Path, image_root: Path) -> tuple[str, ...]:
@@ -274,12 +292,12 @@ def certainty_of(result: Retraining) -> Certainty | None:
 
 def shares_by_reason(listed: Iterable[Reason], result: Retraining) -> list[tuple[Reason, Share, Share | None]]:
     """The reasons of a list of whose images both answers are known, with these, and with those to images held out."""
-    rccs = {one.name: one for one in result.per_rcc}
-    conditions, final_shares = (
-        {one.name: one for one in of.per_condition if one.images} if of else {} for of in (result, result.final)
+    shares, final = (
+        {one.name: one for one in (*of.per_rcc, *of.per_condition) if one.images} if of else {}
+        for of in (result, result.final)
     )
-    shares = ((one, conditions.get(one.subject) if one.spot else rccs.get(str(one.rcc))) for one in listed)
-    return [(one, share, final_shares.get(one.subject)) for one, share in shares if share and share.images]
+    known = ((one, one.subject if one.spot else str(one.rcc)) for one in listed)
+    return [(one, shares[key], final.get(key)) for one, key in known if key in shares]
 
 
 def certainty_of_classes(result: Retraining) -> list[Certainty]:
@@ -379,7 +397,10 @@ def retraining_of(folder: Path, review: Review | None) -> Retraining:
     result = load_retraining(folder)
     if review is None or not result.outcomes:
         return result
-    return dataclasses.replace(result, per_rcc=shares_by_rcc(review.clusters, result.outcomes))
+    now, final = functools.partial(shares_by_rcc, review.clusters), result.final
+    if final and final.outcomes:
+        final = dataclasses.replace(final, per_rcc=now(final.outcomes))
+    return dataclasses.replace(result, per_rcc=now(result.outcomes), final=final)
 
 
 def load_retraining(folder: Path) -> Retraining:
@@ -460,7 +481,8 @@ def compare_answers(
         clusters = review.clusters if review else None
         failures = clusters.image_root if clusters else out / FAILURES
         held = held_out_among(failures, first.root, both[0].paths)
-        final = final_test(out, *(tested.taken(held) for tested in both), held_out=True) if held.any() else None
+        of_held = [tested.taken(held) for tested in both]
+        final = final_test(out, review, *of_held, held_out=True) if held.any() else None
         notes = held_out_apart(out, failures) if final else ()
         compared, of_groups = compare_in(out, clusters, *(tested.taken(~held) for tested in both))
         # Classes that are predicted, but that no image has, are no groups of images.

@@ -3,15 +3,19 @@
 import re
 import shutil
 import zipfile
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from safe_dnn.analysis import Analysis
 from safe_dnn.api.confirmation import CHOSEN_BY, NOT_GROUPED, check_requirements, confirm
 from safe_dnn.api.generation import ClusteringSettings, generate_clusters
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.rccs.clusters import fingerprint, load_clusters
-from safe_dnn.rccs.review.review import merge_rccs
+from safe_dnn.dnn.tested import read_predictions
+from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters
+from safe_dnn.rccs.review.review import load_review, merge_rccs
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
@@ -25,9 +29,12 @@ from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import CONFIRMATION, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import range_text, rate_text
+from safe_dnn.training.before_after import Share
 from safe_dnn.training.certainty import CLOSURE_FILE
+from safe_dnn.training.result import final_test, shares_by_reason
 from tests.helpers.answered import AnsweredCase, draw_case, redraw
 from tests.helpers.places import rows_in
+from tests.helpers.retrained import retrained
 
 
 @pytest.fixture
@@ -68,6 +75,33 @@ def test_reasons_are_confirmed_kept_and_shown(explained, fresh, capsys):
     assert "have been edited since" not in report_html(explained.out)
     merge_rccs(explained.out, 1, 0)
     assert "RCCs have been edited since" in report_html(explained.out)
+
+
+def test_of_images_that_chose_nothing_each_rcc_has_its_rates_before_and_after(explained, fresh, monkeypatch):
+    confirm(explained.out, answers(fresh))
+    rcc_of = dict(reversed(line.split("\t")) for line in (explained.out / LABELS_FILE).read_text().splitlines())
+    wrong: dict[str, list[str]] = {}
+    for one in rows_in(explained.out / FRESH_FILE):
+        wrong.setdefault(rcc_of.get(one["nearest"], ""), []).append(one["wrong"])
+    wrong.pop("", None)
+    assert sum(map(len, wrong.values())) > 12
+    before = read_predictions(fresh.table, fresh.test)
+    after = replace(before, right=np.ones(len(before.paths), bool))
+    final = final_test(explained.out, load_review(explained.out), before, after, held_out=False)
+    shares = {one.name: one for one in final.per_rcc if one.images}
+    expected = {rcc: (rcc, len(those), those.count("0"), len(those)) for rcc, those in wrong.items()}
+    assert {rcc: tuple(one) for rcc, one in shares.items()} == expected
+    (listed,) = [one for one in Analysis(explained.out).listed if one.rcc is not None and not one.spot][:1]
+    known = shares_by_reason([listed], retrained(per_rcc=(Share(str(listed.rcc), 3, 0, 3),), final=final))
+    assert known == [(listed, Share(str(listed.rcc), 3, 0, 3), shares.get(str(listed.rcc)))]
+    monkeypatch.setattr("safe_dnn.rccs.clusters.recall_extractor", fail_to_recall)
+    unknown = final_test(explained.out, load_review(explained.out), before, after, held_out=False)
+    assert unknown.per_rcc == ()
+    assert unknown.per_class == final.per_class
+
+
+def fail_to_recall(*_, **__):
+    raise SAFEError("Expected the weights. Received none.")
 
 
 def test_a_later_model_is_asked_which_reasons_are_left(explained, fresh, capsys):

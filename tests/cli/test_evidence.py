@@ -2,7 +2,7 @@
 
 import subprocess
 
-from safe_dnn.report.exports import SUMS_FILE
+from safe_dnn.report.evidence import SUMS_FILE
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import HEATMAP, add_run
 

@@ -9,7 +9,7 @@ from PIL import Image
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.review.review import load_review
-from safe_dnn.report.exports import verify_evidence, write_evidence
+from safe_dnn.report.evidence import verify_evidence, write_evidence
 from safe_dnn.training.result import save_retraining
 from tests.helpers.small_models import FakeModel, retraining_for
 from tests.helpers.worked_on import work_on

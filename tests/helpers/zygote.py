@@ -17,7 +17,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 sys.path.insert(0, str(HERE.parents[1]))
 # What the commands import, and then what SAFE imports only when it is needed
-STEPS = ("api.explaining", "api.generation", "api.repairing", "report.exports")
+STEPS = ("api.explaining", "api.generation", "api.repairing", "report.evidence", "report.exports")
 COMMANDS = ("safe_dnn.SAFE_Tool", "safe_dnn.retrain", *(f"safe_dnn.{step}" for step in STEPS))
 LATER = ("kneed", "scipy.sparse.csgraph", "sklearn.neighbors", "sklearn.metrics")
 WATCHED = ("replace", "rename", "unlink", "fsync", "mkdir", "rmdir")

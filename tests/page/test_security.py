@@ -25,7 +25,8 @@ from safe_dnn.page.pictures import picture
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES
 from safe_dnn.page.settings import Results
 from safe_dnn.rccs.clusters import LABELS_FILE, labels_text, load_clusters, save_clusters
-from safe_dnn.report.exports import EVIDENCE_FILE, EXPORT_ZIP, SUMS_FILE
+from safe_dnn.report.evidence import EVIDENCE_FILE, SUMS_FILE
+from safe_dnn.report.exports import EXPORT_ZIP
 from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE

@@ -9,7 +9,7 @@ import pytest
 
 from safe_dnn.rccs.review.notes import Note
 from safe_dnn.rccs.review.review import set_note
-from safe_dnn.report.exports import (
+from safe_dnn.report.evidence import (
     CHANGED,
     EVIDENCE_FILE,
     MISSING,

@@ -14,7 +14,8 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
 from safe_dnn.rccs.clusters import rccs_of
-from safe_dnn.report.exports import EXPORT_ZIP, SUMS_FILE, export_here, missing_in
+from safe_dnn.report.evidence import SUMS_FILE
+from safe_dnn.report.exports import EXPORT_ZIP, export_here, missing_in
 from safe_dnn.report.markup import filled
 from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.store.runs import SELECTION

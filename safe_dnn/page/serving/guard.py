@@ -23,7 +23,8 @@ from safe_dnn.page.serving.inside import Inside
 from safe_dnn.page.settings import Opened, PageSettings, showing
 from safe_dnn.page.uploading import Brought
 from safe_dnn.reasons.register import REGISTER_FILE
-from safe_dnn.report.exports import EXPORT_ZIP, SUMS_FILE
+from safe_dnn.report.evidence import SUMS_FILE
+from safe_dnn.report.exports import EXPORT_ZIP
 from safe_dnn.report.markup import filled
 from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.support.defects import report_defect

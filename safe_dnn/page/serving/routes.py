@@ -18,7 +18,8 @@ from safe_dnn.page.pictures import picture_file, served_folder
 from safe_dnn.page.serving.guard import FILE, notice
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.reasons.register import REGISTER_FILE, register_text
-from safe_dnn.report.exports import EXPORT_ZIP, SUMS_FILE
+from safe_dnn.report.evidence import SUMS_FILE
+from safe_dnn.report.exports import EXPORT_ZIP
 from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.store.database import DATABASE_FILE
 from safe_dnn.store.output_folder import LOCK_FILE, WORK_FILE, own_files
