@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.dnn import predictions
+from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS, LABEL, PREDICTED, number_columns, read_answer_table
 from safe_dnn.dnn.group_columns import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
@@ -31,18 +32,7 @@ from safe_dnn.dnn.predictions import (
     class_folders,
     judge_regression,
 )
-from safe_dnn.dnn.tested import (
-    KNOWN_COLUMNS,
-    LABEL,
-    PREDICTED,
-    AnsweredImages,
-    match_images,
-    number_columns,
-    predictions_text,
-    read_answer_table,
-    read_predictions,
-    rounded,
-)
+from safe_dnn.dnn.tested import AnsweredImages, match_images, predictions_text, read_predictions, rounded
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, NO_CLASS, Answers
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.store.image_folders import check_replaceable, replacing_images

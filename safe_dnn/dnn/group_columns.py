@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import KNOWN_COLUMNS, find_predictions, read_predictions
+from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS
+from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.rccs.parameters import ANY_NAME, find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import grouped
 from safe_dnn.support.contents import in_common

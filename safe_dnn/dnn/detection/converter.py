@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from safe_dnn.dnn.answer_columns import LABEL, UNIT
 from safe_dnn.dnn.detection.detections import (
     CLASS,
     FOUND,
@@ -35,7 +36,7 @@ from safe_dnn.dnn.detection.detections import (
     read_yolo,
 )
 from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures
-from safe_dnn.dnn.tested import LABEL, UNIT, AnsweredImages
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.batches import LOADING_THREADS, load_ahead
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
 from safe_dnn.rccs.parameters import FULL_IMAGE, PARAMETERS_FILE, find_parameters, read_columns

@@ -11,12 +11,13 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from safe_dnn.dnn.answer_columns import LABEL, PREDICTED, UNIT, read_answer_table
 from safe_dnn.dnn.detection.converter import parameters_of_images, plain_name
 from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures
 from safe_dnn.dnn.group_columns import HoldOut
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import counted_once
-from safe_dnn.dnn.tested import LABEL, PREDICTED, UNIT, AnsweredImages, read_answer_table, rows_about
+from safe_dnn.dnn.tested import AnsweredImages, rows_about
 from safe_dnn.rccs.parameters import FULL_IMAGE, PARAMETERS_FILE
 from safe_dnn.store.image_folders import replacing_images
 from safe_dnn.support.contents import copies_in

@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from safe_dnn import api
 from safe_dnn.analysis import UNGROUPED
+from safe_dnn.dnn.answer_columns import number_columns, read_answer_table
 from safe_dnn.dnn.failures import checked, file_and_column, required_targets
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
-from safe_dnn.dnn.tested import number_columns, read_answer_table
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
 from safe_dnn.page.forms import check_there, remember, remembered, required_path, typed
