@@ -26,7 +26,6 @@ from safe_dnn.dnn.predictions import Predictions, check_spelling, judge, undecid
 from safe_dnn.dnn.tested import AnsweredImages, match_images
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.images import find_images
-from safe_dnn.support.matching import check_matched
 from safe_dnn.support.text import count, printable, some
 
 NEIGHBOURS = 30  # test images; the prediction is about as good with 10 to 100
@@ -149,9 +148,8 @@ def predict_failures_from_tables(
     listing = find_images(improvement)
     cells = read_answer_table(path_of(table, "predictions for the improvement images as a CSV file"))
     columns = class_columns(cells, tested.classes)
-    matched = match_images(cells, listing.root, listing.paths, partial=True)
-    place = {path: row for row, path in enumerate(matched.paths)}
-    missing = check_matched(cells.source, listing.root, listing.paths, place, partial=partial)
+    matched = match_images(cells, listing.root, listing.paths, partial=partial, about_others=True)
+    place, missing = {path: row for row, path in enumerate(matched.paths)}, matched.without_row
     classes, outputs, uneven = probabilities_in(matched.rows, columns) if columns else ((), None, [])
     if outputs is None or {*classes} != {*tested.classes}:
         check_spelling({*cells.header, *columns, *tested.classes} - KNOWN_COLUMNS, [tested.classes], cells.source)

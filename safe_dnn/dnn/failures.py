@@ -9,7 +9,6 @@ Out comes the same record that running a Keras model gives, so that nothing afte
 """
 
 import dataclasses
-import functools
 import json
 import shutil
 from collections import Counter
@@ -32,7 +31,7 @@ from safe_dnn.dnn.predictions import (
     class_folders,
     judge_regression,
 )
-from safe_dnn.dnn.tested import AnsweredImages, match_images, predictions_text, read_predictions, rounded
+from safe_dnn.dnn.tested import AnsweredImages, match_images, predictions_text, read_predictions, rounded, rows_about
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, NO_CLASS, Answers
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.store.image_folders import check_replaceable, replacing_images
@@ -40,9 +39,9 @@ from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.places import absolute, plain, relative
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, number_of, path_of
-from safe_dnn.support.files import intact, prepare_folder, read_json, state_of_file
+from safe_dnn.support.files import intact, prepare_folder, read_json
 from safe_dnn.support.images import Skipped, find_images
-from safe_dnn.support.matching import check_matched, rows_in
+from safe_dnn.support.matching import rows_in
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
@@ -135,20 +134,11 @@ def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) ->
     """
     listing = find_images(folder)
     existing_folder(folder, "a folder of images")
-    row_of = targets.rows_of(listing.root, listing.paths)
-    if not row_of:
-        raise SAFEError(
-            f"Expected rows for the images of {listing.root}, named relative to it or to the table's folder. "
-            f"Received no such row in {targets.table.source}; the first image is {listing.paths[0]}."
-        )
-    missing = check_matched(targets.table.source, listing.root, listing.paths, row_of, partial=partial)
-    return LabelledImages(
-        root=listing.root,
-        paths=tuple(row_of),
-        classes=targets.names,
-        labels=targets.rows[[*row_of.values()]],
-        skipped=(*listing.skipped, *(Skipped(path, "no row in the table of targets") for path in missing)),
+    found, _, without_row = rows_about(
+        targets.table, listing.root, listing.paths, targets.names, partial=partial, about_others=True
     )
+    labels = targets.rows[[rows[0] for rows in found.values()]]
+    return LabelledImages(listing.root, tuple(found), targets.names, labels, (*listing.skipped, *without_row))
 
 
 def required_targets(options: DnnOptions) -> StrPath:
@@ -518,13 +508,12 @@ def load_failures(folder: Path) -> AnsweredImages:
     SAFEError
         The files are missing or damaged, or of different failures, as a killed process may leave them.
     """
-    states = [state_of_file(folder / name) for name in (ACCURACY_FILE, PREDICTIONS_FILE)]
-    if None in states:
+    if not all((folder / name).is_file() for name in (ACCURACY_FILE, PREDICTIONS_FILE)):
         raise SAFEError(f"Expected the failures of a DNN in {folder}. Received none. Collect them first.")
     with intact(folder / ACCURACY_FILE, "Collect the failures again."):
         record = read_json(folder / ACCURACY_FILE)
         classes = tuple(map(str, record["classes"]))
-        answered = _predictions_in(folder.absolute() / PREDICTIONS_FILE, classes, states[1])
+        answered = read_predictions(folder.absolute() / PREDICTIONS_FILE, None, classes=classes)
         if (record["test_size"], record["failures"]) != (len(answered.paths), len(answered.failing)):
             raise ValueError(f"of other failures than {PREDICTIONS_FILE}")
         trust, targets = bool(record.get("trust_model")), absolute(record.get("targets", ""), folder)
@@ -535,8 +524,3 @@ def load_failures(folder: Path) -> AnsweredImages:
             group=tuple(map(str, record.get(HOLD_OUT, {}).get("group", ()))), has_images=True,
             options=DnnOptions(record.get("rescale"), trust, targets or None, record["threshold"]),
         )  # fmt: skip
-
-
-@functools.lru_cache(maxsize=4)  # every tab of the page needs them
-def _predictions_in(table: Path, classes: tuple[str, ...], _: object) -> AnsweredImages:
-    return read_predictions(table, None, classes=classes)

@@ -227,7 +227,8 @@ class MatchedRows(NamedTuple):
 
 
 def match_images(
-    cells: Table, root: Path, images: Sequence[str], *, partial: bool, copies: Mapping[str, str] | None = None
+    cells: Table, root: Path, images: Sequence[str], *, partial: bool, about_others: bool = False,
+    copies: Mapping[str, str] | None = None,
 ) -> MatchedRows:  # fmt: skip
     """Match the rows of a table with the images of a folder.
 
@@ -237,16 +238,20 @@ def match_images(
         Relative to `root`.
     partial : bool
         Whether more than a tenth of the images, or of the rows, may be without the other.
+    about_others : bool
+        Whether any number of rows may be without an image.
     copies : mapping of str to str, optional
         As of `support.contents.copies_in`: a row for one of them is enough.
 
     Raises
     ------
     SAFEError
-        Two rows of an image differ, or the table and the folder are not about the same images, or no
-        image that is not held out has a row.
+        Two rows of an image differ, or the table and the folder are not about the same images, or no image that is not
+        held out has a row.
     """
-    found, notes, without_row = rows_about(cells, root, images, cells.header, partial=partial, copies=copies)
+    found, notes, without_row = rows_about(
+        cells, root, images, cells.header, partial=partial, about_others=about_others, copies=copies
+    )
     if repeated := sum(map(len, found.values())) - len(found):
         notes.append(f"Repeated in {cells.source.name}: {count(repeated, 'row')}.")
     every = sorted((image, rows[0]) for image, rows in found.items())
@@ -262,7 +267,7 @@ def match_images(
 
 def rows_about(
     cells: Table, root: Path, images: Sequence[str], agreeing: Collection[str] = (), *, partial: bool,
-    copies: Mapping[str, str] | None = None,
+    about_others: bool = False, copies: Mapping[str, str] | None = None,
 ) -> tuple[dict[str, list[int]], list[str], list[Skipped]]:  # fmt: skip
     """The rows of a table about each image, sentences on rows without an image, and images without a row.
 
@@ -279,7 +284,8 @@ def rows_about(
     absent = [name for row, name in enumerate(names) if row not in used]
     answered = {copies.get(image, image) for image in found}
     needed = [image for image in images if image in found or copies.get(image, image) not in answered]
-    missing = check_matched(cells.source, root, needed, found, partial=partial, rows=len(names), without_image=absent)
+    rows, without_image = (0, []) if about_others else (len(names), absent)
+    missing = check_matched(cells.source, root, needed, found, partial=partial, rows=rows, without_image=without_image)
     which = f"{count(len(absent), 'row')} of {cells.source.name}"
     notes = [f"Left out, since their images are not in {root}: {which}, the first {printable(one)}." for one in absent]
     return found, notes[:1], [Skipped(image, f"no row in {cells.source.name}") for image in missing]

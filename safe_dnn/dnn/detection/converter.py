@@ -227,7 +227,6 @@ def _save_crop(picture: Image.Image, crop: Crop, window: tuple[int, int, int, in
     """Write a crop; its box is a note in the file, which is drawn where people look at it, and not in the pixels."""
     left, top, right, bottom = _ends(crop.box, picture.size)
     note = PngInfo()
-    note.add_text("crop", crop.name)  # of two detections of the same box, both count
     note.add_text(BOX_KEY, box_text((left - window[0], top - window[1], right - window[0], bottom - window[1])))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Compressing more takes twice as long and saves a tenth.
