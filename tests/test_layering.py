@@ -240,7 +240,7 @@ def test_what_loads_a_network_is_imported_only_inside_functions():
 
 def test_the_command_line_imports_only_light_modules_until_it_knows_the_command():
     light = ("cli.", "features.extractors.", "support.errors.", "support.text.", "support.version.")
-    light += ("support.defects.", "support.options.", "support.progress.")
+    light += ("support.defects.", "support.progress.")
     for path, name, node in all_imports():
         if path in COMMAND_LINE and name.split(".")[0] in HOUSE and node not in inside_functions(parsed(path)):
             assert name.startswith(light), at(path, node)

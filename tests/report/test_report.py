@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from safe_dnn.analysis import Analysis
+from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.confidence import BOUND, confidence_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -437,3 +439,13 @@ def test_a_report_says_that_rccs_were_not_compared_with_images_that_are_right(cl
     assert told in Page(section(report_html(out), "first-page")).text
     explain(clusters, out)
     assert told not in Page(report_html(out)).text
+
+
+def test_images_in_class_folders_count_as_labelled_as_on_the_page(explained):
+    collect_failures(explained.table, explained.test, explained.out)
+    clusters = load_clusters(explained.out)
+    classes = Analysis(explained.out).failures.known_classes
+    images = (UnsafeImage(f"{classes[0]}/a.png", 0, 0.1, True), UnsafeImage("new/b.png", 0, 0.3, False))
+    unsafe = UnsafeSet(explained.out, images, 2, "", 2, (2, 0), (), fingerprint(clusters), run=fingerprint(clusters))
+    save_unsafe_set(unsafe, explained.out)
+    assert write_report(explained.out)["unsafe_set"] == {"images": 2, "labelled": 1}
