@@ -12,8 +12,6 @@ from safe_dnn.support.tables import IMAGE, LARGEST, Table, read_table
 from safe_dnn.support.text import printable, some
 
 LABEL, PREDICTED, RIGHT = "label", "predicted", "right"
-UNIT = "unit"
-"""What of an image a row is about, in a table that has several for it (see `dnn/detection/units.py`)."""
 HELD_OUT = "held_out"
 """`true` for a test image that is only looked at once a model was retrained: its row has no answers."""
 KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HELD_OUT})

@@ -21,7 +21,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from safe_dnn.dnn.answer_columns import LABEL, UNIT
+from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.dnn.detection.detections import (
     CLASS,
     FOUND,
@@ -45,7 +45,7 @@ from safe_dnn.support.errors import Number, SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
 from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, OBJECTS, PREDICTIONS_FILE
-from safe_dnn.support.tables import table_text
+from safe_dnn.support.tables import UNIT, table_text
 from safe_dnn.support.text import count, printable
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
-from safe_dnn.dnn.answer_columns import LABEL, PREDICTED, UNIT, read_answer_table
+from safe_dnn.dnn.answer_columns import LABEL, PREDICTED, read_answer_table
 from safe_dnn.dnn.detection.converter import parameters_of_images, plain_name
 from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures
 from safe_dnn.dnn.group_columns import HoldOut
@@ -24,7 +24,7 @@ from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import StrPath, existing_folder, path_of
 from safe_dnn.support.images import Skipped, find_images
 from safe_dnn.support.run_folder import FAILURES, OBJECTS, PREDICTIONS_FILE
-from safe_dnn.support.tables import IMAGE, Table, table_text, with_point
+from safe_dnn.support.tables import IMAGE, UNIT, Table, table_text, with_point
 from safe_dnn.support.text import count
 
 
