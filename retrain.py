@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from safe_dnn.dnn.failure_prediction import likely_wrong
-from safe_dnn.dnn.failures import checked
+from safe_dnn.dnn.failures import checked, in_words
 from safe_dnn.dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, DnnOptions
 from safe_dnn.dnn.predictions import LabelledImages, Predictions, judge, predict, skipped_of, undecided
-from safe_dnn.dnn.tested import AnsweredImages, in_words
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.support.errors import SAFEError, StrPath, path_of

@@ -17,7 +17,8 @@ CLASSES = 'classes = ["closed", "open"]'
 
 
 def test_there_is_code_for_frameworks_detectors_segmentation_and_features():
-    assert CODE.keys() == {"torch", "timm", "onnx", "ultralytics", "torchvision", "segmentation", "dinov2"}
+    units = {"multilabel", "segmentation"}
+    assert CODE.keys() == {"torch", "timm", "onnx", "ultralytics", "torchvision", "dinov2"} | units
     for name, code in CODE.items():
         compile(code, name, "exec")
 
@@ -48,6 +49,20 @@ def test_the_code_for_segmentation_writes_a_table_of_units(tmp_path, monkeypatch
     found = failures_in_table(tmp_path / "units.csv", tmp_path / "test", tmp_path / "out")
     assert found.paths == ("0_0_person.png", "0_1_road.png", "1_0_person.png", "1_1_road.png")
     assert found.failing == ("0_0_person.png",)
+
+
+def test_the_code_for_multi_label_networks_writes_a_table_of_units(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "test").mkdir()
+    for number, name in enumerate(("a.png", "b.png")):
+        Image.new("RGB", (8, 8), (number, 0, 0)).save(tmp_path / "test" / name)
+    (tmp_path / "truth.csv").write_text("image,car,person\na.png,1,0\nb.png,1,1\n")
+    (tmp_path / "scores.csv").write_text("image,person,car\nb.png,0.2,0.9\na.png,0.7,0.5\n")
+    exec(CODE["multilabel"], {})
+    found = failures_in_table(tmp_path / "units.csv", tmp_path / "test", tmp_path / "out")
+    assert found.paths == ("a_0_car.png", "a_1_person.png", "b_0_car.png", "b_1_person.png")
+    assert found.failing == ("a_1_person.png", "b_1_person.png")
+    assert found.answers.predicted.tolist() == ["yes", "yes", "yes", "no"]
 
 
 def tables_shown() -> list[str]:

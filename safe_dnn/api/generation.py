@@ -17,7 +17,7 @@ import numpy as np
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.failure_prediction import FailurePrediction, predict_failures, predict_failures_from_tables
 from safe_dnn.dnn.failures import load_failures
-from safe_dnn.dnn.group_columns import held_out_of, hold_out_record
+from safe_dnn.dnn.group_columns import hold_out_record
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.FE import extract_features
@@ -27,12 +27,11 @@ from safe_dnn.features.own import own_extractor
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
-from safe_dnn.rccs.parameters import find_parameters, read_parameters, read_texts
+from safe_dnn.rccs.parameters import FULL_IMAGE, find_parameters, read_parameters, read_texts
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.review.review import Review, load_review, rccs_marked_safe
 from safe_dnn.rccs.unsafe_set import (
     FILENAMES_FILE,
-    FULL_IMAGE,
     UNSAFE_IMAGES_FILE,
     UNSAFE_SET_FILE,
     UnsafeSet,
@@ -427,8 +426,8 @@ def _prediction(
     if not likely.model or not likely.test:
         return None
     find_images(improvement)  # refused before the model is run
-    model, held_out = kept_copy(likely.model), held_out_of(clusters.image_root)
-    return predict_failures(model, likely.test, options=likely.loading, held_out=held_out)
+    model, failing = kept_copy(likely.model), clusters.image_root
+    return predict_failures(model, likely.test, options=likely.loading, failing=failing)
 
 
 def _with_accuracy(

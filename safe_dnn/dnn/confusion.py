@@ -152,19 +152,14 @@ def class_rates(label: np.ndarray, predicted: np.ndarray, groups: Groups | None 
         Of images that are not independent.
     """
     names, true = np.unique(label, return_inverse=True)
-    fails = label != predicted
-    tested = np.bincount(true, minlength=len(names))
-    wrong = np.bincount(true[fails], minlength=len(names))
-    share = np.ones(len(names))
-    if groups:
-        correlation = tally(groups.of, fails).correlation
-        of_classes = [true == number for number in range(len(names))]
-        share = np.array([share_of(groups.of[one], fails[one], correlation) for one in of_classes])
-    low, high = clopper_pearson(share * wrong, share * tested)
-    taken: list[Counter[str]] = [Counter() for _ in names]
-    for at, answered in zip(true[fails].tolist(), predicted[fails].tolist(), strict=True):
-        taken[at][answered] += 1
-    mostly = [min(counter.items(), key=lambda item: (-item[1], item[0]), default=("", 0)) for counter in taken]
-    columns = (names.tolist(), tested.tolist(), wrong.tolist(), low.tolist(), high.tolist())
-    rates = [ClassRate(*values, *target) for *values, target in zip(*columns, mostly, strict=True)]
+    fails, rates = label != predicted, []
+    correlation = tally(groups.of, fails).correlation if groups else 0.0
+    for number, name in enumerate(names.tolist()):
+        here = true == number
+        wrong = fails & here
+        share = share_of(groups.of[here], fails[here], correlation) if groups else 1.0
+        low, high = clopper_pearson(*(share * images.sum(keepdims=True) for images in (wrong, here)))
+        taken = Counter(predicted[wrong].tolist())
+        mostly = min(taken.items(), key=lambda item: (-item[1], item[0]), default=("", 0))
+        rates.append(ClassRate(name, int(here.sum()), int(wrong.sum()), low.item(), high.item(), *mostly))
     return sorted(rates, key=lambda rate: (-rate.low, -rate.rate, rate.name))

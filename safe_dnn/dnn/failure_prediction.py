@@ -17,22 +17,15 @@ from pathlib import Path
 
 import numpy as np
 
+from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS, class_columns, probabilities_in, read_answer_table
 from safe_dnn.dnn.failures import examples_for
-from safe_dnn.dnn.group_columns import HeldOut
+from safe_dnn.dnn.group_columns import held_out_among
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.predictions import Predictions, check_spelling, judge, undecided, without_copies
-from safe_dnn.dnn.tested import (
-    KNOWN_COLUMNS,
-    AnsweredImages,
-    class_columns,
-    match_images,
-    probabilities_in,
-    read_answer_table,
-)
+from safe_dnn.dnn.tested import AnsweredImages, match_images
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.images import find_images
-from safe_dnn.support.matching import check_matched
 from safe_dnn.support.text import count, printable, some
 
 NEIGHBOURS = 30  # test images; the prediction is about as good with 10 to 100
@@ -89,7 +82,7 @@ class FailurePrediction:
 
 
 def predict_failures(
-    model: StrPath, test: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, held_out: HeldOut | None = None,
+    model: StrPath, test: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, failing: Path | None = None,
 ) -> FailurePrediction:  # fmt: skip
     """Run a classifier on its test set, in order to predict its failures on other images.
 
@@ -101,8 +94,8 @@ def predict_failures(
         A folder of class folders.
     options : DnnOptions
         What the engineer specifies about the model.
-    held_out : HeldOut, optional
-        Images that it is not run on.
+    failing : Path, optional
+        A folder of failures; it is not run on what was held out when they were collected.
 
     Raises
     ------
@@ -116,8 +109,8 @@ def predict_failures(
             f"{dnn.path}. Select without the model."
         )
     images, _ = without_copies(examples_for(dnn, test)[0])
-    if held_out:
-        images = images.taken(~held_out.among(images.root, images.paths))
+    if failing:
+        images = images.taken(~held_out_among(failing, images.root, images.paths))
     dnn = sized_for(dnn, images.files)  # once, so that other images are compared at the same size
     what = "Running the model on test images"
     predictions = predict_apart(dnn, images.root, images.paths, what=what)
@@ -155,9 +148,8 @@ def predict_failures_from_tables(
     listing = find_images(improvement)
     cells = read_answer_table(path_of(table, "predictions for the improvement images as a CSV file"))
     columns = class_columns(cells, tested.classes)
-    matched = match_images(cells, listing.root, listing.paths, [*columns.values()], partial=True)
-    place = {path: row for row, path in enumerate(matched.paths)}
-    missing = check_matched(cells.source, listing.root, listing.paths, place, partial=partial)
+    matched = match_images(cells, listing.root, listing.paths, partial=partial, about_others=True)
+    place, missing = {path: row for row, path in enumerate(matched.paths)}, matched.without_row
     classes, outputs, uneven = probabilities_in(matched.rows, columns) if columns else ((), None, [])
     if outputs is None or {*classes} != {*tested.classes}:
         check_spelling({*cells.header, *columns, *tested.classes} - KNOWN_COLUMNS, [tested.classes], cells.source)

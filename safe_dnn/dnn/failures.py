@@ -8,44 +8,41 @@ What tables say instead of a model and of class folders: answers, which any fram
 Out comes the same record that running a Keras model gives, so that nothing after this step needs to know.
 """
 
-import contextlib
 import dataclasses
-import functools
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from safe_dnn.dnn import predictions
+from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS, LABEL, PREDICTED, number_columns, read_answer_table
 from safe_dnn.dnn.group_columns import HOLD_OUT, HoldOut, draw
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
-from safe_dnn.dnn.predictions import LabelledImages, check_precision, check_spelling, class_folders, judge_regression
-from safe_dnn.dnn.tested import (
-    PREDICTED,
-    AnsweredImages,
-    in_words,
-    match_images,
-    number_columns,
-    predictions_text,
-    read_answer_table,
-    read_predictions,
-    rounded,
+from safe_dnn.dnn.predictions import (
+    Judgement,
+    LabelledImages,
+    check_precision,
+    check_spelling,
+    class_folders,
+    judge_regression,
 )
-from safe_dnn.rccs.answers import CONFIDENCE, NO_CLASS
+from safe_dnn.dnn.tested import AnsweredImages, match_images, predictions_text, read_predictions, rounded, rows_about
+from safe_dnn.rccs.answers import CONFIDENCE, ERROR, NO_CLASS, Answers
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
+from safe_dnn.store.image_folders import check_replaceable, replacing_images
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.places import absolute, plain, relative
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, number_of, path_of
-from safe_dnn.support.files import intact, prepare_folder, put_back, read_json, replacing_folder, state_of_file
+from safe_dnn.support.files import intact, prepare_folder, read_json
 from safe_dnn.support.images import Skipped, find_images
-from safe_dnn.support.matching import check_matched, rows_in
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK, PREDICTIONS_FILE
+from safe_dnn.support.matching import rows_in
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
 from safe_dnn.support.text import count, printable, some
 
@@ -137,20 +134,11 @@ def with_targets(folder: StrPath, targets: Targets, *, partial: bool = False) ->
     """
     listing = find_images(folder)
     existing_folder(folder, "a folder of images")
-    row_of = targets.rows_of(listing.root, listing.paths)
-    if not row_of:
-        raise SAFEError(
-            f"Expected rows for the images of {listing.root}, named relative to it or to the table's folder. "
-            f"Received no such row in {targets.table.source}; the first image is {listing.paths[0]}."
-        )
-    missing = check_matched(targets.table.source, listing.root, listing.paths, row_of, partial=partial)
-    return LabelledImages(
-        root=listing.root,
-        paths=tuple(row_of),
-        classes=targets.names,
-        labels=targets.rows[[*row_of.values()]],
-        skipped=(*listing.skipped, *(Skipped(path, "no row in the table of targets") for path in missing)),
+    found, _, without_row = rows_about(
+        targets.table, listing.root, listing.paths, targets.names, partial=partial, about_others=True
     )
+    labels = targets.rows[[rows[0] for rows in found.values()]]
+    return LabelledImages(listing.root, tuple(found), targets.names, labels, (*listing.skipped, *without_row))
 
 
 def required_targets(options: DnnOptions) -> StrPath:
@@ -268,7 +256,7 @@ def _of_regression(table: StrPath, test: StrPath, options: DnnOptions) -> Answer
     check_precision("float64", images, options.threshold or 0)
     names = _columns_of(cells, images.classes)
     copies = copies_in(images.root, images.paths)
-    matched = match_images(cells, images.root, images.paths, names, partial=options.partial, copies=copies)
+    matched = match_images(cells, images.root, images.paths, partial=options.partial, copies=copies)
     if names == (PREDICTED,):
         outputs = _numbers_in_cells(matched.rows, len(images.classes))
     else:
@@ -389,10 +377,11 @@ def keep_failures(
     answered: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, group: tuple[str, ...] = ()
 ) -> AnsweredImages:
     """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together."""
+    threshold = options.threshold if answered.task == "regression" else None
+    options = DnnOptions(options.rescale, options.trust_model, str(options.targets or "") or None, threshold)
     answered = dataclasses.replace(
-        answered, notes=answered.doubts + answered.notes, skipped=tuple(sorted(answered.skipped)),
-        threshold=options.threshold if answered.task == "regression" else None, targets=str(options.targets or ""),
-        rescale=options.rescale, trust_model=options.trust_model, group=group,
+        answered, notes=answered.doubts + answered.notes, skipped=tuple(sorted(answered.skipped)), options=options,
+        group=group,
     )  # fmt: skip
     if answered.held_out and not answered.failing:
         raise SAFEError(
@@ -469,20 +458,44 @@ def checked(options: DnnOptions) -> DnnOptions:
     return options._replace(threshold=number)
 
 
+def in_words(source: Path, images: LabelledImages, judgement: Judgement, **details: Any) -> AnsweredImages:
+    """A DNN's answers to labelled images, in the words of a table; `details` as in `AnsweredImages`.
+
+    Numbers of a regression have all their digits, so that they can be judged by another threshold.
+    """
+    indices, predicted, score, right = judgement
+    labels, kind = images.labels[indices], CONFIDENCE
+    if labels.ndim == 1:
+        label, answered = (np.array(images.classes, str)[of] for of in (labels, predicted))
+    else:
+        kind, label, answered = ERROR, _numbers(labels), _numbers(predicted)
+    has_name = kind == ERROR and len(images.classes) == 1 and images.classes[0] not in KNOWN_COLUMNS
+    target = images.classes[0] if has_name else LABEL
+    answers = Answers(label, answered, np.asarray(score, np.float32), kind, target=target)
+    paths = tuple(images.paths[i] for i in indices.tolist())
+    details |= {"skipped": images.skipped, "known_classes": images.classes}
+    return AnsweredImages(source, images.root, paths, answers, right, **details)
+
+
+def _numbers(values: np.ndarray) -> np.ndarray:
+    """The numbers of each image, separated by spaces: ndarray of shape (n_images,), str."""
+    return np.array([" ".join(repr(number).removesuffix(".0") for number in row) for row in values.tolist()], str)
+
+
 # --- The files --------------------------------------------------------------------------------------------------
 
 
 def _record_of(answered: AnsweredImages, folder: Path) -> dict[str, Any]:
     """The contents of `accuracy.json`."""
-    held_out = {"images": len(answered.held_out), "group": answered.group}
+    held_out, options = {"images": len(answered.held_out), "group": answered.group}, answered.options
     return {
         "test_accuracy": answered.accuracy, "test_size": len(answered.paths), "failures": len(answered.failing),
-        "classes": answered.known_classes, "task": answered.task, "threshold": answered.threshold,
+        "classes": answered.known_classes, "task": answered.task, "threshold": options.threshold,
         "model": relative(answered.source, folder), "test_root": relative(answered.root, folder),
         "assumptions": answered.notes, "skipped": plain(answered.skipped, folder),
-        **({"rescale": answered.rescale} if answered.rescale else {}),
-        **({"trust_model": True} if answered.trust_model else {}),
-        **({"targets": relative(answered.targets, folder)} if answered.targets else {}),
+        **({"rescale": options.rescale} if options.rescale else {}),
+        **({"trust_model": True} if options.trust_model else {}),
+        **({"targets": relative(options.targets, folder)} if options.targets else {}),
         **({HOLD_OUT: held_out} if answered.held_out or answered.group else {}),
     }  # fmt: skip
 
@@ -495,71 +508,19 @@ def load_failures(folder: Path) -> AnsweredImages:
     SAFEError
         The files are missing or damaged, or of different failures, as a killed process may leave them.
     """
-    states = [state_of_file(folder / name) for name in (ACCURACY_FILE, PREDICTIONS_FILE)]
-    if None in states:
+    if not all((folder / name).is_file() for name in (ACCURACY_FILE, PREDICTIONS_FILE)):
         raise SAFEError(f"Expected the failures of a DNN in {folder}. Received none. Collect them first.")
     with intact(folder / ACCURACY_FILE, "Collect the failures again."):
         record = read_json(folder / ACCURACY_FILE)
         classes = tuple(map(str, record["classes"]))
-        answered = _predictions_in(folder.absolute() / PREDICTIONS_FILE, classes, states[1])
+        answered = read_predictions(folder.absolute() / PREDICTIONS_FILE, None, classes=classes)
         if (record["test_size"], record["failures"]) != (len(answered.paths), len(answered.failing)):
             raise ValueError(f"of other failures than {PREDICTIONS_FILE}")
+        trust, targets = bool(record.get("trust_model")), absolute(record.get("targets", ""), folder)
         return dataclasses.replace(
             answered, source=Path(absolute(record["model"], folder)), root=Path(absolute(record["test_root"], folder)),
-            known_classes=classes, threshold=record["threshold"], notes=tuple(record["assumptions"]),
-            rescale=record.get("rescale"), trust_model=bool(record.get("trust_model")),
+            known_classes=classes, notes=tuple(record["assumptions"]),
             skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
             group=tuple(map(str, record.get(HOLD_OUT, {}).get("group", ()))), has_images=True,
-            targets=absolute(record.get("targets", ""), folder),
+            options=DnnOptions(record.get("rescale"), trust, targets or None, record["threshold"]),
         )  # fmt: skip
-
-
-@functools.lru_cache(maxsize=4)  # every tab of the page needs them
-def _predictions_in(table: Path, classes: tuple[str, ...], _: object) -> AnsweredImages:
-    return read_predictions(table, None, classes=classes)
-
-
-@contextlib.contextmanager
-def replacing_images(target: Path, then: Callable[[], object] = lambda: None) -> Iterator[Path]:
-    """Yield a folder to fill with images, which then replaces `target`, with a hidden list of them.
-
-    Parameters
-    ----------
-    target : Path
-    then : callable, optional
-        Called when the new folder is on the disk, right before it takes the place of `target`.
-
-    Raises
-    ------
-    SAFEError
-        `target` has files that SAFE did not write, or cannot be written.
-    """
-    check_replaceable(target)
-    try:
-        with replacing_folder(target) as new:
-            yield new
-            # The files written by SAFE, a path per line
-            names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if not path.is_dir())
-            text = "".join(f"{name}\n" for name in names)
-            (new / FAILURES_MARK).write_text(text, "utf-8", errors="surrogateescape")
-            then()
-    except OSError as error:
-        raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
-
-
-def check_replaceable(target: Path) -> None:
-    """Refuse to replace a folder of images with files that SAFE did not write."""
-    put_back(target)
-    if not target.exists():
-        return
-    present = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()} - {FAILURES_MARK}
-    try:
-        written = set((target / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape").split("\n"))
-    except OSError:
-        written = set()
-    if not target.is_dir() or present - written:
-        raise SAFEError(
-            f"Expected {target} to be missing or written by SAFE. Received one with other files"
-            f"{f' ({some(sorted(present - written), limit=2)})' if present else ''}. "
-            "Choose another output folder."
-        ).about("out")

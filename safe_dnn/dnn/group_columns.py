@@ -21,7 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import KNOWN_COLUMNS, find_predictions, read_predictions
+from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS
+from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.rccs.parameters import ANY_NAME, find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import grouped
 from safe_dnn.support.contents import in_common
@@ -143,23 +144,6 @@ def hold_out_of(share: str | None, group: Sequence[str]) -> HoldOut | None:
     return None if share is None else HoldOut(share, tuple(group))
 
 
-class HeldOut(NamedTuple):
-    """Images of a test set that are held out: paths relative to `root`."""
-
-    root: Path
-    paths: tuple[str, ...]
-
-    def among(self, root: Path, paths: Sequence[str]) -> np.ndarray:
-        """Whether each of some images is one of them: ndarray of shape (n_images,), bool.
-
-        In another folder than that which they were held out in, images are known by their content.
-        """
-        if root.resolve() == self.root.resolve():
-            held = set(self.paths)
-            return np.array([path in held for path in paths], bool)
-        return in_common([root / path for path in paths], [self.root / path for path in self.paths])
-
-
 def draw(
     root: Path, paths: Sequence[str], labels: np.ndarray, hold_out: HoldOut, *, table: Path | None = None
 ) -> tuple[np.ndarray, tuple[str]]:
@@ -220,8 +204,14 @@ def draw(
     return held[of], (f"Held out, to prove a retraining: {part}. Nothing is chosen by them.",)
 
 
-def held_out_of(image_root: Path) -> HeldOut | None:
-    """What was held out when the failures in a folder were collected; None if nothing was, or SAFE collected none.
+def held_out_among(image_root: Path, root: Path, paths: Sequence[str]) -> np.ndarray:
+    """Which of some images were held out when the failures in a folder were collected.
+
+    In another folder than that which they were held out in, images are known by their content.
+
+    Returns
+    -------
+    ndarray of shape (n_images,), bool
 
     Raises
     ------
@@ -230,9 +220,11 @@ def held_out_of(image_root: Path) -> HeldOut | None:
     """
     place = find_predictions(image_root) if hold_out_record(image_root) else None
     if place is None or not all(may_open(path) for path in place):
-        return None
+        return np.zeros(len(paths), bool)
     tested = read_predictions(*place, partial=True)
-    return HeldOut(tested.root, tested.held_out)
+    if root.resolve() == tested.root.resolve():
+        return np.isin(np.array(paths, str), np.array(tested.held_out, str))
+    return in_common([root / path for path in paths], [tested.root / path for path in tested.held_out])
 
 
 def hold_out_record(image_root: Path) -> dict:

@@ -8,18 +8,30 @@ gets right. `failures` writes the table; one from another framework serves as we
 import dataclasses
 import itertools
 import os
-import re
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
+from safe_dnn.dnn.answer_columns import (
+    HELD_OUT,
+    KNOWN_COLUMNS,
+    LABEL,
+    ONE,
+    PREDICTED,
+    RIGHT,
+    class_column,
+    class_columns,
+    missing_columns,
+    number_columns,
+    probabilities_in,
+    read_answer_table,
+)
 from safe_dnn.dnn.doubts import doubts_about
+from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import (
-    Judgement,
-    LabelledImages,
     check_spelling,
     class_folders,
     counted_once,
@@ -33,19 +45,10 @@ from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
 from safe_dnn.support.run_folder import FAILURES_MARK, OBJECTS, PREDICTIONS_FILE
-from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text
+from safe_dnn.support.tables import IMAGE, Table, number_in, table_text
 from safe_dnn.support.text import count, printable, some
 
-LABEL, PREDICTED, RIGHT = "label", "predicted", "right"
-UNIT = "unit"
-"""What of an image a row is about, in a table that has several for it (see `dnn/detection/units.py`)."""
-HELD_OUT = "held_out"
-"""`true` for a test image that is only looked at once a model was retrained: its row has no answers."""
-KNOWN_COLUMNS = frozenset({IMAGE, LABEL, PREDICTED, RIGHT, CONFIDENCE, ERROR, HELD_OUT})
-_OF_CLASS = re.compile(r"p\((.*)\)", re.DOTALL)
 TRUE, FALSE = ("true", "1", "yes"), ("false", "0", "no")
-ONE = 1.0001  # a probability of 1, as the rounding of another program may leave it
-SUM_OFF = 0.01  # by which the probabilities of a row may miss 1, rounded as they are
 ROUNDED = 1e-4  # by which an error with four decimals may be off
 CLOSEST = 1e-5  # as near as numbers of six digits are to what they are of
 CLOSE = 100  # one part in so many of the largest error may be rounding
@@ -83,16 +86,10 @@ class AnsweredImages:
         All classes in their order, or a regression's targets; empty if only the answers matter.
     has_images : bool
         Whether the images are in `root`; otherwise only their names are known.
-    threshold : float or None
-        Of a regression whose failures were collected: an error above it is a failure.
     group : tuple of str
         The columns by which images are held out in groups.
-    rescale : str or None
-        As of `DnnOptions`.
-    trust_model : bool
-        As of `DnnOptions`.
-    targets : str
-        As of `DnnOptions`; empty if none were given.
+    options : DnnOptions
+        With which the failures were collected; without a threshold but for a regression.
     """
 
     source: Path
@@ -109,11 +106,8 @@ class AnsweredImages:
     known_classes: tuple[str, ...] = ()
     copies: Mapping[str, str] = field(default_factory=dict)
     has_images: bool = True
-    threshold: float | None = None
     group: tuple[str, ...] = ()
-    rescale: str | None = None
-    trust_model: bool = False
-    targets: str = ""
+    options: DnnOptions = AS_IN_THE_FILE
 
     def taken(self, rows: np.ndarray) -> "AnsweredImages":
         """Some of the images, for which the array of shape (n_images,), bool, is true."""
@@ -201,30 +195,6 @@ class AnsweredImages:
         return known._replace(label=label, predicted=predicted, score=score).taken(rows)
 
 
-def in_words(source: Path, images: LabelledImages, judgement: Judgement, **details: Any) -> AnsweredImages:
-    """A DNN's answers to labelled images, in the words of a table; `details` as in `AnsweredImages`.
-
-    Numbers of a regression have all their digits, so that they can be judged by another threshold.
-    """
-    indices, predicted, score, right = judgement
-    labels, kind = images.labels[indices], CONFIDENCE
-    if labels.ndim == 1:
-        label, answered = (np.array(images.classes, str)[of] for of in (labels, predicted))
-    else:
-        kind, label, answered = ERROR, _numbers(labels), _numbers(predicted)
-    has_name = kind == ERROR and len(images.classes) == 1 and images.classes[0] not in KNOWN_COLUMNS
-    target = images.classes[0] if has_name else LABEL
-    answers = Answers(label, answered, np.asarray(score, np.float32), kind, target=target)
-    paths = tuple(images.paths[i] for i in indices.tolist())
-    details |= {"skipped": images.skipped, "known_classes": images.classes}
-    return AnsweredImages(source, images.root, paths, answers, right, **details)
-
-
-def _numbers(values: np.ndarray) -> np.ndarray:
-    """The numbers of each image, separated by spaces: ndarray of shape (n_images,), str."""
-    return np.array([" ".join(repr(number).removesuffix(".0") for number in row) for row in values.tolist()], str)
-
-
 def rounded(score: float) -> float:
     """A score as tables have it: with four decimals, or as many as it takes not to be 0."""
     return round(score, 4) or float(f"{score:.4g}")
@@ -257,7 +227,7 @@ class MatchedRows(NamedTuple):
 
 
 def match_images(
-    cells: Table, root: Path, images: Sequence[str], agreeing: Collection[str], *, partial: bool,
+    cells: Table, root: Path, images: Sequence[str], *, partial: bool, about_others: bool = False,
     copies: Mapping[str, str] | None = None,
 ) -> MatchedRows:  # fmt: skip
     """Match the rows of a table with the images of a folder.
@@ -266,134 +236,59 @@ def match_images(
     ----------
     images : sequence of str
         Relative to `root`.
-    agreeing : collection of str
-        Columns in which several rows of an image must agree.
     partial : bool
         Whether more than a tenth of the images, or of the rows, may be without the other.
+    about_others : bool
+        Whether any number of rows may be without an image.
     copies : mapping of str to str, optional
         As of `support.contents.copies_in`: a row for one of them is enough.
 
     Raises
     ------
     SAFEError
-        Two rows of an image contradict each other, or the table and the folder are not about the same images, or no
-        image that is not held out has a row.
+        Two rows of an image differ, or the table and the folder are not about the same images, or no image that is not
+        held out has a row.
     """
-    names, copies = cells.texts(IMAGE), copies or {}
-    found = rows_in(cells, root, images, agreeing)
-    used = {row for rows in found.values() for row in rows}
-    absent = [name for row, name in enumerate(names) if row not in used]
-    answered = {copies.get(image, image) for image in found}
-    needed = [image for image in images if image in found or copies.get(image, image) not in answered]
-    notes = []
-    if found:
-        check_matched(cells.source, root, needed, found, partial=partial, rows=len(names), without_image=absent)
-        if absent:
-            notes.append(
-                f"Left out, since their images are not in {root}: {count(len(absent), 'row')} of {cells.source.name}, "
-                f"the first {printable(absent[0])}."
-            )
-    if repeated := len(used) - len(found):
+    found, notes, without_row = rows_about(
+        cells, root, images, cells.header, partial=partial, about_others=about_others, copies=copies
+    )
+    if repeated := sum(map(len, found.values())) - len(found):
         notes.append(f"Repeated in {cells.source.name}: {count(repeated, 'row')}.")
     every = sorted((image, rows[0]) for image, rows in found.items())
     held_out = cells.texts(HELD_OUT)
     rest = {image: row for image, row in every if held_out[row].lower() != "true"}
     if not rest:
-        which = f"whose first image is {printable(names[0])}. Name the folder that its images are in." if names else ""
-        which = "all of whose images are held out." if every else which or "without a row."
-        raise SAFEError(f"Expected rows about the images in {root}. Received: {cells.source}, {which}")
-    without_row = [Skipped(image, f"no row in {cells.source.name}") for image in needed if image not in found]
+        raise SAFEError(
+            f"Expected rows about the images in {root}. Received: {cells.source}, all of whose images are held out."
+        )
     held = tuple(image for image, _ in every if image not in rest)
     return MatchedRows(cells.taken([*rest.values()]), tuple(rest), held, notes, without_row)
 
 
-def read_answer_table(source: Path) -> Table:
-    """Read a table with the column `image`.
+def rows_about(
+    cells: Table, root: Path, images: Sequence[str], agreeing: Collection[str] = (), *, partial: bool,
+    about_others: bool = False, copies: Mapping[str, str] | None = None,
+) -> tuple[dict[str, list[int]], list[str], list[Skipped]]:  # fmt: skip
+    """The rows of a table about each image, sentences on rows without an image, and images without a row.
 
-    Raises
-    ------
-    SAFEError
-        The file cannot be read or is not such a table.
+    Several rows of an image must agree in some columns. Other parameters and errors are those of `match_images`.
     """
-    table = read_table(source, "predictions")
-    odd = {name.lower() for name in table.header if name != name.lower()} & {IMAGE, LABEL, PREDICTED}
-    if IMAGE not in table.header or odd:
-        raise missing_columns(table)
-    return table
-
-
-def number_columns(table: Table, *known: str) -> tuple[str, ...]:
-    """The columns whose first value is a number, without those of `KNOWN_COLUMNS` but for some."""
-    first = table.taken([0]) if len(table.rows) else table
-    names = [name for name in table.header if name not in KNOWN_COLUMNS - {*known}]
-    return tuple(name for name in names if (np.abs(first.column(name)) < LARGEST).any())
-
-
-def missing_columns(table: Table) -> SAFEError:
-    """The error about a table without the columns that it needs."""
-    return SAFEError(
-        "Expected predictions as a CSV file with the columns image and predicted, or image and a column of "
-        f"probabilities for each class. Received {table.source} with the columns "
-        f"{printable(', '.join(table.header)) or 'of no table'}. Name them so, in lower case."
-    )
-
-
-def class_columns(table: Table, classes: Collection[str]) -> dict[str, str]:
-    """The columns of probabilities by class, in their order; empty if there are none.
-
-    They are named `p(class)` or, if none is, after the class. A class without a column is not among them.
-    """
-    marked = {match[1]: name for name in table.header if (match := _OF_CLASS.fullmatch(name))}
-    return marked or {name: name for name in table.header if name in classes and name not in KNOWN_COLUMNS}
-
-
-def probabilities_in(rows: Table, columns: Mapping[str, str]) -> tuple[tuple[str, ...], np.ndarray, list[str]]:
-    """The probabilities of classes, also of those that no image has: a column without `p()` that makes all sums 1.
-
-    Parameters
-    ----------
-    columns : mapping of str to str
-        As of `class_columns`.
-
-    Returns
-    -------
-    classes : tuple of str
-        In the order of the columns.
-    probabilities : ndarray of shape (n_rows, n_classes), float32
-    notes : list of str
-        A sentence if they do not sum to 1.
-
-    Raises
-    ------
-    SAFEError
-        One is missing or not from 0 to 1, or a further column may be a class or not.
-    """
-    read = rows.numbers([*columns.values()], "a probability from 0 to 1 (for example after a softmax)", most=ONE)
-    found = dict(zip(columns, read.T, strict=True))
-    if not _is_whole(found) and [*columns] == [*columns.values()]:
-        numbers = {name: rows.column(name) for name in rows.header if name not in {*KNOWN_COLUMNS, *found}}
-        shares = {name: column for name, column in numbers.items() if ((column >= 0) & (column <= ONE)).all()}
-        with_more = (found | more for more in (shares, *({name: shares[name]} for name in shares)))
-        found = next(filter(_is_whole, with_more), found)
-        if shares and not _is_whole(found) and read.sum(axis=1).max() <= 1 + SUM_OFF:
-            raise SAFEError(
-                f"Expected probabilities of all classes, which sum to 1 in each row. Received those of "
-                f"{printable(some(columns))} in {rows.source}, and {printable(some(shares))}, which may be others. "
-                f"Name the columns of classes p(class), such as {printable(class_column(next(iter(columns))))}."
-            )
-        found = {name: found[name] for name in rows.header if name in found}
-    off = f"The probabilities in a row of {rows.source.name} do not sum to 1: is a class missing, or are they sigmoids?"
-    probabilities = np.minimum(np.column_stack([*found.values()]), 1).astype(np.float32)
-    return tuple(found), probabilities, [] if _is_whole(found) else [off]
-
-
-def _is_whole(probabilities: Mapping[str, np.ndarray]) -> bool:
-    return bool((np.abs(sum(probabilities.values()) - 1) <= SUM_OFF).all())
-
-
-def class_column(name: str) -> str:
-    """The column of a class's probabilities as SAFE writes it, which is never taken for another one."""
-    return f"p({name})"
+    names, copies = cells.texts(IMAGE), copies or {}
+    found = rows_in(cells, root, images, agreeing)
+    if not found:
+        which = f"whose first image is {printable(names[0])}. Name the folder that its images are in." if names else ""
+        raise SAFEError(
+            f"Expected rows about the images in {root}. Received: {cells.source}, {which or 'without a row.'}"
+        )
+    used = {row for rows in found.values() for row in rows}
+    absent = [name for row, name in enumerate(names) if row not in used]
+    answered = {copies.get(image, image) for image in found}
+    needed = [image for image in images if image in found or copies.get(image, image) not in answered]
+    rows, without_image = (0, []) if about_others else (len(names), absent)
+    missing = check_matched(cells.source, root, needed, found, partial=partial, rows=rows, without_image=without_image)
+    which = f"{count(len(absent), 'row')} of {cells.source.name}"
+    notes = [f"Left out, since their images are not in {root}: {which}, the first {printable(one)}." for one in absent]
+    return found, notes[:1], [Skipped(image, f"no row in {cells.source.name}") for image in missing]
 
 
 # --- Its files --------------------------------------------------------------------------------------------------
@@ -464,15 +359,9 @@ def read_predictions(
     root, images = listing.root, listing.paths
     folders = {entry.name for entry in root.iterdir()} if folder else set()
     target = _target_in(cells)
-    names = {*KNOWN_COLUMNS, UNIT, target, *folders, *classes, *cells.texts(target), *cells.texts(PREDICTED)}
-    if PREDICTED not in cells.header:  # any column may have the probabilities of a class
-        names |= {*cells.header}
-    agreeing = [name for name in cells.header if name in names or _OF_CLASS.fullmatch(name)]
     has_units = root.name == OBJECTS and (root / FAILURES_MARK).is_file()  # images that SAFE has copied for each unit
     copies = copies_in(root, images) if folder and not has_units else {}
-    rows, paths, held_out, notes, without_row = match_images(
-        cells, root, images, agreeing, partial=partial, copies=copies
-    )
+    rows, paths, held_out, notes, without_row = match_images(cells, root, images, partial=partial, copies=copies)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
     of_folder = np.array([path.split("/", 1)[0] if "/" in path else "" for path in paths], str)
     label = np.array(rows.texts(target), str) if target in cells.header else of_folder

@@ -236,7 +236,8 @@ def model_of(failures: AnsweredImages) -> Path | None:
     """
     model = failures.source
     is_keras, is_onnx = model.suffix.lower() in KERAS_SUFFIXES, model.suffix.lower() == ONNX_SUFFIX
-    needs_options = failures.task != "classification" or failures.rescale or failures.trust_model
+    options = failures.options
+    needs_options = failures.task != "classification" or options.rescale or options.trust_model
     return model if not needs_options and (is_keras or is_onnx) and model.is_file() else None
 
 

@@ -19,11 +19,11 @@ from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import check_matched, rows_in
-from safe_dnn.support.run_folder import FAILURES_MARK
 from safe_dnn.support.tables import IMAGE, Table, number_in, read_table, with_point
 from safe_dnn.support.text import count, printable, some, visible_text
 
 PARAMETERS_FILE = "parameters.csv"
+FULL_IMAGE = "full_image"  # a column: the image that an image was cut out of, or is a row of
 ANGLE_SUFFIX = "_deg"
 DIGITS = 15  # that float64 holds of any number
 NUMERIC_FROM = 0.9  # least share of a column's values that are numbers
@@ -32,15 +32,6 @@ ANSWERS = re.compile(r"(?is)predict(ed|ion)|right|correct|wrong|confidence|error
 THOUSANDS = re.compile(r"[-+]?\d{1,3}(([ .'’\xa0\u202f]\d{3})+,\d*|([ ,'’\xa0\u202f]\d{3})+\.\d*|(,\d{3}){2,})")
 PLACEHOLDERS = re.compile(r"-[19]|-?9{2,}|-32768|32767|65535")  # what programs write where a number is unknown
 MOST_CATEGORIES = 50  # a text column with more different values contains names or remarks
-
-
-def names_in(folder: Path) -> frozenset[str]:
-    """The images in a folder of failures as SAFE wrote it; none if it did not, or the folder is gone."""
-    try:
-        text = (folder / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return frozenset()
-    return frozenset(text.split("\n")) - {""}
 
 
 @dataclass(frozen=True)
@@ -80,7 +71,8 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
 
     A column whose name ends in `_deg` contains angles in degrees. A column contains numbers if at least 90 % of its
     values are numbers, unless these are only two different ones, such as 0 and 1. Other columns contain categories.
-    Those that are named like a network's answers are left out: `right` would be the reason for failing.
+    Those that are named like a network's answers are left out: `right` would be the reason for failing. So is
+    `full_image`, which names images.
 
     Parameters
     ----------
@@ -95,9 +87,11 @@ def read_parameters(path: StrPath, image_root: Path, images: Sequence[str], *, p
     SAFEError
         The file cannot be read or is not a table, or rows are missing.
     """
-    known, notes = _texts(path, image_root, images, partial)
+    known, notes = read_columns(path, image_root, images, partial)
     columns = {}
     for name, texts in known.items():
+        if name == FULL_IMAGE:
+            continue
         column, column_notes = typed_column(name, texts)
         notes += column_notes
         if column is not None:
@@ -118,11 +112,11 @@ def read_texts(
     SAFEError
         As for `read_parameters`.
     """
-    return _texts(path, image_root, images, True, like)[0]
+    return read_columns(path, image_root, images, like=like)[0]
 
 
-def _texts(
-    path: StrPath, image_root: Path, images: Sequence[str], partial: bool, like: re.Pattern[str] = ANY_NAME
+def read_columns(
+    path: StrPath, image_root: Path, images: Sequence[str], partial: bool = True, like: re.Pattern[str] = ANY_NAME
 ) -> tuple[dict[str, list[str]], list[str]]:
     """The value of each image in each column, empty if unknown, and notes on what could not be used.
 

@@ -26,7 +26,6 @@ from safe_dnn.support.tables import table_text
 FILENAMES_FILE = "IS_filenames.txt"
 UNSAFE_SET_FILE = "unsafe_set.csv"
 UNSAFE_IMAGES_FILE = "unsafe_images.csv"
-FULL_IMAGE = "full_image"  # a column of parameters: the image that an image was cut out of
 SELECTION_FILE = "unsafe_set.json"
 SHOWN_FILES = (FILENAMES_FILE, UNSAFE_SET_FILE, UNSAFE_IMAGES_FILE)  # in the output folder itself
 

@@ -19,7 +19,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import LABEL, AnsweredImages
+from safe_dnn.dnn.answer_columns import LABEL
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import ImageFeatures, stream_features
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
@@ -425,7 +426,8 @@ class Reasons:
         rate, spot = self.rates.get(rcc), (self.inside | self.same_as).get(rcc)
         if rcc in self.same_as:
             one = self.spots[self.same_as[rcc]]
-            images = f"{one.figures.wrong:,} of {count(one.figures.tested, 'tested image')} with {one.where}"
+            tested = f"{count(one.figures.tested, 'tested image')}{one.figures.of_groups}"
+            images = f"{one.figures.wrong:,} of {tested} with {one.where}"
             place = self.same_as[rcc] + 1
             return f"The same reason as weak spot {place}: {images} are wrong ({rate_text(one.figures.rate)})."
         texts = [rate.text] if rate else []

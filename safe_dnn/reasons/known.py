@@ -12,7 +12,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import LABEL, PREDICTED, AnsweredImages
+from safe_dnn.dnn.answer_columns import LABEL, PREDICTED
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.attributes import ATTRIBUTES, measured_images
 from safe_dnn.rccs.answers import CONFIDENCE, known_in
 from safe_dnn.rccs.clusters import run_record

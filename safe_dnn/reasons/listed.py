@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import LABEL
+from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.gifs import gif_path, spot_gif_path
 from safe_dnn.rccs.profiles import Profile

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.group_columns import held_out_of
+from safe_dnn.dnn.group_columns import held_out_among
 from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.rccs.parameters import find_parameters, read_parameters
@@ -170,8 +170,8 @@ def specified_answers(tables: GivenAnswers) -> AnsweredImages | None:
 
 def without_held_out(tested: AnsweredImages, image_root: Path) -> AnsweredImages:
     """Answers without those to images that were held out when the failures in a folder were collected."""
-    held = held_out_of(image_root)
-    return tested.without(held.among(tested.root, tested.paths)) if held else tested
+    held = held_out_among(image_root, tested.root, tested.paths)
+    return tested.without(held) if held.any() else tested
 
 
 def known_answers(tables: GivenAnswers, image_root: Path) -> tuple[AnsweredImages | None, dict[str, object]]:

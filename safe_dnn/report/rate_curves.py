@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup
 
-from safe_dnn.dnn.tested import LABEL
+from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Literal, spans
 from safe_dnn.rccs.spots.curves import Bin

@@ -63,8 +63,8 @@ def rate_lines(analysis: Analysis) -> Iterator[str]:
     reasons, rates = analysis.reasons, analysis.reasons.rates
     yield sentence(analysis.listed, reasons.base)
     yield baseline(analysis.listed, reasons.base, reasons.tested, reasons.where_none_holds)
-    yield "Error rates of images like those of each RCC:"
     rated = [rcc for rcc in by_excess(rccs_of(analysis.clusters), rates) if rcc in rates]
+    yield "Error rates of images like those of each RCC:" if rated else ""
     yield from (f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in rated if rates[rcc].verdict == "more")
     for verdict, meaning in (
         ("as often", "Wrong as often as comparable images"), ("less", "Wrong less often than comparable images"),
@@ -148,7 +148,7 @@ def earlier_lines(compared: Mapping[str, Any]) -> Iterator[str]:
 def failures_summary(failures: AnsweredImages) -> str:
     """One line: how many images the DNN gets wrong, of how many."""
     text = f"{count(len(failures.failing), 'failing image')} of {len(failures.paths):,}"
-    accuracy, threshold = f"{failures.accuracy:.2%}", failures.threshold
+    accuracy, threshold = f"{failures.accuracy:.2%}", failures.options.threshold
     text += f" · test accuracy {accuracy}" if threshold is None else f" · {accuracy} within {threshold:g}"
     if failures.skipped:
         whole = len(failures.paths) + len(failures.skipped)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.tables import IMAGE, Table
+from safe_dnn.support.tables import IMAGE, UNIT, Table
 from safe_dnn.support.text import count, printable, some
 
 UNMATCHED_OF = 10  # of so many images, or rows, one may be without the other
@@ -46,11 +46,13 @@ def rows_in(
         for image, (first, *rest) in several.items():
             other = next((row for row in rest if column != key and texts[row] != texts[first]), None)
             if other is not None:
+                hint = "Remove the wrong one; if they are of two images, name both relative to the table's folder."
+                if column == UNIT:
+                    hint = "Collect failures by this table, then take the tables that are in objects/ of their folder."
                 raise SAFEError(
                     f"Expected one row for {printable(image)} in {table.source}. Received lines {table.lines[first]} "
                     f"and {table.lines[other]} with different values for {printable(column)}: "
-                    f"{printable(f'{texts[first]} and {texts[other]}')}. Remove the wrong one; if they are of two "
-                    "images, name both relative to the table's folder."
+                    f"{printable(f'{texts[first]} and {texts[other]}')}. {hint}"
                 )
     return matches
 

@@ -4,7 +4,7 @@ All others are named in the module that writes them, which also reads them.
 """
 
 FAILURES, FAILURES_MARK = "failures", ".safe"
-"""The folder of a DNN's failures, and a hidden file in it that lists what SAFE wrote (see `dnn/failures.py`)."""
+"""The folder of a DNN's failures, and a hidden file in it that lists what SAFE wrote (see `store/image_folders.py`)."""
 OBJECTS = "objects"
 """The test set that a detector's files were converted to, a folder like `FAILURES` (`dnn/detection/converter.py`)."""
 FAILURES_FILE = "failures.csv"

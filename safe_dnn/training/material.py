@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.failures import examples_for, read_targets
-from safe_dnn.dnn.group_columns import held_out_of
+from safe_dnn.dnn.group_columns import held_out_among
 from safe_dnn.dnn.model import Dnn, DnnOptions, load_dnn, sized_for
 from safe_dnn.dnn.predictions import LabelledImages, Pixels, without_copies
 from safe_dnn.rccs.clusters import fingerprint
@@ -93,10 +93,9 @@ def read_material(model: Path, images: ImageSets, out: Path, *, options: DnnOpti
     final, train = images.final_test, images.train
     own, of_own = without_copies(examples_for(dnn, final, options=options, train=train)[0]) if final else (None, ())
     failures = review.original.image_root if review else out / FAILURES
-    held_out = held_out_of(failures)
-    held = held_out.among(testing.root, testing.paths) if held_out else np.zeros(len(testing.paths), bool)
+    held = held_out_among(failures, testing.root, testing.paths)
     testing, chosen_nothing, left_out = _set_apart(testing, own, training, unsafe, held)
-    left_out += held_out_apart(out, failures) if held_out and not own else ()
+    left_out += held_out_apart(out, failures) if held.any() and not own else ()
     dnn = sized_for(dnn, [*training.files, *unsafe.files, *testing.files])
     unlabelled = _without_label(unsafe, training, testing) if dnn.task == "classification" else ()
     settings = choose_settings(dnn, wishes, SetSizes(len(training.paths), len(unsafe.images), len(unlabelled)))

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from safe_dnn.dnn.failures import read_answers
-from safe_dnn.dnn.group_columns import held_out_of, hold_out_record
+from safe_dnn.dnn.group_columns import held_out_among, hold_out_record
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import check_spelling
 from safe_dnn.dnn.tested import AnsweredImages
@@ -480,9 +480,7 @@ def compare_answers(
         review = load_review(out) if CLUSTERS in runs else None
         clusters = review.clusters if review else None
         failures = clusters.image_root if clusters else out / FAILURES
-        held_out = held_out_of(failures)
-        paths = both[0].paths
-        held = held_out.among(first.root, paths) if held_out else np.zeros(len(paths), bool)
+        held = held_out_among(failures, first.root, both[0].paths)
         of_held = [tested.taken(held) for tested in both]
         final = final_test(out, review, *of_held, held_out=True) if held.any() else None
         notes = held_out_apart(out, failures) if final else ()

@@ -20,7 +20,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.tested import KNOWN_COLUMNS, AnsweredImages
+from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import OWN, Extractor, comparable

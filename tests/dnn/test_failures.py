@@ -165,7 +165,7 @@ def test_a_regression_far_from_zero_is_refused_before_the_model_runs(regression)
         ("image\na.png\n", "at least one target"), ("file,x\na.png,1\n", "columns image"),
         ("image,x,y\ntest/0.png,1,nan\n", "line 2"),
         ("image,x\n" + "".join(f"test/{i}.png,1\n" for i in range(10)), "as the model has outputs, 2. Received 1"),
-        ("image,x,y\nother.png,1,2\n", "Received no such row"),
+        ("image,x,y\nother.png,1,2\n", "whose first image is other.png"),
     ],
 )  # fmt: skip
 def test_tables_that_do_not_fit_are_refused(regression, text, words):

@@ -108,7 +108,7 @@ def test_a_regression_is_judged_by_its_predicted_values(test_set, tmp_path, regr
     )
     assert sources(found) == WRONG
     assert found.task == "regression"
-    assert found.threshold == 0.1
+    assert found.options.threshold == 0.1
     assert found.known_classes == ("red", "blue")
     assert found.answers.predicted[~found.right][0] == "1 0.25"
     assert found.answers.score[~found.right][0] == pytest.approx(0.3536, abs=1e-4)

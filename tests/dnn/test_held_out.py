@@ -1,5 +1,6 @@
 """Images that are held out: whole groups, drawn without a look at answers, and in nothing else."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -8,7 +9,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures, load_failures
-from safe_dnn.dnn.group_columns import HoldOut, draw, held_out_of
+from safe_dnn.dnn.group_columns import HoldOut, draw, held_out_among
 from safe_dnn.dnn.predictions import LabelledImages
 from safe_dnn.dnn.tested import find_predictions, read_predictions
 from safe_dnn.support.images import find_images
@@ -64,16 +65,16 @@ def test_groups_are_held_out_as_a_whole(tmp_path, sizes):
 def test_held_out_images_are_named_without_answers_and_in_nothing_else(case, tmp_path):
     out = tmp_path / "collected"
     failures = collect_failures(case.table, case.test, out, hold_out=HoldOut(0.3))
-    held = held_out_of(out / FAILURES)
-    assert held.root == case.test.resolve()
-    assert (len(held.paths), len(failures.held_out), len(failures.paths)) == (22, 22, 52)
+    every = find_images(case.test).paths
+    held = set(itertools.compress(every, held_out_among(out / FAILURES, case.test, every)))
+    assert (len(held), {*failures.held_out}, len(failures.paths)) == (22, held, 52)
     assert facts_of(load_failures(out)) == facts_of(failures)
     assert json.loads((out / "accuracy.json").read_text())["hold_out"] == {"images": 22, "group": []}
     rows = {row["image"]: row for row in rows_in(out / PREDICTIONS_FILE)}
-    assert {path for path, row in rows.items() if row["held_out"] == "true"} == set(held.paths)
-    assert {rows[path][name] for path in held.paths for name in ("label", "predicted", "confidence", "right")} == {""}
+    assert {path for path, row in rows.items() if row["held_out"] == "true"} == held
+    assert {rows[path][name] for path in held for name in ("label", "predicted", "confidence", "right")} == {""}
     tested = read_predictions(*find_predictions(out / FAILURES))
-    assert tested.held_out == held.paths
+    assert {*tested.held_out} == held
     assert not tested.notes
     for paths in (
         tested.paths,
@@ -81,18 +82,17 @@ def test_held_out_images_are_named_without_answers_and_in_nothing_else(case, tmp
         find_images(out / FAILURES).paths,
     ):
         assert paths
-        assert not set(held.paths) & set(paths)
+        assert not held & set(paths)
 
 
 def test_in_another_folder_held_out_images_are_known_by_their_content(case, tmp_path):
-    collect_failures(case.table, case.test, tmp_path / "out", hold_out=HoldOut(0.3))
-    held = held_out_of(tmp_path / "out" / FAILURES)
+    held = collect_failures(case.table, case.test, tmp_path / "out", hold_out=HoldOut(0.3)).held_out
     renamed = tmp_path / "renamed"
     renamed.mkdir()
     names = [path.replace("/", "_") for path in find_images(case.test).paths]
     for path, name in zip(find_images(case.test).paths, names, strict=True):
         shutil.copyfile(case.test / path, renamed / name)
-    found = held.among(renamed, names)
+    found = held_out_among(tmp_path / "out" / FAILURES, renamed, names)
     assert {name for name, is_held in zip(names, found, strict=True) if is_held} == {
-        path.replace("/", "_") for path in held.paths
+        path.replace("/", "_") for path in held
     }

@@ -49,7 +49,7 @@ def draw_case(root: Path) -> AnsweredCase:
 def facts_of(failures: AnsweredImages) -> tuple:
     """What is the same of failures when they are read again."""
     answers = failures.answers
-    names = ("paths", "notes", "held_out", "skipped", "known_classes", "threshold", "group", "rescale", "targets")
+    names = ("paths", "notes", "held_out", "skipped", "known_classes", "group", "options")
     columns = (answers.label, answers.predicted, failures.right)
     return (*map(failures.__getattribute__, (*names, "source", "root")), *(column.tolist() for column in columns))
 

@@ -3,6 +3,7 @@
 import pandas
 import pytest
 
+from safe_dnn import api
 from safe_dnn.api.explaining import explain_failures
 from safe_dnn.api.generation import generate_clusters
 from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
@@ -42,11 +43,25 @@ def test_predictions_beside_the_images_are_found_and_kept_with_the_run(case):
     assert merged.answer_text(0) == "night → wood (90%)"
 
 
-def test_clusters_and_their_reasons_parse_each_table_once(case, monkeypatch):
-    record_light(case.test / "parameters.csv")
+@pytest.fixture
+def parsed(monkeypatch) -> list[str]:
+    """The tables that are parsed from now on."""
     tables._parsed.cache_clear()  # the same tables may be those of another test
-    parsed, parse = [], pandas.read_csv
-    monkeypatch.setattr(pandas, "read_csv", lambda file, **more: parsed.append(file.getvalue()) or parse(file, **more))
+    texts, parse = [], pandas.read_csv
+    monkeypatch.setattr(pandas, "read_csv", lambda file, **more: texts.append(file.getvalue()) or parse(file, **more))
+    return texts
+
+
+def test_failures_parse_each_table_once(case, parsed):
+    record_light(case.test / "parameters.csv")
+    answers = case.table.rename(case.test.parent / "answers.csv")
+    api.failures(predictions=answers, test=case.test, out=case.out)
+    texts = [path.read_text() for path in (answers, case.test / "parameters.csv", case.out / "predictions.csv")]
+    assert [parsed.count(text) for text in texts] == [1, 1, 1]
+
+
+def test_clusters_and_their_reasons_parse_each_table_once(case, parsed):
+    record_light(case.test / "parameters.csv")
     generate_clusters(case.failing, case.out, SETTINGS._replace(parameters=case.test / "parameters.csv"))
     explain_failures(case.out)
     texts = [case.table.read_text(), (case.test / "parameters.csv").read_text()]

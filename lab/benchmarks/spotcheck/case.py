@@ -11,7 +11,7 @@ from lab.benchmarks.kept import key_of
 from lab.benchmarks.spotcheck.network import taught_answers
 from lab.benchmarks.spotcheck.scenes import Scenes, draw_scenes
 from lab.benchmarks.spotcheck.settings import SQUARE, Setting, draw_setting
-from safe_dnn.dnn.tested import LABEL
+from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.features.attributes import ATTRIBUTES, measure
 from safe_dnn.features.batches import compute_rows, pixels_of
 from safe_dnn.features.extractor import Extractor

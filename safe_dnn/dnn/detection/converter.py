@@ -21,6 +21,7 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.dnn.detection.detections import (
     CLASS,
     FOUND,
@@ -34,17 +35,17 @@ from safe_dnn.dnn.detection.detections import (
     read_coco,
     read_yolo,
 )
-from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures, replacing_images
+from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.batches import LOADING_THREADS, load_ahead
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
-from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_texts
-from safe_dnn.rccs.unsafe_set import FULL_IMAGE
+from safe_dnn.rccs.parameters import FULL_IMAGE, PARAMETERS_FILE, find_parameters, read_columns
+from safe_dnn.store.image_folders import replacing_images
 from safe_dnn.support.errors import Number, SAFEError, StrPath, existing_folder
 from safe_dnn.support.images import BOX_KEY, UNREADABLE, Skipped, box_text, decode, read_bytes, reason_for
 from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE, OBJECTS, PREDICTIONS_FILE
-from safe_dnn.support.tables import table_text
+from safe_dnn.support.tables import UNIT, table_text
 from safe_dnn.support.text import count, printable
 
 if TYPE_CHECKING:
@@ -226,7 +227,6 @@ def _save_crop(picture: Image.Image, crop: Crop, window: tuple[int, int, int, in
     """Write a crop; its box is a note in the file, which is drawn where people look at it, and not in the pixels."""
     left, top, right, bottom = _ends(crop.box, picture.size)
     note = PngInfo()
-    note.add_text("crop", crop.name)  # of two detections of the same box, both count
     note.add_text(BOX_KEY, box_text((left - window[0], top - window[1], right - window[0], bottom - window[1])))
     path.parent.mkdir(parents=True, exist_ok=True)
     # Compressing more takes twice as long and saves a tenth.
@@ -408,14 +408,14 @@ def convert(test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path,
 
 
 def parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The recorded parameters of the whole images, and a sentence if they cannot be read."""
+    """The recorded parameters of the whole images, and sentences on what could not be used."""
     source = find_parameters(root)
     try:
-        texts = read_texts(source, root, names) if source else {}
+        texts, notes = read_columns(source, root, names) if source else ({}, [])
     except SAFEError as error:
         return {}, [str(error)]
-    own = (FULL_IMAGE, *PARAMETERS)
-    return {name: column for name, column in texts.items() if any(column) and name not in own}, []
+    own = (FULL_IMAGE, UNIT, LABEL, *PARAMETERS)  # those of a part of an image are others
+    return {name: column for name, column in texts.items() if any(column) and name not in own}, notes
 
 
 def _counts(test: DetectorTest, cases: Sequence[Case], iou: float) -> Iterator[str]:

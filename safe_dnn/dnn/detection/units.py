@@ -11,21 +11,21 @@ from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from safe_dnn.dnn.answer_columns import LABEL, PREDICTED, read_answer_table
 from safe_dnn.dnn.detection.converter import parameters_of_images, plain_name
-from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures, replacing_images
+from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures
 from safe_dnn.dnn.group_columns import HoldOut
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import counted_once
-from safe_dnn.dnn.tested import LABEL, PREDICTED, UNIT, AnsweredImages, read_answer_table
-from safe_dnn.rccs.parameters import PARAMETERS_FILE
-from safe_dnn.rccs.unsafe_set import FULL_IMAGE
+from safe_dnn.dnn.tested import AnsweredImages, rows_about
+from safe_dnn.rccs.parameters import FULL_IMAGE, PARAMETERS_FILE
+from safe_dnn.store.image_folders import replacing_images
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import StrPath, existing_folder, path_of
 from safe_dnn.support.images import Skipped, find_images
-from safe_dnn.support.matching import check_matched, rows_by_image
 from safe_dnn.support.run_folder import FAILURES, OBJECTS, PREDICTIONS_FILE
-from safe_dnn.support.tables import IMAGE, Table, table_text, with_point
-from safe_dnn.support.text import count, printable
+from safe_dnn.support.tables import IMAGE, UNIT, Table, table_text, with_point
+from safe_dnn.support.text import count
 
 
 def failures_in_table(
@@ -59,15 +59,10 @@ def _split(cells: Table, root: Path, out: Path, *, partial: bool) -> tuple[tuple
     """Write `objects/`; sentences on it, and images without a row."""
     listing, units = find_images(root), cells.texts(UNIT)
     cells.check(np.array([*map(bool, units)]), f"a text under {UNIT}", lambda row: "")
-    found = rows_by_image(cells.texts(IMAGE), cells.source.parent, listing.root, listing.paths)
-    used = {row for rows in found.values() for row in rows}
-    absent = [name for row, name in enumerate(cells.texts(IMAGE)) if row not in used]
-    without_row = check_matched(
-        cells.source, root, listing.paths, found, partial=partial, rows=len(units), without_image=absent
-    )
-    told = cells.rows.drop(columns=IMAGE).agg("\t".join, axis=1).tolist()
+    found, notes, without_row = rows_about(cells, listing.root, listing.paths, partial=partial)
+    told = cells.rows.drop(columns=IMAGE).agg(" ".join, axis=1).tolist()
     known = ["; ".join(sorted(told[row] for row in rows)) for rows in found.values()]
-    counts, notes = counted_once([*found], copies_in(root, listing.paths), known)
+    counts, of_copies = counted_once([*found], copies_in(root, listing.paths), known)
     number = {unit: i for i, unit in enumerate(sorted({*units}))}
     images, names, of = list[str](), list[str](), list[int]()
     for image, rows in itertools.compress(found.items(), counts):
@@ -95,9 +90,6 @@ def _split(cells: Table, root: Path, out: Path, *, partial: bool) -> tuple[tuple
         for file, each in ((PREDICTIONS_FILE, columns), (PARAMETERS_FILE, parameters)):
             text = table_text([IMAGE, *each], zip(names, *each.values(), strict=True))
             (folder / file).write_text(text, "utf-8", errors="surrogateescape", newline="")
-    if absent:
-        n = count(len(absent), "row")
-        notes += (f"Left out, since their images are not in {root}: {n}, the first {printable(absent[0])}.",)
     of_images = f"{count(len(names), 'unit')} of {count(len({*images}), 'image')}"
     sentence = f"The test images are {of_images}, by {cells.source.name}; those of one image are a group."
-    return (sentence, *notes, *unread), tuple(Skipped(image, f"no row in {cells.source.name}") for image in without_row)
+    return (sentence, *notes, *of_copies, *unread), tuple(without_row)

@@ -15,8 +15,8 @@ from safe_dnn.page.messages import FORM_LABELS
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB
 from safe_dnn.rccs.clusters import RootCauseClusters
-from safe_dnn.rccs.parameters import names_in
 from safe_dnn.reasons.run_record import groups_of, specified_parameters, specified_predictions
+from safe_dnn.store.image_folders import names_in
 from safe_dnn.support.errors import SAFEError, path_of
 from safe_dnn.support.images import is_image_folder
 from safe_dnn.support.run_folder import FAILURES

@@ -11,9 +11,9 @@ from markupsafe import Markup
 
 from safe_dnn import api
 from safe_dnn.analysis import UNGROUPED
+from safe_dnn.dnn.answer_columns import number_columns, read_answer_table
 from safe_dnn.dnn.failures import checked, file_and_column, required_targets
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
-from safe_dnn.dnn.tested import number_columns, read_answer_table
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
 from safe_dnn.page.forms import check_there, remember, remembered, required_path, typed
@@ -176,9 +176,9 @@ class FailuresTab(WorkTab):
                 failures = self._settings.results.latest.failures
                 kind = "answers" if failures.source.suffix.lower() == ".csv" else "model"
                 fields = {"kind": kind, kind: os.fspath(failures.source), "test": os.fspath(failures.root)}
-                if failures.threshold is not None:
-                    fields |= zip(("targets", "target"), file_and_column(failures.targets), strict=True)
-                    fields |= {"threshold": f"{failures.threshold:.12g}"}
+                if failures.options.threshold is not None:
+                    fields |= zip(("targets", "target"), file_and_column(failures.options.targets or ""), strict=True)
+                    fields |= {"threshold": f"{failures.options.threshold:.12g}"}
                 fields = {name: printable(text) for name, text in fields.items()}
         return fields
 

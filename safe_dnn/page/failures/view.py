@@ -140,7 +140,7 @@ class FailuresView:
             **self.images.show(answered.digest, self._images_of(answered.digest, chosen), chosen),
         }
         if answered.task == "regression":
-            threshold, (largest, step) = answered.threshold, error_scale(answered)
+            threshold, (largest, step) = answered.options.threshold, error_scale(answered)
             slider = gr.Slider(maximum=largest, value=threshold or 0, step=step, visible=threshold is not None)
             again = gr.Button(visible=threshold is not None)
             errors = error_histogram(answered, threshold)
@@ -198,7 +198,7 @@ def cell_in(matrix: ConfusionMatrix, sent: str) -> tuple[int, int] | None:
 def interval_text(answered: AnsweredImages, known: KnownGroups | None) -> str:
     """The interval of the accuracy and, of a regression, what counts as a failure."""
     low, high = accuracy_interval(answered.right, known)
-    text, threshold = f"95% interval {low:.1%} to {high:.1%}", answered.threshold
+    text, threshold = f"95% interval {low:.1%} to {high:.1%}", answered.options.threshold
     return text if threshold is None else f"{text} · a failure is an error above {threshold:g}"
 
 
@@ -311,7 +311,8 @@ def error_histogram(answered: AnsweredImages, threshold: float | None) -> Markup
     above = 0 if threshold is None else int((errors > threshold + 1e-9 * step).sum())
     return filled(
         "page/failures/error_bars.html", bars=bars.tolist(), ends=ends.tolist(), most=max(1, bars.max()), above=above,
-        threshold=threshold, collected=answered.threshold, failing=len(answered.failing), tested=len(answered.paths),
+        threshold=threshold, collected=answered.options.threshold, failing=len(answered.failing),
+        tested=len(answered.paths),
     )  # fmt: skip
 
 
@@ -336,7 +337,7 @@ def fit_table(answered: AnsweredImages) -> Markup:
 
 def predicted_plots(answered: AnsweredImages) -> Markup:
     """True against predicted values of the first `MOST_DRAWN` targets; empty if they are not known."""
-    threshold = (answered.threshold or 0.0) if len(answered.known_classes) == 1 else 0.0
+    threshold = (answered.options.threshold or 0.0) if len(answered.known_classes) == 1 else 0.0
     drawn = [_drawing(*one, ~answered.right, threshold) for one in _by_target(answered)[:MOST_DRAWN]]
     return filled("page/failures/predicted.html", drawn=drawn, side=SIDE, cell=SIDE / CELLS) if drawn else Markup("")
 

@@ -41,7 +41,7 @@ def write(images, rows=lambda name, unit: [("yes", "no" if name.startswith("nigh
 
 def test_each_row_is_tested_and_images_are_groups(images, tmp_path):
     (tmp_path / "parameters.csv").write_text(
-        "\n".join(["image,rain", *(f"test/{name},{i % 2}" for i, name in enumerate(names_in(images)))])
+        "\n".join(["image,rain,label", *(f"test/{name},{i % 2},street" for i, name in enumerate(names_in(images)))])
     )
     found = api.failures(predictions=write(images), test=images, out=tmp_path / "out").value
     assert (len(found.failures.paths), len(found.failures.failing)) == (120, 20)
@@ -50,6 +50,7 @@ def test_each_row_is_tested_and_images_are_groups(images, tmp_path):
     notes = " ".join((*found.failures.notes, *found.reasons.notes))
     assert "120 units of 40 images, by units.csv; those of one image are a group" in notes
     assert "The images are of 40 full images" in notes
+    assert "full_image is left out" not in notes
     parameters = (tmp_path / "out" / "objects" / "parameters.csv").read_text().splitlines()
     assert parameters[0] == "image,full_image,unit,rain"
     assert "night/00_1_man_woman.png,night/00.png,man/woman," in "\n".join(parameters)
@@ -77,8 +78,18 @@ def test_units_that_can_be_read_in_two_ways_are_refused(images, tmp_path):
     few = write(images, lambda name, unit: [("yes", "no")] if name < "day/20" else [])
     with pytest.raises(SAFEError, match="a row for 10 of 40 images"):
         failures_in_table(few, images, tmp_path / "out")
-    with pytest.raises(SAFEError, match="Expected one row for day/10"):  # not by way of units
+    with pytest.raises(
+        SAFEError, match=r"Expected one row for day/10.* different values for unit.* Collect failures"
+    ):  # not by way of units
         api.cluster(images, tmp_path / "other", predictions=write(images, lambda *_: [("a", "a")]), tested=images)
+
+
+def test_of_parameters_of_units_the_first_row_of_an_image_counts_and_a_note_says_so(images, tmp_path):
+    rows = [f"test/{name},{unit},{i}" for name in names_in(images) for i, unit in enumerate(UNITS)]
+    (tmp_path / "parameters.csv").write_text("\n".join(["image,unit,size", *rows]))
+    found = failures_in_table(write(images), images, tmp_path / "out")
+    assert "Several rows for 40 images, the first day/10.png; the first row is used." in found.notes
+    assert "day/10_1_man_woman.png,day/10.png,man/woman,0" in (found.root / "parameters.csv").read_text().splitlines()
 
 
 def test_a_column_of_units_may_be_in_a_table_with_a_row_for_each_image(images, tmp_path):
