@@ -116,16 +116,16 @@ def test_arrow_keys_go_over_empty_cells_of_the_matrix_and_a_second_click_leaves_
     assert events(page) == [["select", "1,1"], ["select", ""]]
 
 
-def test_a_card_opens_its_images_and_its_curve_and_a_second_click_closes_them(page):
+def test_a_card_opens_its_images_and_a_second_click_goes_back_to_the_first(page):
     put(page, reasons=asset("widgets/choices.html"))
-    run_alone(page, "#reasons", ["widgets/choices.js"], {"value": "", "first": "", "parts": ""})
-    cards = "".join(f"<button data-opens='{at}'>{at}</button><p data-of='{at}' hidden>curve {at}</p>" for at in (0, 1))
-    change(page, parts=cards)
-    expect(page.get_by_text("curve 0")).to_be_visible()
-    for value, curve in (("1", 1), ("", 0)):
+    run_alone(page, "#reasons", ["widgets/choices.js"], {"value": "0", "first": "0", "parts": ""})
+    change(page, parts="".join(f"<button data-opens='{at}'>{at}</button>" for at in (0, 1)))
+    pressed = page.locator("button[aria-pressed=true]")
+    expect(pressed).to_have_text("0")
+    for value in ("1", "0"):
         page.get_by_role("button", name="1").click()
         assert events(page)[-1] == ["select", value]
-        expect(page.locator("p:visible")).to_have_text(f"curve {curve}")
+        expect(pressed).to_have_text(value)
 
 
 # --- Cards ------------------------------------------------------------------------------------------------------
