@@ -379,7 +379,10 @@ def read_predictions(
     right = _right(rows, answers)
     if without_row:
         every = len(paths) + len(held_out) + len(without_row)  # copies of these need no row
-        notes.append(f"All figures are of {len(paths):,} of {count(every, 'image')}: {len(without_row):,} have no row.")
+        n = sum(one.path in {*copies, *copies.values()} for one in without_row)  # no label is right for both
+        why = f"; {n:,} are copies of each other byte for byte" if n else ""
+        part = f"{len(paths):,} of {count(every, 'image')}"
+        notes.append(f"All figures are of {part}: {len(without_row):,} have no row{why}.")
     if unlabelled := int((label == "").sum()):
         notes.append(f"Without a label in {source.name}: {unlabelled:,} of {count(len(paths), 'image')}.")
     return AnsweredImages(

@@ -54,6 +54,14 @@ def test_check_says_the_same_of_images_that_are_there_three_times(case, capsys):
     assert "copies of others byte for byte: 148 of 222 images, the first night/night_00_x.png of" in again.err
 
 
+def test_images_without_a_row_that_are_copies_of_each_other_are_called_so(case):
+    shutil.copyfile(case.test / "night/night_00.png", case.test / "wood/same.png")
+    lines = [line for line in case.table.read_text().splitlines() if not line.startswith("night/night_00.png")]
+    case.table.write_text("\n".join(lines))
+    found = read_predictions(case.table, case.test, partial=True)
+    assert "All figures are of 73 of 75 images: 2 have no row; 2 are copies of each other byte for byte." in found.notes
+
+
 def test_weak_spots_and_rates_are_those_of_images_that_are_there_once(case, tmp_path):
     def spots(out):
         generate_clusters(case.failing, out, ClusteringSettings(extractor="vgg16-conv"))

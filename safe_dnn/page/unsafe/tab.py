@@ -220,10 +220,13 @@ def _listed(unsafe: UnsafeSet, chosen: str) -> Listed:
 
 
 def _tiles(unsafe: UnsafeSet, current: Analysis) -> list[dict[str, str]]:
-    """All images, and those of each RCC with its name, the largest RCC first (see figures.html)."""
+    """All images, and those of each RCC with its name, the largest RCC first (see figures.html).
+
+    RCCs without candidates are named in the headline alone.
+    """
     sizes, selected = current.clusters.sizes, Counter(image.rcc for image in unsafe.images)
     rows = [("All RCCs", len(unsafe.images), "to label", ALL, "")]
-    for rcc in rccs_of(current.clusters):
+    for rcc in (one for one in rccs_of(current.clusters) if unsafe.candidates[one]):
         out = "left out, " if rcc in unsafe.excluded else ""
         more = f"{out}of {unsafe.candidates[rcc]:,}"
         opens, hint = str(rcc) if selected[rcc] else "", f"nearest to it; {count(sizes[rcc], 'failing image')}"
