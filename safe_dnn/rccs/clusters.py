@@ -21,7 +21,7 @@ from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import OWN, Extractor
 from safe_dnn.features.own import own_extractor
 from safe_dnn.features.weights import recall_extractor
-from safe_dnn.rccs.answers import Answers, commonest_confusion
+from safe_dnn.rccs.answers import ERROR, Answers, commonest_confusion
 from safe_dnn.rccs.dbscan.contrast import ExplainedUncertainty
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
@@ -115,6 +115,13 @@ class RootCauseClusters:
     beyond_class: ExplainedUncertainty | None = None
     parts: np.ndarray = field(default_factory=lambda: np.zeros(0, int))
     collected_in: Path | None = None
+
+    @property
+    def explained_text(self) -> str:
+        """What the clusters explain about which images fail, a sentence; empty if that is not known."""
+        text = self.beyond_class.text if self.beyond_class else ""
+        # A regression has no classes.
+        return text.replace(", beyond the class", "") if self.answers and self.answers.kind == ERROR else text
 
     def recalled_extractor(self, weights: StrPath | None = None) -> Extractor:
         """The extractor, found again for tested images (see `features.weights.recall_extractor`)."""

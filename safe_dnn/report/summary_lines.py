@@ -53,7 +53,7 @@ def cluster_lines(analysis: Analysis) -> Iterator[str]:
         yield f"  RCC {rcc} ({count(size, 'image')}, {size / len(clusters.paths):.1%}){f': {common}' if common else ''}"
     if len(rccs) > LISTED:
         yield f"  … and {count(len(rccs) - LISTED, 'smaller one')} (gifs/)"
-    yield clusters.beyond_class.text if clusters.beyond_class else ""
+    yield clusters.explained_text
     yield f"Method: {algorithm_summary(clusters)}"
     yield why_unknown(clusters)
 

@@ -98,7 +98,7 @@ def _image_of(state: Analysis, reason: Reason) -> str:
 def looks_tell_nothing(state: Analysis) -> str:
     """A sentence where clusters say nothing about why images fail; otherwise empty."""
     explained = state.clusters.beyond_class
-    return explained.text if explained and explained.is_nothing else ""
+    return state.clusters.explained_text if explained and explained.is_nothing else ""
 
 
 def noise_card(state: Analysis) -> dict[str, Any]:
