@@ -377,7 +377,7 @@ def test_two_visitors_in_two_browsers_see_only_their_own(browser: Browser, tmp_p
         expect(first.locator("#clusters-status")).to_contain_text("18 failures")
         shown = first.locator("#reason-list img").first
         expect(shown).to_be_visible()
-        assert shown.evaluate("image => image.naturalWidth") > 0
+        wait_until(lambda: shown.evaluate("image => image.naturalWidth") > 0)
         picture = shown.get_attribute("src")
         assert second.goto(f"{url}/a/of%20the%20first/{picture}").status in (403, 404)
         second.goto(f"{url}/a/of%20the%20first/")
