@@ -149,7 +149,7 @@ def test_installed_it_works_beside_a_users_modules_of_the_same_names(installed, 
 
     code = "import importlib, pkgutil, safe_dnn; assert safe_dnn.CLONE is None; " + (
         "[importlib.import_module(found.name) for found in pkgutil.walk_packages(safe_dnn.__path__, 'safe_dnn.') "
-        "if not found.name.endswith('__main__')]; from safe_dnn.report.exports import _commit; "
+        "if not found.name.endswith('__main__')]; from safe_dnn.report.evidence import _commit; "
         "print(safe_dnn.__file__, safe_dnn.clustering.__file__, _commit())"
     )
     package, clustering, commit = run(installed / "python", "-c", code).split()
