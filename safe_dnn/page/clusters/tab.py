@@ -93,7 +93,8 @@ class ClustersTab(WorkTab):
         if example := self._settings.example:
             form.fill_from(form.example, {"folder": example.folder / "failures"})
         chosen = reasons.select(self._on_select, [reasons, *note.parts], outputs, **LATEST, **EDITS)
-        chosen.then(self._on_pictures, note.about, outputs, **VIEW, **IN_TURN)
+        # What follows an event is dropped by default while the same of an earlier one is not answered
+        chosen.then(self._on_pictures, note.about, outputs, **LATEST, **IN_TURN)
         edited = [note.name.blur, note.name.submit, note.note.blur, note.verdict.input]
         gr.on(edited, self._on_note, note.parts, outputs, **EACH, **EDITS)
         for query in reason_view.queries:
