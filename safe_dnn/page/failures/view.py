@@ -232,11 +232,11 @@ class Ungrouped(NamedTuple):
     Attributes
     ----------
     listed : list of Reason
-    found : FailureReasons
+    searched : FailureReasons
     """
 
     listed: list[Reason]
-    found: FailureReasons
+    searched: FailureReasons
 
 
 def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
@@ -253,12 +253,12 @@ def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
 
 def story_of(answered: AnsweredImages, known: Ungrouped) -> str:
     """When the network fails most, in a sentence; how often it fails otherwise; and what could not be used."""
-    listed, found, base = known.listed, known.found, 1 - answered.accuracy
-    certain = (found.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
+    listed, searched, base = known.listed, known.searched, 1 - answered.accuracy
+    certain = (searched.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
     rest = ~np.isin(answered.paths, [*{image for images in certain for image in images}])
-    where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if found.images else (0, 0)
+    where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if searched.images else (0, 0)
     story = done(sentence(listed, base), below=baseline(listed, base, len(answered.paths), where_none))
-    return story + "".join(map(noticed, found.notes))
+    return story + "".join(map(noticed, searched.notes))
 
 
 def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
@@ -274,11 +274,11 @@ def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
 def images_with(answered: AnsweredImages, known: Ungrouped, reason: Reason) -> Listed:
     """The tested images of a reason below its curve: on each page right ones beside wrong ones, the surest first."""
     answers = answered.answers
-    rows = np.flatnonzero(np.isin(answered.paths, [*known.found.images.get(reason.subject, ())]))
+    rows = np.flatnonzero(np.isin(answered.paths, [*known.searched.images.get(reason.subject, ())]))
     rows = rows[np.lexsort((rows, -np.nan_to_num(answers.score[rows], nan=-1.0)))]
     wrong, right = (rows[of].tolist() for of in (~answered.right[rows], answered.right[rows]))
     ordered = beside(wrong, right)
-    curves = Reasons(base=1 - answered.accuracy, curves=known.found.curves)
+    curves = Reasons(base=1 - answered.accuracy, curves=known.searched.curves)
     drawn = curves_of(curves, [reason.spot], width=CURVE) if reason.spot else {}
 
     def caption(place: int) -> str:
