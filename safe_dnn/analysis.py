@@ -37,6 +37,7 @@ from safe_dnn.store.runs import CLUSTERS, COMPARISON, CONFIRMATION, PROBES, RETR
 from safe_dnn.support.errors import SAFEError, may_open, present_root
 from safe_dnn.support.files import state_of_file
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
+from safe_dnn.training.labels import label_unsafe_set
 from safe_dnn.training.result import Retraining, load_retraining, retraining_of
 from safe_dnn.words.reasons import with_words
 from safe_dnn.words.tagging import Tagging, all_words, answers_to_tag, word_columns
@@ -372,6 +373,14 @@ class Analysis:
     def unsafe(self) -> UnsafeSet:
         """The unsafe set; a SAFEError if there is none."""
         return load_unsafe_set(self.folder, self.runs.get(SELECTION))
+
+    @property
+    def labelled(self) -> UnsafeSet:
+        """The same with the labels that follow from class folders, as far as classes are known."""
+        classes: tuple[str, ...] = ()
+        with contextlib.suppress(SAFEError):  # none were collected, or their tab says what is damaged
+            classes = self.failures.known_classes
+        return label_unsafe_set(self.unsafe, classes)
 
     @part(*CLUSTERED, RETRAINING, lambda self: self.review.edits if self.there else ())
     def retraining(self) -> Retraining:

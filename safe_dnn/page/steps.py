@@ -15,7 +15,7 @@ from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.store.runs import SELECTION
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import ACCURACY_FILE
-from safe_dnn.training.labels import label_unsafe_set, unlabelled
+from safe_dnn.training.labels import unlabelled
 
 
 class Tab(NamedTuple):
@@ -109,8 +109,7 @@ def steps_of(settings: PageSettings) -> dict[str, Any]:
 def _is_labelled(latest: Analysis) -> bool:
     """Whether every image of the unsafe set has a label, or lies in the folder of its class."""
     try:
-        unsafe = latest.unsafe
-        return not (unlabelled(unsafe) and unlabelled(label_unsafe_set(unsafe, latest.failures.known_classes)))
+        return not unlabelled(latest.labelled)
     except SAFEError:
         return False
 

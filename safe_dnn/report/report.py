@@ -49,7 +49,6 @@ from safe_dnn.support.text import count
 from safe_dnn.training import certainty
 from safe_dnn.training.certainty import with_intervals
 from safe_dnn.training.earlier import failing_model
-from safe_dnn.training.labels import label_unsafe_set
 from safe_dnn.training.result import (
     Retraining,
     certainty_of,
@@ -129,7 +128,7 @@ class Material(Analysis):
                 "The unsafe set in this folder was selected for other clusters, or before these were last edited, and "
                 "is not part of this report. Select it again."
             )
-        return label_unsafe_set(self.unsafe, self.failures.known_classes if self.failures_key else ())
+        return self.labelled
 
     def _result(self) -> Retraining | None:
         if not runs_of(self.folder, RETRAINING):
