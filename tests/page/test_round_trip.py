@@ -30,6 +30,8 @@ def cell(page: Page, column: str) -> Locator:
 def fill_in(page: Page, column: str, text: str) -> None:
     cell(page, column).scroll_into_view_if_needed()
     cell(page, column).dblclick()
+    editor = cell(page, column).locator("textarea, input").first
+    expect(editor).to_be_focused()  # what is typed before is lost
     page.keyboard.type(text)
     page.keyboard.press("Enter")
 
