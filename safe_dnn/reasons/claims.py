@@ -15,12 +15,11 @@ import numpy as np
 
 from safe_dnn.dnn.answer_columns import LABEL, PREDICTED
 from safe_dnn.rccs.review.review import Review
-from safe_dnn.rccs.spots.conditions import Conditions, are_known, hold
+from safe_dnn.rccs.spots.conditions import Conditions
 from safe_dnn.rccs.spots.figures import Alike, Figures, Groups, assess
 from safe_dnn.rccs.spots.like import alike, distinct_reasons
 from safe_dnn.rccs.spots.rates import LEVEL, corrected
-from safe_dnn.reasons.comparison import takes
-from safe_dnn.reasons.listed import Reason
+from safe_dnn.reasons.listed import CHANCE, LISTED, Reason
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.tables import read_table, table_text
 from safe_dnn.support.text import range_text, rate_text
@@ -131,20 +130,18 @@ def claims_of(
         How often the network fails on the class of each in the test set that reasons were found with; NaN if unknown.
     """
     claims = dict[str, Claim]()
-    for reason in sorted(listed, key=lambda one: one.spot is None):
-        spot, of = reason.spot, reason.figures
-        if spot and of:
-            holds = hold(spot.literals, columns, len(regions)) if are_known(spot.literals, columns) else None
-            expected = np.array([of.rate if spot.new_rate is None else spot.new_rate, of.low, of.high])
-            if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
-                expected = _of_these_classes(expected, spot.expected, float(np.nanmean(of_classes[holds])))
-            rate, low, high = expected.tolist()
-            takes_images = holds is not None and takes(spot)
-            claims[reason.name] = Claim(reason.name, spot.literals, holds, rate, low, high, takes_images)
-        elif of and reason.fails_more:
-            within = claims[reason.inside].holds if reason.inside else None
-            holds = regions == reason.rcc
-            claims[reason.name] = Claim(reason.name, (), holds, of.rate, of.low, of.high, within=within)
+    for reason in sorted(listed, key=lambda one: not one.literals):  # an RCC may lie in one of the conditions
+        of = reason.figures
+        if not of or reason.kind not in (LISTED, CHANCE):
+            continue
+        holds, new_rate = reason.holds(columns, regions), of.rate if reason.new_rate is None else reason.new_rate
+        expected = np.array([new_rate, of.low, of.high])
+        if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
+            expected = _of_these_classes(expected, reason.of_classes, float(np.nanmean(of_classes[holds])))
+        rate, low, high = expected.tolist()
+        within = claims[reason.inside].holds if reason.inside else None
+        takes_images = holds is not None and reason.takes
+        claims[reason.name] = Claim(reason.name, reason.literals, holds, rate, low, high, takes_images, within)
     return [*claims.values()]
 
 

@@ -1,5 +1,7 @@
 """The reasons of an analysis as one list: weak spots and RCCs; two that are about the same images are one.
 
+Whoever lists, draws, reports or checks reasons asks a `Reason`, and need not know which of these it is.
+
 In: a review, and what the comparison has found. Out: a reason for each weak spot, with the RCC that is about the same
 failing images (see `comparison.Reasons.same_as`), and one for each other RCC; notes on either half apply to both.
 The next reason is always the one with most failing images that are in no reason above it.
@@ -21,10 +23,11 @@ from safe_dnn.rccs.gifs import gif_path, spot_gif_path
 from safe_dnn.rccs.profiles import Profile
 from safe_dnn.rccs.review.notes import FIELDS, Note, title
 from safe_dnn.rccs.review.review import Review, both
+from safe_dnn.rccs.spots.conditions import Conditions, are_known, hold
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.like import by_gain, is_other
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
-from safe_dnn.reasons.comparison import Reasons
+from safe_dnn.reasons.comparison import Reasons, takes
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, in_series, printable, rate_text, some
 
@@ -99,6 +102,26 @@ class Reason(NamedTuple):
         return f"{text} · {self.gain:,} not explained above" if gain else text
 
     @property
+    def key(self) -> int | str:
+        """By which the page and the results of retraining know it: its conditions or, of an RCC alone, the number."""
+        return self.subject if self.spot or self.rcc is None else self.rcc
+
+    @property
+    def identity(self) -> str:
+        """What it is about, the same as long as that is: the condition on its test set or, of an RCC, the images."""
+        return self.note.subject if self.spot else self.subject
+
+    @property
+    def twin_rcc(self) -> int | None:
+        """Of a condition, the RCC that is about the same images."""
+        return self.rcc if self.twin else None
+
+    @property
+    def literals(self) -> Conditions:
+        """The condition; empty of an RCC alone."""
+        return self.spot.literals if self.spot else ()
+
+    @property
     def where(self) -> str:
         """The condition in words; empty of an RCC alone."""
         return self.spot.where if self.spot else ""
@@ -112,6 +135,40 @@ class Reason(NamedTuple):
     def rate(self) -> float:
         """NaN if it is not known."""
         return self.figures.rate if self.figures else np.nan
+
+    @property
+    def new_rate(self) -> float | None:
+        """The rate that is expected of new images, if it is another than that of the tested ones."""
+        return self.spot.new_rate if self.spot else None
+
+    @property
+    def of_classes(self) -> float | None:
+        """How often images of the classes of its condition are wrong, in their shares; None if it is not known."""
+        return self.spot.expected if self.spot else None
+
+    @property
+    def doubted(self) -> bool:
+        """Whether it may be the network's answer under another name."""
+        return self.spot is not None and self.spot.doubted
+
+    @property
+    def takes(self) -> bool:
+        """Whether other reasons are compared without its images."""
+        return self.spot is not None and takes(self.spot)
+
+    def holds(self, columns: Mapping[str, np.ndarray], regions: np.ndarray) -> np.ndarray | None:
+        """Of which images it holds: bool of shape (n_images,); None if its condition is not known of them.
+
+        Parameters
+        ----------
+        columns : mapping of str to ndarray of shape (n_images,)
+            What is known of the images.
+        regions : ndarray of shape (n_images,), int
+            The RCC in whose region each image lies.
+        """
+        if not self.spot:
+            return regions == self.rcc
+        return hold(self.literals, columns, len(regions)) if are_known(self.literals, columns) else None
 
     @property
     def fails_more(self) -> bool:

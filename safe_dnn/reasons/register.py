@@ -109,9 +109,8 @@ def register_of(listed: Iterable[Reason], fresh: Mapping[str, str]) -> list[Entr
     """
     entries = []
     for reason in listed:
-        key = _key(reason.note.subject if reason.spot else reason.subject)
         answer = next((fresh[name] for name in reason.names if name in fresh), "")
-        entries.append(Entry(key, reason.name, reason.where, reason.note, answer, reason))
+        entries.append(Entry(_key(reason.identity), reason.name, reason.where, reason.note, answer, reason))
     return entries
 
 
@@ -205,6 +204,6 @@ def take_over(folder: Path, changes: Iterable[Change], *, maker: Maker = NOBODY)
     for those in of_entry.values():
         entry = those[0].entry
         fields: dict[str, Any] = {change.field: change.now for change in those}
-        twin = entry.about.rcc if entry.about and entry.about.twin else None
+        twin = entry.about.twin_rcc if entry.about else None
         set_note(folder, entry.note._replace(**fields), maker=maker, run=run, twin=twin)
         maker = maker._replace(last_entry=None)  # what follows are changes by the same

@@ -12,9 +12,8 @@ from markupsafe import Markup
 
 from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.features.attributes import ATTRIBUTES
-from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Literal, spans
+from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Conditions, Literal, spans
 from safe_dnn.rccs.spots.curves import Bin
-from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons
 from safe_dnn.report.markup import filled
 from safe_dnn.support.text import range_text, rate_text
@@ -34,29 +33,29 @@ NOTE = 16  # height of a line below the axis
 STEPS = 4  # between the numbers at an axis, about
 
 
-def curves_of(reasons: Reasons, spots: Sequence[WeakSpot], *, width: int = 320) -> dict[str, Markup]:
-    """The curve of what each weak spot is about, by column: its first recorded number or category, measured, or class.
+def curves_of(reasons: Reasons, conditions: Sequence[Conditions], *, width: int = 320) -> dict[str, Markup]:
+    """The curve of what each condition is about, by column: its first recorded number or category, measured, or class.
 
     Of its other numbers those have one as well whose limit lies where no image is. Empty if none is known, as of many
-    classes. Several weak spots about the same column have one curve, with the ranges of all.
+    classes. Several conditions on the same column have one curve, with the ranges of all.
 
     Parameters
     ----------
     reasons : Reasons
         With `curves`.
-    spots : sequence of WeakSpot
-        For example, `[reasons.spots[0]]`.
+    conditions : sequence of tuple of Literal
+        For example, `[reasons.spots[0].literals]`.
     width : int
         Of a drawing, in pixels, at most.
     """
     bins, literals = defaultdict[str, list[Bin]](list), defaultdict[str, list[Literal]](list)
     for each in reasons.curves:
         bins[each.column].append(each)
-    for literal in (literal for spot in spots for literal in spot.literals):
+    for literal in itertools.chain(*conditions):
         literals[literal.column].append(literal)
     columns: dict[str, None] = {}
-    for spot in spots:
-        own = [one.column for one in spot.literals if one.column in bins]
+    for condition in conditions:
+        own = [one.column for one in condition if one.column in bins]
         own.sort(key=lambda column: (column == LABEL, column in ATTRIBUTES))
         uncertain = [column for column in own if _undetermined(bins[column], literals[column])]
         columns |= dict.fromkeys([*own[:1], *uncertain])

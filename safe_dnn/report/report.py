@@ -148,7 +148,7 @@ class Material(Analysis):
     @property
     def notes_on_spots(self) -> Mapping[str, Note]:
         """As `spot_notes`; where a weak spot is an RCC as well, with what is said of that."""
-        return {**self.spot_notes, **{one.subject: one.note for one in self.listed if one.spot}}
+        return {**self.spot_notes, **{one.subject: one.note for one in self.listed if one.literals}}
 
     @functools.cached_property
     def earlier(self) -> Mapping[str, Any]:
@@ -340,7 +340,7 @@ def weak_spots_section(known: Material) -> Markup:
     reasons = known.reasons
     return filled(
         "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS,
-        curves=curves_of(reasons, reasons.spots).values(), probes=_probes(known),
+        curves=curves_of(reasons, [spot.literals for spot in reasons.spots]).values(), probes=_probes(known),
         baseline=_baseline(known), names={one.about.subject: one.reason for one in known.entries if one.about},
         elsewhere=notes_elsewhere(known.notes_on_spots, (spot.conditions for spot in reasons.spots)),
     )  # fmt: skip

@@ -296,7 +296,7 @@ def shares_by_reason(listed: Iterable[Reason], result: Retraining) -> list[tuple
         {one.name: one for one in (*of.per_rcc, *of.per_condition) if one.images} if of else {}
         for of in (result, result.final)
     )
-    known = ((one, one.subject if one.spot else str(one.rcc)) for one in listed)
+    known = ((one, str(one.key)) for one in listed)
     return [(one, shares[key], final.get(key)) for one, key in known if key in shares]
 
 

@@ -91,7 +91,7 @@ def test_of_images_that_chose_nothing_each_rcc_has_its_rates_before_and_after(ex
     shares = {one.name: one for one in final.per_rcc if one.images}
     expected = {rcc: (rcc, len(those), those.count("0"), len(those)) for rcc, those in wrong.items()}
     assert {rcc: tuple(one) for rcc, one in shares.items()} == expected
-    (listed,) = [one for one in Analysis(explained.out).listed if one.rcc is not None and not one.spot][:1]
+    (listed,) = [one for one in Analysis(explained.out).listed if one.rcc is not None and not one.literals][:1]
     known = shares_by_reason([listed], retrained(per_rcc=(Share(str(listed.rcc), 3, 0, 3),), final=final))
     assert known == [(listed, Share(str(listed.rcc), 3, 0, 3), shares.get(str(listed.rcc)))]
     monkeypatch.setattr("safe_dnn.rccs.clusters.recall_extractor", fail_to_recall)

@@ -1,6 +1,8 @@
 """A further kind of reason is one function: all that lists reasons takes what it adds, and knows no kind."""
 
 import dataclasses
+import re
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,6 +26,13 @@ def by_last_digit(reasons, analysis):
     figures = Figures(len(rows) * 4 // 3, len(rows), 0.5, 0.9, like=0.1)
     spot = WeakSpot((Literal("last digit", "=", "1"),), figures)
     return dataclasses.replace(reasons, spots=(*reasons.spots, spot), images=(*reasons.images, rows))
+
+
+def test_whoever_takes_reasons_asks_none_whether_it_is_a_weak_spot():
+    package = Path(module.__file__).parent
+    files = (path for path in package.rglob("*") if path.suffix in (".py", ".html") and path.name != "listed.py")
+    asking = [file.name for file in files if re.search(r"\b(one|reason|about)\.spot\b", file.read_text("utf-8"))]
+    assert asking == []
 
 
 @pytest.fixture

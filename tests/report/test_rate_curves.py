@@ -68,18 +68,18 @@ def test_a_category_has_a_bar_for_each_of_its_most_frequent_values():
 def test_a_reason_has_the_curve_of_what_was_recorded_first_and_one_of_classes_alone_their_bars():
     woman, dark, old = Literal("label", "=", "woman"), Literal("contrast", "<", 0.2), Literal("age", ">=", 60.0)
     reasons = Reasons(base=0.3, curves=bins_of("contrast", "age"))
-    assert list(curves_of(reasons, [spot(woman, dark, old)])) == ["age"]
-    assert list(curves_of(reasons, [spot(dark)])) == ["contrast"]
-    assert curves_of(reasons, [spot(woman)]) == {}
+    assert list(curves_of(reasons, [(woman, dark, old)])) == ["age"]
+    assert list(curves_of(reasons, [(dark,)])) == ["contrast"]
+    assert curves_of(reasons, [(woman,)]) == {}
     with_classes = Reasons(base=0.3, curves=bins_of("label", "contrast"))
-    assert [list(curves_of(with_classes, [each])) for each in (spot(woman), spot(woman, dark))] == [
+    assert [list(curves_of(with_classes, [each])) for each in ((woman,), (woman, dark))] == [
         ["label"],
         ["contrast"],
     ]
-    both = curves_of(reasons, [spot(old), spot(woman, Literal("age", "<", 5.0)), spot(dark)])
+    both = curves_of(reasons, [(old,), (woman, Literal("age", "<", 5.0)), (dark,)])
     assert list(both) == ["age", "contrast"]
     assert len(attributes(both["age"], "safe-range")) == 2
-    assert curves_of(Reasons(), [spot(old)]) == {}
+    assert curves_of(Reasons(), [(old,)]) == {}
 
 
 def test_no_line_is_drawn_where_no_image_is_and_other_limits_there_are_said_to_do_as_well():
@@ -98,9 +98,9 @@ def test_no_line_is_drawn_where_no_image_is_and_other_limits_there_are_said_to_d
     assert [len({name for pair in each for name in pair if name}) for each in ids] == [1, 1]
     assert ids[0] != ids[1], "of one that is hidden, no hatching would be drawn"
     assert "Any limit" not in elsewhere
-    second = curves_of(Reasons(base=0.2, curves=bins_of("age") + bins), [spot(old := Literal("age", ">=", 60.0), dark)])
+    second = curves_of(Reasons(base=0.2, curves=bins_of("age") + bins), [(old := Literal("age", ">=", 60.0), dark)])
     assert ["Any limit" in curve for curve in second.values()] == [False, True]
-    sure = curves_of(Reasons(base=0.2, curves=bins_of("age") + bins), [spot(old, Literal("light", "<", 0.8))])
+    sure = curves_of(Reasons(base=0.2, curves=bins_of("age") + bins), [(old, Literal("light", "<", 0.8))])
     assert [*sure] == ["age"]
     even = find_curves({"light": np.linspace(0, 1, 600)}, np.arange(600) < 60)
     assert gaps_of(even) == []

@@ -35,7 +35,7 @@ class About(NamedTuple):
     Attributes
     ----------
     key : int or str
-        Of the reason, as in `reason_list.entry_key`.
+        Of the reason, as in `reasons.listed.Reason.key`.
     run : str
         As of `Analysis`.
     last_entry : int
@@ -126,7 +126,7 @@ class NoteView:
             mine = tidy_note(note._replace(**dict(zip(TYPED, map(str, typed), strict=True))))
             if mine == note:  # as where the answer did not reach a window that was closed
                 return maker, {}
-            twin = reason.rcc if reason and reason.twin else None
+            twin = reason.twin_rcc if reason else None
             review = state.review
             set_note(settings.out, mine, maker=maker, run=review.run, original=review.original, twin=twin)
             where = where._replace(last_entry=settings.results.state(where.run).number, saved=[*typed])

@@ -41,11 +41,6 @@ def show_reasons(state: Analysis, chosen: int | str) -> gr.HTML:
     return gr.HTML(chosen, cards=cards_of(state), notice=notice)
 
 
-def entry_key(reason: Reason) -> int | str:
-    """By which the page knows a reason."""
-    return reason.subject if reason.spot or reason.rcc is None else reason.rcc
-
-
 def cards_of(state: Analysis) -> Markup:
     """The cards of all reasons and, last, that of the images in no cluster, which are no reason."""
     folds = folded(state.listed)
@@ -70,27 +65,26 @@ def card(state: Analysis, reason: Reason, folds: Mapping[str, str]) -> dict[str,
         figures (None where unknown); `loose`; `image`, which represents it; `otherwise`, if its halves differ; and
         `note_fields`.
     """
-    clusters, spot, rcc = state.clusters, reason.spot, reason.rcc
-    n = len(reason.images)
+    clusters, rcc, n = state.clusters, reason.rcc, len(reason.images)
     of = reason.figures if reason.figures and reason.figures.tested else None
     facts = [reason.facts] if of else [reason.facts, f"{n / len(clusters.paths):.0%}"]
     facts += [reason.inside] if reason.inside else []
-    facts += [f"RCC {rcc}"] if rcc is not None and spot else []
+    facts += reason.names[2:]  # the RCC that is about the same images
     other = reason.differing.get("verdict", "")
     return {
-        "key": entry_key(reason), "rcc": rcc,
+        "key": reason.key, "rcc": rcc,
         "number": reason.name, "images": n, "share": n / len(clusters.paths), "title": reason.where or reason.name,
-        "words": "" if spot else words_of(state, rcc), "facts": " · ".join(facts),
-        "confusion": clusters.confusion_of(rcc) if rcc is not None and not spot else "",
+        "words": "" if reason.where else words_of(state, rcc), "facts": " · ".join(facts),
+        "confusion": "" if reason.where or rcc is None else clusters.confusion_of(rcc),
         "kind": reason.kind, "fold": folds.get(reason.name, ""), "more": reason.fails_more, "of": of,
         "loose": rcc is not None and is_loose(clusters, rcc), "image": _image_of(state, reason),
-        "otherwise": f"RCC {rcc}: {other}" if other else "", **note_fields(reason.note),
+        "otherwise": f"{reason.names[-1]}: {other}" if other else "", **note_fields(reason.note),
     }  # fmt: skip
 
 
 def _image_of(state: Analysis, reason: Reason) -> str:
     """Of an RCC alone the most typical image, unless another reason holds it as well."""
-    typical = representative(state.clusters, reason.rcc) if reason.spot is None and reason.rcc is not None else ""
+    typical = "" if reason.where or reason.rcc is None else representative(state.clusters, reason.rcc)
     images_of_others = (one.images for one in state.listed if one.kind == LISTED and one.name != reason.name)
     return reason.picture if not typical or any(typical in images for images in images_of_others) else typical
 

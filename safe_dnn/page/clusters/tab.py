@@ -17,7 +17,7 @@ from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
 from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
-from safe_dnn.page.clusters.reason_list import cards_of, entry_key, lay_out_reasons, show_reasons
+from safe_dnn.page.clusters.reason_list import cards_of, lay_out_reasons, show_reasons
 from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW, visitor_of
 from safe_dnn.page.forms import take_labels
 from safe_dnn.page.jobs import Job
@@ -162,7 +162,7 @@ class ClustersTab(WorkTab):
             **self._runs_view.show(results),
             **images_view.show(results, rcc),
             **images_view.show_right(results, rank_of(key, results) - 1),
-            images_view.curve: _curve(results, rank_of(key, results)),
+            images_view.curve: _curve(results, key),
             # Not the map of an earlier run while the new one is drawn
             **(drawn or {images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc)}),
             self._drawn: results.run if drawn else "",
@@ -290,7 +290,7 @@ class ClustersTab(WorkTab):
             where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
             selection = self.images_view.show_selection(results, rows, f"with {where}")
             right = self.images_view.show_right(results, rank - 1)
-            return {**pictures, **selection, **right, self.images_view.curve: _curve(results, rank)}
+            return {**pictures, **selection, **right, self.images_view.curve: _curve(results, key)}
         return {**pictures, **self.images_view.show(results, int(key))}
 
     def _mended(self, about: object) -> dict:
@@ -337,12 +337,13 @@ class ClustersTab(WorkTab):
         return {self._note.visitor: visitor_of(visitor), **self.first_look(lambda: self.show(problem=problem))}
 
 
-def _curve(results: Analysis, rank: int) -> gr.HTML:
-    """How often the network is wrong over the range of what a weak spot is about; empty without one."""
-    drawn = curves_of(results.reasons, results.reasons.spots[rank - 1 : rank], width=CURVE) if rank else {}
+def _curve(results: Analysis, key: int | str) -> gr.HTML:
+    """How often the network is wrong over the range of what the condition of a reason is about; empty without one."""
+    reason = results.reason(key)
+    drawn = curves_of(results.reasons, [reason.literals] if reason else [], width=CURVE)
     return gr.HTML(curve=next(iter(drawn.values()), ""))
 
 
 def _first(results: Analysis) -> int | str | None:
     """The key of the first reason; None if all images are in no cluster."""
-    return entry_key(results.listed[0]) if results.listed else None
+    return results.listed[0].key if results.listed else None

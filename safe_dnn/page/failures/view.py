@@ -279,7 +279,7 @@ def images_with(answered: AnsweredImages, known: Ungrouped, reason: Reason) -> L
     wrong, right = (rows[of].tolist() for of in (~answered.right[rows], answered.right[rows]))
     ordered = beside(wrong, right)
     curves = Reasons(base=1 - answered.accuracy, curves=known.searched.curves)
-    drawn = curves_of(curves, [reason.spot], width=CURVE) if reason.spot else {}
+    drawn = curves_of(curves, [reason.literals], width=CURVE)
 
     def caption(place: int) -> str:
         return answers.text(ordered[place]).removesuffix(" (100%)")
