@@ -25,7 +25,8 @@ from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.unsafe_set import LABEL, UnsafeSet, load_unsafe_set
 from safe_dnn.reasons.claims import fresh_verdicts
 from safe_dnn.reasons.comparison import Reasons, load_reasons
-from safe_dnn.reasons.listed import Reason, reasons_of, with_notes
+from safe_dnn.reasons.failure_reasons import Ungrouped, ungrouped_reasons
+from safe_dnn.reasons.listed import Reason, baseline, reasons_of, with_notes
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
 from safe_dnn.reasons.run_record import known_parameters
@@ -59,7 +60,8 @@ _MARK = f"{FAILURES}/{FAILURES_MARK}"
 _DATABASE = (DATABASE_FILE, f"{DATABASE_FILE}-wal")
 _FILES = (*_DATABASE, PROFILES_FILE, _MARK, *TABLES)
 CLUSTERED = (CLUSTERS, _MARK, PLACES)
-COMPARED = (*CLUSTERED, COMPARISON, WORDS)
+COMPARED = (*CLUSTERED, COMPARISON, UNGROUPED, WORDS)
+COLLECTED = (*TABLES, PLACES, UNGROUPED)
 
 
 class Part(Generic[T]):
@@ -89,6 +91,10 @@ class part:  # noqa: N801, a decorator
 
     def __call__(self, read: "Callable[[Analysis], T]") -> Part[T]:
         return Part(read, self)
+
+
+def _edits_of(analysis: "Analysis") -> tuple[Edit, ...]:
+    return analysis.review.edits if analysis.there else ()
 
 
 class Marks(NamedTuple):
@@ -212,7 +218,7 @@ class Analysis:
     @part(*CLUSTERED, NOTES)
     def edits(self) -> tuple[Edit, ...]:
         """All that was done and said in the review."""
-        return all_edits(self.folder, self.review)
+        return all_edits(self.folder, self.review if self.there else None)
 
     @part(PROFILES_FILE, otherwise=lambda _: {})
     def profiles(self) -> Mapping[int, Profile]:
@@ -294,29 +300,41 @@ class Analysis:
         """By name; a SAFEError if there are some, but the network's answers cannot be read."""
         return all_words(self.folder, tested=self.tested) if load_words(self.folder) else {}
 
-    @part(*CLUSTERED, COMPARISON, otherwise=lambda _: Reasons())
+    @part(*COLLECTED, SPOT_NOTES)
+    def ungrouped(self) -> Ungrouped | None:
+        """The reasons of the failures in the folder, before these are grouped; None if none were searched for."""
+        return ungrouped_reasons(self.failures, self.folder) if self.failures_key else None
+
+    @part(*COMPARED, otherwise=lambda _: Reasons())
     def counted(self) -> Reasons:
-        """What the comparison with the images that the network gets right has found; empty if they are not known."""
-        return load_reasons(self.folder, self.original)
+        """What the comparison with the images that the network gets right has found; empty if they are not known.
+
+        Without clusters, the weak spots of the failures in the folder.
+        """
+        if self.there or self.ungrouped is None:
+            return load_reasons(self.folder, self.original)
+        found, tested = self.ungrouped.searched, self.failures
+        base, spots = 1 - tested.accuracy, found.spots or ()
+        return Reasons(spots, base=base, curves=found.curves, tested=len(tested.paths), noun=tested.noun)
 
     @part(*COMPARED, otherwise=lambda self: self.counted)
     def _of_all_kinds(self) -> Reasons:
         reasons = self.counted
-        for add in REASON_KINDS if reasons.base else ():
+        for add in REASON_KINDS if reasons.base and self.there else ():
             reasons = add(reasons, self)
         return reasons
 
-    @part(*COMPARED, lambda self: self.review.edits, otherwise=lambda self: self._of_all_kinds)
+    @part(*COMPARED, _edits_of, otherwise=lambda self: self._of_all_kinds)
     def reasons(self) -> Reasons:
         """The same, with the reasons of all `REASON_KINDS`, for RCCs as they are now."""
-        return self._of_all_kinds.on(self.clusters)
+        return self._of_all_kinds.on(self.clusters) if self.there else self._of_all_kinds
 
     @part(*COMPARED, SPOT_NOTES, otherwise=lambda _: {})
     def spot_notes(self) -> Mapping[str, Note]:
         """By conditions; also on those that are not among the weak spots."""
         return notes_of_run(self.folder, self.reasons.spots)
 
-    @part(*COMPARED, lambda self: self.review.edits, otherwise=lambda _: [])
+    @part(*COMPARED, _edits_of, otherwise=lambda _: [])
     def _unnoted(self) -> list[Reason]:
         return reasons_of(self.review, self.reasons, self.folder)
 
@@ -324,10 +342,18 @@ class Analysis:
     def _folder_tested(self) -> str:
         return folder_tested(self.folder)
 
-    @part(*COMPARED, NOTES)
+    @part(*COMPARED, *COLLECTED, NOTES)
     def listed(self) -> list[Reason]:
-        """With what is said of them, in the order in which they are shown."""
+        """With what is said of them, in the order in which they are shown; without clusters, of those `ungrouped`."""
+        if not self.there:
+            return self.ungrouped.listed if self.ungrouped else []
         return with_notes(self._unnoted, self.review.notes, self.spot_notes, self._folder_tested)
+
+    @property
+    def baseline(self) -> str:
+        """How many images are wrong, and how many where none of the reasons holds (see `reasons.listed.baseline`)."""
+        of = self.reasons
+        return baseline(self.listed, of.base, of.tested, of.where_none_holds, of.noun)
 
     def reason(self, key: object) -> Reason | None:
         """The reason that a browser has named by an RCC's number, or a weak spot's conditions; None if there is none.
@@ -346,16 +372,17 @@ class Analysis:
         """What a fresh test set says of the reasons (see `api.confirmation`); empty if none was asked."""
         return self.runs[CONFIRMATION].facts if CONFIRMATION in self.runs else {}
 
-    @part(*COMPARED, NOTES, CONFIRMATION)
+    @part(*COMPARED, *COLLECTED, NOTES, CONFIRMATION)
     def register(self) -> list[Entry]:
-        """What is said of each reason."""
+        """What is said of each reason; a SAFEError if there are neither clusters nor reasons without them."""
+        self.check_found()
         self.check()
         return register_of(self.listed, self.fresh)
 
     @part(*CLUSTERED, NOTES, CONFIRMATION)
     def fresh(self) -> Mapping[str, str]:
         """The verdicts of a fresh test set, by the names of reasons; empty if none was asked."""
-        return fresh_verdicts(self.runs.get(CONFIRMATION), self.review)
+        return fresh_verdicts(self.runs.get(CONFIRMATION), self.review) if self.there else {}
 
     @part(NOTES)
     def scope(self) -> tuple[Scope, Statement | None]:
@@ -382,7 +409,7 @@ class Analysis:
             classes = self.failures.known_classes
         return label_unsafe_set(self.unsafe, classes)
 
-    @part(*CLUSTERED, RETRAINING, lambda self: self.review.edits if self.there else ())
+    @part(*CLUSTERED, RETRAINING, _edits_of)
     def retraining(self) -> Retraining:
         """The retraining of the present clusters, with shares of the RCCs as they are now; a SAFEError without."""
         return retraining_of(self.folder, self.review if self.there else None)
@@ -394,6 +421,17 @@ class Analysis:
             return bool(self.retraining)
         except SAFEError:
             return False
+
+    @property
+    def has_tables_alone(self) -> bool:
+        """Whether failures were collected without images, which cannot be grouped."""
+        with contextlib.suppress(SAFEError):  # their tab says what is damaged
+            return bool(self.failures_key) and not self.there and not self.failures.has_images
+        return False
+
+    def check_found(self) -> None:
+        """Raise a SAFEError where there are neither clusters nor reasons without them."""
+        _ = self.there or self.ungrouped or self.original
 
     def check(self) -> None:
         """Raise a SAFEError where reasons or notes on them cannot be read; they may lack those of words."""

@@ -20,14 +20,13 @@ from typing import NamedTuple
 import numpy as np
 
 from lab.benchmarks.results import table, tell
-from safe_dnn.api.explaining import find_reasons
+from safe_dnn import api
 from safe_dnn.dnn.answer_columns import LABEL, PREDICTED
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.spots.figures import chance_given_class, given_class
 from safe_dnn.rccs.spots.rates import corrected
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
-from safe_dnn.reasons.known import Known, weak_spots_of
-from safe_dnn.reasons.run_record import GivenAnswers
+from safe_dnn.reasons.known import Known, known_of, weak_spots_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
 from safe_dnn.training.certainty import NOT_SHOWN, certainties, count_pairs
@@ -108,10 +107,10 @@ def load_networks(folder: Path, work: Path) -> list[Network]:
         raise SAFEError(f"Expected {FACTORS_FILE} and a CSV of answers for each network. Received: {folder}")
     networks = []
     for name in names:
-        given = GivenAnswers(folder / f"{name}.csv")
-        tested, found = find_reasons(given, work / name, parameters=folder / FACTORS_FILE)
-        classes = np.unique(found.known.columns[LABEL], return_inverse=True)[1]
-        networks.append(Network(name, tested, found.known, found.spots, classes))
+        found = api.reasons(folder / f"{name}.csv", work / name, parameters=folder / FACTORS_FILE).value
+        known = known_of(found.failures, parameters=folder / FACTORS_FILE)
+        classes = np.unique(known.columns[LABEL], return_inverse=True)[1]
+        networks.append(Network(name, found.failures, known, found.reasons.spots, classes))
     if any(other.tested.paths != networks[0].tested.paths for other in networks):
         raise SAFEError(f"Expected answers of each network to the same images. Received others in {folder}")
     return networks

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.group_columns import hold_out_record
-from safe_dnn.dnn.tested import AnsweredImages, read_predictions
+from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
 from safe_dnn.rccs.parameters import find_parameters
@@ -36,13 +36,13 @@ from safe_dnn.reasons.known import (
 )
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
-from safe_dnn.reasons.run_record import NONE_GIVEN, GivenAnswers, answers_of_run, groups_of, known_answers, table_of
+from safe_dnn.reasons.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.report.present_files import show_reasons
 from safe_dnn.store.output_folder import Writer, foreign_files, save_files, working
 from safe_dnn.store.places import relative
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, REASONS, add_run, present_runs
-from safe_dnn.support.errors import SAFEError, StrPath, path_of
-from safe_dnn.support.files import prepare_folder, read_record
+from safe_dnn.support.errors import SAFEError, StrPath
+from safe_dnn.support.files import read_record
 from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES
 from safe_dnn.support.version import VERSION
@@ -122,9 +122,8 @@ class Searched(NamedTuple):
 
 
 def conditions_of(
-    tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None,
-    required: bool = False, partial: bool = True,
-) -> Searched:  # fmt: skip
+    tested: AnsweredImages, groups: Sequence[str], out: Path, *, parameters: Path | None, required: bool = False
+) -> Searched:
     """Search for weak spots, which needs no features, and no images if nothing is to be measured in them.
 
     Parameters
@@ -137,11 +136,9 @@ def conditions_of(
         As for `reasons.known.known_of`.
     required : bool
         As for both.
-    partial : bool
-        As for `reasons.known.known_of`.
     """
     how: dict[str, Any] = {"parameters": parameters, "required": required}
-    known = known_of(tested, groups=groups, partial=partial, **how)
+    known = known_of(tested, groups=groups, **how)
     report_progress("Searching for weak spots", 0, 0)
     image_groups = groups_of_images(groups, tested, **how)
     searched = _digest_of(tested, known, image_groups)
@@ -204,57 +201,23 @@ def _compared(earlier: Path, out: Path, tested: AnsweredImages, known: Known) ->
     return {"analysis": relative(earlier, out), "accuracy": accuracy, "reasons": reasons}
 
 
-def find_reasons(
-    tables: GivenAnswers, out: StrPath, *, parameters: StrPath | None = None
-) -> tuple[AnsweredImages, Searched]:
-    """Write `weak_spots.csv` and `rates.csv` by a network's answers and a table alone; nothing is clustered.
-
-    Parameters
-    ----------
-    tables : GivenAnswers
-        With a folder of test images, conditions may also be on what is measured in them; without one, images are only
-        known by their names.
-    parameters : path, optional
-        As for `reasons.known.known_of`.
-
-    Raises
-    ------
-    SAFEError
-        A table cannot be read, all answers are right or wrong, or the folder has an analysis with reasons of its own.
-    """
-    folder = path_of(out, "an output folder")
-    if CLUSTERS in present_runs(folder):
-        raise SAFEError(
-            f"Expected a folder without root cause clusters. Received: {out}, which has reasons of its own."
-        )
-    tested = read_predictions(tables.predictions, tables.tested or None, partial=tables.partial)
-    if tested.one_sided:
-        raise SAFEError(f"Expected both correct and wrong answers. {tested.one_sided}")
-    table = path_of(parameters, "parameters as a CSV file") if parameters else None
-    how: dict[str, Any] = {"required": True, "partial": tables.partial or not table}
-    conditions = conditions_of(tested, tables.group, folder, parameters=table, **how)
-    _, files = _keep(prepare_folder(folder), tested, conditions, tested.notes)
-    save_files(folder, files)
-    return tested, conditions
-
-
 def explain_collected(out: Path) -> FailureReasons:
     """After failures were collected in a folder: search for weak spots, and keep them.
 
     Nothing is lost where that fails: what cannot be used, such as a table of parameters, is a note.
     """
-    failing, reasons = out / FAILURES, FailureReasons(None, ())
+    failing, reasons, files = out / FAILURES, FailureReasons(None, ()), dict[str, Writer]()
     names = groups_of(out) or group_names(hold_out_record(failing))
     for required in (True, False):  # the second time without what cannot be used
         try:
             tested, _ = known_answers(NONE_GIVEN, failing)
             if tested and not tested.one_sided:
                 conditions = conditions_of(tested, names, out, parameters=find_parameters(failing), required=required)
-                reasons, _ = _keep(out, tested, conditions, reasons.notes)
+                reasons, files = _keep(out, tested, conditions, reasons.notes)
             break
         except SAFEError as error:
             reasons = FailureReasons(None, tuple(dict.fromkeys((*reasons.notes, str(error)))))
-    if CLUSTERS not in present_runs(out) and not foreign_files(out, [WEAK_SPOTS_FILE]):
-        files = {} if reasons.spots is None else {WEAK_SPOTS_FILE: spots_text(reasons.spots)}
-        save_files(out, files, remove=[WEAK_SPOTS_FILE])
+    tables = [WEAK_SPOTS_FILE, CURVES_FILE]
+    if CLUSTERS not in present_runs(out) and not foreign_files(out, tables):
+        save_files(out, files, remove=tables)
     return reasons

@@ -1,12 +1,13 @@
 """Steps 1 and 2: why a network fails. Failures, root cause clusters, conditions, words, and what causes them."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from safe_dnn.analysis import Analysis
-from safe_dnn.api.explaining import explain_collected, explain_failures, find_reasons
+from safe_dnn.api.explaining import explain_collected, explain_failures
 from safe_dnn.api.generation import ClusteringSettings, generate_clusters
 from safe_dnn.api.probing import HEATMAPS_FOLDER, look, probe_reasons
 from safe_dnn.api.results import StepResult, settings_by
@@ -17,11 +18,11 @@ from safe_dnn.dnn.group_columns import hold_out_of
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import rccs_of
+from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.figures import row_of
+from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.failure_reasons import since_earlier
-from safe_dnn.reasons.known import doubts_on
 from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
-from safe_dnn.reasons.known_groups import notes_of as notes_of_groups
 from safe_dnn.reasons.run_record import GivenAnswers, lost_notes, notes_of
 from safe_dnn.report.summary_lines import (
     cluster_lines,
@@ -35,6 +36,7 @@ from safe_dnn.report.summary_lines import (
 from safe_dnn.store.output_folder import working
 from safe_dnn.support.errors import Number, SAFEError, StrPath, path_of
 from safe_dnn.support.progress import as_part
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.text import count, some
 from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
 from safe_dnn.words import tagging
@@ -53,11 +55,14 @@ class TestSet(NamedTuple):
         As for `dnn.failures.find_failures`.
     hold_out, group
         As `share` and `group` of `dnn.group_columns.HoldOut`.
+    parameters : path, optional
+        As for `dnn.failures.collect_failures`, with predictions.
     """
 
     train: StrPath | None = None
     hold_out: float | str | None = None
     group: tuple[str, ...] = ()
+    parameters: StrPath | None = None
 
 
 class Tested(NamedTuple):
@@ -125,6 +130,11 @@ def failures(
         collect: Callable[[], AnsweredImages] = partial(find_detection_failures, detector, folder)
     else:
         collect = _collecting(model, predictions, test, folder, options)
+    return _collected(folder, collect, earlier)
+
+
+def _collected(folder: Path, collect: Callable[[], AnsweredImages], earlier: Path | None = None) -> StepResult:
+    """Collect failures, search for reasons, and say what was found."""
     with working(folder, "collecting failures"):
         collected = collect()
         if earlier:
@@ -136,11 +146,13 @@ def failures(
     interval = accuracy_interval(right, groups_of_test(folder, collected.root, paths, right))
     tested = Tested(collected, collected.accuracy, *interval, why)
     lines = (*(spot_lines(why.spots) if why.spots is not None else ()), *earlier_lines(since_earlier(folder)))
-    table = "" if why.spots is None or Analysis(folder).there else ", weak_spots.csv"
+    written = ["objects/"] * (collected.noun == "unit") + ["failures/"] * collected.has_images
+    written += [FAILURES_FILE, PREDICTIONS_FILE, ACCURACY_FILE]
+    written += [] if why.spots is None or Analysis(folder).there else [WEAK_SPOTS_FILE, CURVES_FILE]
     return StepResult(
         tested, failures_summary(collected), names, tuple(zip(paths, *columns, strict=True)), lines,
         (*left_out(collected.skipped), *(f"reasons: {one}" for one in why.notes)), collected.notes,
-        f"{'objects/, ' if boxes else ''}failures/, failures.csv, predictions.csv, accuracy.json{table}",
+        ", ".join(written),
     )  # fmt: skip
 
 
@@ -151,47 +163,45 @@ def _collecting(
     dnn, images = settings_by(options, DnnOptions, TestSet)
     common: dict[str, Any] = {"options": dnn, "train": images.train}
     common["hold_out"] = hold_out_of(images.hold_out, images.group)
+    if images.parameters and not predictions:
+        raise SAFEError("Expected parameters with predictions. Received a model.").about("parameters")
     if not predictions:
         return lambda: find_failures(kept_copy(model), test, folder, **common)
     if dnn.rescale or dnn.trust_model:
         text = "Expected rescale and trust_model with a model only. Received predictions."
         raise SAFEError(text).about("rescale", "trust_model")
-    return partial(failures_in_table, predictions, test, folder, **common)
+    return partial(failures_in_table, predictions, test, folder, **common, parameters=images.parameters)
 
 
 def reasons(
     predictions: StrPath, out: StrPath = ".", *, parameters: StrPath | None = None, **options: Any
 ) -> StepResult:
-    """Find the conditions under which a network fails from tables alone, without images.
+    """Find the conditions under which a network fails by tables, as `failures` does, with or without images.
 
     Parameters
     ----------
-    predictions : path
-        The network's answers to its test images.
-    parameters : path, optional
-        As for `api.explaining.find_reasons`.
+    predictions, parameters : path
+        As for `failures`.
     options
         `reasons.run_record.GivenAnswers`.
 
     Returns
     -------
     StepResult
-        Its value is `api.explaining.Conditions`; its table has the weak spots.
+        Its value is `Tested`; its table has the weak spots.
 
     Raises
     ------
     SAFEError
-        As in `find_reasons`.
+        As in `failures`, or nothing is known of a group.
     """
     folder, (tables,) = path_of(out, "an output folder"), settings_by(options, GivenAnswers, predictions=predictions)
-    tested, found = find_reasons(tables, folder, parameters=parameters)
-    rows = tuple((spot.conditions, *row_of(spot.figures)) for spot in found.spots)
-    return StepResult(
-        found, f"{(~tested.right).mean():.1%} of {count(len(tested.paths), 'image')} are wrong",
-        ("conditions", *FIGURES), rows, tuple(spot_lines(found.spots)),
-        (*tested.doubts, *doubts_on(found.spots), *tested.notes, *found.known.notes, *notes_of_groups(found.groups)),
-        written="weak_spots.csv, rates.csv",
-    )  # fmt: skip
+    how: dict[str, Any] = {"options": DnnOptions(partial=tables.partial), "group": tuple(tables.group)}
+    tested = tables.tested or None
+    found = _collected(folder, partial(failures_in_table, predictions, tested, folder, parameters=parameters, **how))
+    rows = tuple((spot.conditions, *row_of(spot.figures)) for spot in found.value.reasons.spots or ())
+    notes = (*found.notes, *found.warnings)
+    return replace(found, columns=("conditions", *FIGURES), rows=rows, warnings=notes, notes=())
 
 
 def crops(info: StrPath, results: StrPath, images: StrPath, out: StrPath = ".", *, score: Number = 0.05) -> StepResult:

@@ -299,8 +299,8 @@ def _image_folders(out: Path) -> list[_Images]:
     if SELECTION in runs:
         unsafe = load_unsafe_set(out)
         sets.append(_Images("improvement images", unsafe.improvement_root, unsafe.paths, lambda *_: []))
-    if (out / FAILURES_FILE).is_file():
-        failures = load_failures(out)
+    failures = load_failures(out) if (out / FAILURES_FILE).is_file() else None
+    if failures and failures.has_images:
         sets.append(_Images("test images", failures.root, failures.failing, functools.partial(_not_as_copied, out)))
     return sets
 

@@ -159,11 +159,15 @@ def _cluster(cluster: Command) -> None:
 def _reasons(reasons: Command) -> None:
     answers = "the network's answers to its test set, as for cluster; labels are needed where no folder has them"
     reasons.path("--predictions", "CSV", answers, required=True)
-    what = "what is known of the images, as for cluster (default: parameters.csv beside the images or the predictions)"
-    reasons.path("--parameters", "CSV", what)
-    images = "the test images, in which lightness, contrast and the like are measured (default: none are needed)"
+    _recorded(reasons)
+    images = "the test images, which are measured, collected and shown (default: none are needed)"
     reasons.path("--tested", "DIR", images)
     reasons.names("--group", "groups of images, as for cluster")
+
+
+def _recorded(command: Command) -> None:
+    where = "parameters.csv beside the images or the predictions, or further columns of the predictions"
+    command.path("--parameters", "CSV", f"with --predictions: what is known of the images (default: {where})")
 
 
 def _confirm(confirm: Command) -> None:
@@ -227,6 +231,7 @@ def _failures(failures: Command) -> None:
     failures.path("test", "TEST", "folder of test images, in a folder per class (of a regression, as it is)", nargs="?")
     table = "in place of MODEL, the answers of a network in any framework, as docs/other-frameworks.md describes"
     failures.path("--predictions", "CSV", table)
+    _recorded(failures)
     share = "hold out a share of the test images, such as 0.3, from all choices, so that they prove the gain of retrain"
     failures.text("--hold-out", "SHARE", share)
     failures.names("--group", "hold out whole groups, by a column as for cluster --group (may be given several times)")

@@ -20,7 +20,7 @@ import numpy as np
 
 from safe_dnn.dnn import predictions
 from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS, LABEL, PREDICTED, number_columns, read_answer_table
-from safe_dnn.dnn.group_columns import HOLD_OUT, HoldOut, draw
+from safe_dnn.dnn.group_columns import HOLD_OUT, HoldOut, chosen_columns, draw, group_columns
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.predictions import (
@@ -33,10 +33,11 @@ from safe_dnn.dnn.predictions import (
 )
 from safe_dnn.dnn.tested import AnsweredImages, match_images, predictions_text, read_predictions, rounded, rows_about
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, NO_CLASS, Answers
-from safe_dnn.rccs.parameters import ANGLE_SUFFIX
+from safe_dnn.rccs.parameters import ANGLE_SUFFIX, find_parameters, read_parameters
 from safe_dnn.store.image_folders import check_replaceable, replacing_images
 from safe_dnn.store.output_folder import check_own, save_files
-from safe_dnn.store.places import absolute, plain, relative
+from safe_dnn.store.places import absolute, parameters_given, plain, relative
+from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, number_of, path_of
 from safe_dnn.support.files import intact, prepare_folder, read_json
@@ -184,10 +185,11 @@ def images_with_targets(folder: StrPath, options: DnnOptions, outputs: int = 0) 
 
 
 _TAKEN = "Answers: from {}, taken as they are."
+NO_IMAGES = "No images were given: the test images are known by their names in the table alone."
 
 
 def read_answers(
-    table: StrPath, test: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None
+    table: StrPath, test: StrPath | None, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None
 ) -> AnsweredImages:
     """Read a table of answers and judge them.
 
@@ -195,28 +197,40 @@ def read_answers(
     ----------
     table : path
         Of a regression: `image` and a column for each target, or as `predictions.csv` of a regression.
-    test : path
-        The folder of test images.
+    test : path or None
+        The folder of test images; without one, a class, or which answers are right, is in the table.
     options : DnnOptions
-        Of a regression: the targets and the threshold; without targets, the answers are those of a classifier.
+        Of a regression: the targets and the threshold; without targets, the answers are those of a classifier or, in
+        a table alone, also the errors of a regression that are known to be right or wrong.
     train : path, optional
         A folder with a folder for each class, if classes are predicted that the test folder does not have.
 
     Raises
     ------
     SAFEError
-        The table cannot be read, or does not fit the images or the classes.
+        The table cannot be read, or does not fit the images or the classes; or, without images, all answers are right
+        or wrong, or there are targets.
     """
     if options.threshold is not None and not options.targets:
         raise SAFEError(
             f"Expected a table of targets with the threshold {options.threshold:g} of a regression. Received none."
         ).about("targets")
-    if options.targets:
+    if options.targets and not test:
+        raise SAFEError(
+            "Expected the folder of test images with a table of targets. Received none. Without images, a regression's "
+            "answers need the columns error and right."
+        ).about("targets")
+    if options.targets and test:
         return _of_regression(table, test, options)
     learned = class_folders(existing_folder(train, "the training folder")) if train else []
     tested = read_predictions(table, test, partial=options.partial, classes=learned)
+    if not test and tested.one_sided:
+        raise SAFEError(f"Expected both correct and wrong answers. {tested.one_sided}")
+    if not test and tested.task == "regression":
+        return dataclasses.replace(tested, known_classes=(tested.answers.target,))
     labels, predicted = tested.answers.label.tolist(), tested.answers.predicted.tolist()
-    for names, expected in ((labels, "in class folders or in the column label"), (predicted, f"in {PREDICTED}")):
+    needed = ((labels, "in class folders or in the column label"), (predicted, f"in {PREDICTED}"))
+    for names, expected in needed if test else ():
         if missing := [path for path, name in zip(tested.paths, names, strict=True) if not name]:
             raise SAFEError(
                 f"Expected the class of each image {expected}. Received none for {count(len(missing), 'image')} in "
@@ -224,7 +238,8 @@ def read_answers(
             )
     by_folder = all(path.split("/", 1)[0] == label for path, label in zip(tested.paths, labels, strict=True))
     known = {*labels, *tested.classes, *learned, *(class_folders(tested.root) if by_folder else ())}
-    notes = (_TAKEN.format(tested.source.name), *unknown_classes(tested, known | NO_CLASS), *tested.notes)
+    unknown = unknown_classes(tested, known | NO_CLASS) if test or any(labels) else ()
+    notes = (_TAKEN.format(tested.source.name), *unknown, *tested.notes)
     classes = (*tested.classes, *sorted({*known, *predicted} - {*tested.classes}))
     answers = tested.answers._replace(kind=CONFIDENCE)
     return dataclasses.replace(tested, answers=answers, notes=notes, known_classes=classes)
@@ -339,9 +354,9 @@ def find_failures(
 
 
 def collect_failures(
-    table: StrPath, test: StrPath, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE, train: StrPath | None = None,
-    hold_out: HoldOut | None = None, notes: tuple[str, ...] = (), skipped: tuple[Skipped, ...] = (),
-    group: tuple[str, ...] = (),
+    table: StrPath, test: StrPath | None, out: StrPath, *, options: DnnOptions = AS_IN_THE_FILE,
+    train: StrPath | None = None, hold_out: HoldOut | None = None, notes: tuple[str, ...] = (),
+    skipped: tuple[Skipped, ...] = (), group: tuple[str, ...] = (), parameters: StrPath | None = None,
 ) -> AnsweredImages:  # fmt: skip
     """Do the same as `find_failures` with a table of the DNN's answers in place of the model.
 
@@ -355,6 +370,9 @@ def collect_failures(
         What is known of the table beforehand: sentences, and what has no row in it.
     group
         The columns by which images are of one group; by default those that are held out together.
+    parameters : path, optional
+        What is known of the images, as for `rccs.parameters.read_parameters`; by default what `find_parameters` finds
+        or, without images, further columns of `table`.
 
     Raises
     ------
@@ -364,10 +382,20 @@ def collect_failures(
     options = checked(options)
     out = checked_folder(out, test, *TABLES)
     answered = read_answers(table, test, options=options, train=train)
-    answered = dataclasses.replace(answered, notes=notes + answered.notes, skipped=(*answered.skipped, *skipped))
+    notes = (*notes, *answered.notes, *(() if test else (NO_IMAGES,)))
+    answered = dataclasses.replace(answered, notes=notes, skipped=(*answered.skipped, *skipped))
+    known = path_of(parameters, "parameters as a CSV file") if parameters else None
+    if known:
+        read_parameters(known, answered.root, answered.paths, partial=options.partial)
+    elif not test:
+        known = find_parameters(answered.root) or answered.source
+    answered = dataclasses.replace(answered, parameters=known and known.absolute())
+    tables = (known or find_parameters(answered.root), answered.source)
+    if group:
+        chosen_columns(group, group_columns(answered.root, answered.paths, tables, group))
     if hold_out:
         labels = answered.answers.label if answered.task == "classification" else np.zeros((len(answered.paths), 0))
-        held, sentences = draw(answered.root, answered.paths, labels, hold_out, table=answered.source)
+        held, sentences = draw(answered.root, answered.paths, labels, hold_out, tables=tables)
         answered = dataclasses.replace(answered.without(held), notes=answered.notes + sentences)
         group = hold_out.group
     return keep_failures(answered, out, options=options, group=group)
@@ -376,7 +404,8 @@ def collect_failures(
 def keep_failures(
     answered: AnsweredImages, out: Path, *, options: DnnOptions = AS_IN_THE_FILE, group: tuple[str, ...] = ()
 ) -> AnsweredImages:
-    """Write `failures/` (the images, in their class folders), then the tables and `accuracy.json` together."""
+    """Write `failures/` (the images, in their class folders, if they are there), then the tables and `accuracy.json`
+    together."""
     threshold = options.threshold if answered.task == "regression" else None
     options = DnnOptions(options.rescale, options.trust_model, str(options.targets or "") or None, threshold)
     answered = dataclasses.replace(
@@ -391,31 +420,38 @@ def keep_failures(
     wrong = answered.taken(~answered.right)
     label, predicted, score, kind, target = wrong.answers
     columns = (wrong.paths, label.tolist(), predicted.tolist(), map(rounded, score.tolist()))
-    rows = ((f"{FAILURES}/{path}", path, *cells) for path, *cells in zip(*columns, strict=True))
+    place = f"{FAILURES}/" if answered.has_images else ""
+    rows = ((f"{place}{path}", path, *cells) for path, *cells in zip(*columns, strict=True))
     table = table_text(["image", "source", target, "predicted", kind], rows)
     accuracy = json.dumps(_record_of(answered, out), indent=2, ensure_ascii=False) + "\n"
     files = {PREDICTIONS_FILE: predictions_text(answered), FAILURES_FILE: table, ACCURACY_FILE: accuracy}
     # All that takes room comes before the images are exchanged.
     with replacing_images(out / FAILURES, lambda: save_files(out, files)) as new:
-        for path in wrong.paths:
+        for path in wrong.paths if answered.has_images else ():
             (new / path).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(answered.root / path, new / path)
     return answered
 
 
-def checked_folder(out: StrPath, test: StrPath, *files: str, folders: Sequence[str] = (FAILURES,)) -> Path:
+def checked_folder(out: StrPath, test: StrPath | None, *files: str, folders: Sequence[str] = (FAILURES,)) -> Path:
     """The output folder, in which nothing of others would be replaced, neither files nor folders of images."""
     # Checked before anything is created: a new folder in the test folder would count as a class.
-    if path_of(out, "an output folder").resolve().is_relative_to(path_of(test, "a test folder").resolve()):
+    folder = path_of(out, "an output folder")
+    if test and folder.resolve().is_relative_to(path_of(test, "a test folder").resolve()):
         raise SAFEError(
             f"The output folder must be outside the test folder, or the copies would become test images. Received: "
             f"{out}. Choose another one."
         ).about("out")
-    out = prepare_folder(out)
-    check_own(out, *files)
+    if not test and CLUSTERS in present_runs(folder):
+        raise SAFEError(
+            f"Expected a folder without root cause clusters. Received: {out}, which has reasons of its own. Name "
+            "another output folder for a table without images."
+        ).about("out")
+    folder = prepare_folder(folder)
+    check_own(folder, *files)
     for name in folders:
-        check_replaceable(out / name)
-    return out
+        check_replaceable(folder / name)
+    return folder
 
 
 def examples_for(
@@ -491,11 +527,13 @@ def _record_of(answered: AnsweredImages, folder: Path) -> dict[str, Any]:
     return {
         "test_accuracy": answered.accuracy, "test_size": len(answered.paths), "failures": len(answered.failing),
         "classes": answered.known_classes, "task": answered.task, "threshold": options.threshold,
-        "model": relative(answered.source, folder), "test_root": relative(answered.root, folder),
+        "model": relative(answered.source, folder),
+        "test_root": relative(answered.root, folder) if answered.has_images else "",
         "assumptions": answered.notes, "skipped": plain(answered.skipped, folder),
         **({"rescale": options.rescale} if options.rescale else {}),
         **({"trust_model": True} if options.trust_model else {}),
         **({"targets": relative(options.targets, folder)} if options.targets else {}),
+        **({"parameters": relative(answered.parameters, folder)} if answered.parameters else {}),
         **({HOLD_OUT: held_out} if answered.held_out or answered.group else {}),
     }  # fmt: skip
 
@@ -517,10 +555,12 @@ def load_failures(folder: Path) -> AnsweredImages:
         if (record["test_size"], record["failures"]) != (len(answered.paths), len(answered.failing)):
             raise ValueError(f"of other failures than {PREDICTIONS_FILE}")
         trust, targets = bool(record.get("trust_model")), absolute(record.get("targets", ""), folder)
+        root = absolute(record["test_root"], folder) if record["test_root"] else folder.absolute() / FAILURES
         return dataclasses.replace(
-            answered, source=Path(absolute(record["model"], folder)), root=Path(absolute(record["test_root"], folder)),
+            answered, source=Path(absolute(record["model"], folder)), root=Path(root),
             known_classes=classes, notes=tuple(record["assumptions"]),
             skipped=tuple(Skipped(skip["path"], skip["reason"]) for skip in record["skipped"]),
-            group=tuple(map(str, record.get(HOLD_OUT, {}).get("group", ()))), has_images=True,
+            group=tuple(map(str, record.get(HOLD_OUT, {}).get("group", ()))), has_images=bool(record["test_root"]),
+            parameters=parameters_given(folder),
             options=DnnOptions(record.get("rescale"), trust, targets or None, record["threshold"]),
         )  # fmt: skip

@@ -22,11 +22,11 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS
-from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.dnn.tested import collected_answers
 from safe_dnn.rccs.parameters import ANY_NAME, find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import grouped
 from safe_dnn.support.contents import in_common
-from safe_dnn.support.errors import SAFEError, may_open, number_of
+from safe_dnn.support.errors import SAFEError, number_of
 from safe_dnn.support.files import read_record
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.tables import IMAGE
@@ -145,7 +145,7 @@ def hold_out_of(share: str | None, group: Sequence[str]) -> HoldOut | None:
 
 
 def draw(
-    root: Path, paths: Sequence[str], labels: np.ndarray, hold_out: HoldOut, *, table: Path | None = None
+    root: Path, paths: Sequence[str], labels: np.ndarray, hold_out: HoldOut, *, tables: Sequence[Path | None] = ()
 ) -> tuple[np.ndarray, tuple[str]]:
     """Draw the images that are held out.
 
@@ -153,8 +153,8 @@ def draw(
     ----------
     labels : ndarray of shape (n_images,), or (n_images, n_targets) of a regression
         Their classes; the same share of each is held out.
-    table : path, optional
-        A table of answers, which may have the columns of the groups as well.
+    tables : sequence of path or None
+        Tables that may have the columns of the groups; by default that of the parameters.
 
     Returns
     -------
@@ -173,7 +173,7 @@ def draw(
     names = list(paths)
     of, noun = np.arange(len(names)), "image"
     if hold_out.group:
-        columns = group_columns(root, names, (find_parameters(root), table), hold_out.group)
+        columns = group_columns(root, names, tables or (find_parameters(root),), hold_out.group)
         values = chosen_columns(hold_out.group, columns)
         noun = noun_of(hold_out.group)
         of = grouped(noun, values)[0].of
@@ -218,10 +218,9 @@ def held_out_among(image_root: Path, root: Path, paths: Sequence[str]) -> np.nda
     SAFEError
         The table beside the folder, which names the images, is gone or damaged.
     """
-    place = find_predictions(image_root) if hold_out_record(image_root) else None
-    if place is None or not all(may_open(path) for path in place):
+    tested = collected_answers(image_root) if hold_out_record(image_root) else None
+    if tested is None:
         return np.zeros(len(paths), bool)
-    tested = read_predictions(*place, partial=True)
     if root.resolve() == tested.root.resolve():
         return np.isin(np.array(paths, str), np.array(tested.held_out, str))
     return in_common([root / path for path in paths], [tested.root / path for path in tested.held_out])

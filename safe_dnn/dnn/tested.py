@@ -39,9 +39,9 @@ from safe_dnn.dnn.predictions import (
     is_decided,
 )
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
-from safe_dnn.store.places import tested_by
+from safe_dnn.store.places import test_set_of, tested_by
 from safe_dnn.support.contents import copies_in
-from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
+from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, may_open, path_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
 from safe_dnn.support.run_folder import FAILURES_MARK, OBJECTS, PREDICTIONS_FILE
@@ -90,6 +90,8 @@ class AnsweredImages:
         The columns by which images are held out in groups.
     options : DnnOptions
         With which the failures were collected; without a threshold but for a regression.
+    parameters : Path or None
+        The table of parameters that was given with the answers.
     """
 
     source: Path
@@ -108,6 +110,7 @@ class AnsweredImages:
     has_images: bool = True
     group: tuple[str, ...] = ()
     options: DnnOptions = AS_IN_THE_FILE
+    parameters: Path | None = None
 
     def taken(self, rows: np.ndarray) -> "AnsweredImages":
         """Some of the images, for which the array of shape (n_images,), bool, is true."""
@@ -130,6 +133,11 @@ class AnsweredImages:
         known = [f"{label} → {predicted}{'' if right else ', wrong'}" for label, predicted, right in each]
         counts, sentences = counted_once(rest.paths, copies, known)
         return dataclasses.replace(rest.taken(counts), notes=(*self.notes, *sentences), copies=copies)
+
+    @property
+    def noun(self) -> str:
+        """What is right or wrong by itself: "image", or "unit" of a table with several rows for an image."""
+        return "unit" if any(map(_is_of_units, (self.root, self.source.parent))) else "image"
 
     @property
     def failing(self) -> tuple[str, ...]:
@@ -163,7 +171,7 @@ class AnsweredImages:
     @property
     def doubts(self) -> tuple[str, ...]:
         """As of `dnn.doubts.doubts_about`."""
-        return doubts_about(self.answers, self.right)
+        return doubts_about(self.answers, self.right, self.noun)
 
     @property
     def one_sided(self) -> str:
@@ -316,10 +324,24 @@ def predictions_text(answered: AnsweredImages) -> str:
     return table_text(header, rows)
 
 
-def find_predictions(image_root: Path) -> tuple[Path, Path] | None:
-    """`predictions.csv` beside an image folder, and the test folder that `accuracy.json` there names; or None."""
-    table, tested = image_root.parent / PREDICTIONS_FILE, tested_by(image_root.parent)
-    return (table, tested) if tested and table.is_file() else None
+def find_predictions(image_root: Path) -> tuple[Path, Path | None] | None:
+    """`predictions.csv` beside an image folder, and the test folder that `accuracy.json` there names; or None.
+
+    There is no test folder where the failures were collected without images.
+    """
+    table = image_root.parent / PREDICTIONS_FILE
+    return (table, tested_by(image_root.parent)) if test_set_of(image_root.parent) and table.is_file() else None
+
+
+def collected_answers(image_root: Path) -> AnsweredImages | None:
+    """The answers beside a folder of failures, as of `find_predictions`; None if there are none, or they may not be
+    opened. Without images, their names are those of files in that folder.
+    """
+    files = find_predictions(image_root)
+    if files is None or not all(may_open(path) for path in filter(None, files)):
+        return None
+    tested = read_predictions(*files, partial=True)
+    return tested if tested.has_images else dataclasses.replace(tested, root=image_root)
 
 
 def read_predictions(
@@ -355,15 +377,14 @@ def read_predictions(
     source = path_of(table, "predictions as a CSV file")
     folder = tested and existing_folder(tested, f"the folder of the test images that {source.name} is about").resolve()
     cells = read_answer_table(source)
-    listing = find_images(folder) if folder else _listing(cells)
+    listing = find_images(folder) if folder else images_named_in(cells)
     root, images = listing.root, listing.paths
     folders = {entry.name for entry in root.iterdir()} if folder else set()
     target = _target_in(cells)
-    has_units = root.name == OBJECTS and (root / FAILURES_MARK).is_file()  # images that SAFE has copied for each unit
-    copies = copies_in(root, images) if folder and not has_units else {}
+    copies = copies_in(root, images) if folder and not _is_of_units(root) else {}
     rows, paths, held_out, notes, without_row = match_images(cells, root, images, partial=partial, copies=copies)
     kind = ERROR if ERROR in cells.header else CONFIDENCE
-    of_folder = np.array([path.split("/", 1)[0] if "/" in path else "" for path in paths], str)
+    of_folder = np.array([path.split("/", 1)[0] if "/" in path and kind != ERROR else "" for path in paths], str)
     label = np.array(rows.texts(target), str) if target in cells.header else of_folder
     predicted = np.array(rows.texts(PREDICTED), str)
     labels = {*label.tolist(), *(class_folders(root) if folder and LABEL not in cells.header else ())} - {""}
@@ -391,7 +412,12 @@ def read_predictions(
     ).once(copies)  # fmt: skip
 
 
-def _listing(cells: Table) -> ImageListing:
+def _is_of_units(folder: Path) -> bool:
+    """Whether SAFE has written a folder with an image, or a row, for each unit (see `dnn/detection/`)."""
+    return folder.name == OBJECTS and (folder / FAILURES_MARK).is_file()
+
+
+def images_named_in(cells: Table) -> ImageListing:
     """The images that a table names, in a folder that is not known."""
     names = {os.path.normpath(in_slashes(name)) for name in cells.texts(IMAGE) if name}
     return ImageListing(cells.source.parent, tuple(sorted(names)), ())

@@ -86,7 +86,7 @@ def steps_of(settings: PageSettings) -> dict[str, Any]:
         empty text (an empty analysis asks by itself); `text`, what there is to do there.
     """
     latest, out = settings.results.latest, settings.out
-    there = latest.there and not latest.is_outdated
+    there, alone = latest.there and not latest.is_outdated, latest.has_tables_alone
     selected = there and latest.is_selected
     is_done = {
         FAILURES_TAB: (out / ACCURACY_FILE).is_file(),
@@ -94,13 +94,15 @@ def steps_of(settings: PageSettings) -> dict[str, Any]:
         UNSAFE_TAB: selected,
         LABELS_TAB: selected and _is_labelled(latest),
         RETRAINING_TAB: there and latest.is_retrained,
-        REPORT_TAB: there and (out / REPORT_FILE).is_file(),
+        REPORT_TAB: (there or alone) and (out / REPORT_FILE).is_file(),
     }
     done = [tab for tab, one in is_done.items() if one]
     following = _next(done)
     # Verdicts say for which reasons no images are chosen, and are what the report quotes.
     if there and following in (UNSAFE_TAB, REPORT_TAB, "") and not _is_judged(latest):
         following = CLUSTERS_TAB
+    if alone:  # there is nothing to group
+        following = "" if REPORT_TAB in done else REPORT_TAB
     if not done or settings.jobs.running:  # it may be what is being done
         following = ""
     return {"done": done, "next": following, "text": TABS[following].next if following else ""}

@@ -210,7 +210,8 @@ class WorkTab:
         """
 
         def checked(job: Job) -> None:
-            check_links(self._settings.results.state(marks[0] if marks else None).clusters)
+            if not self._settings.results.latest.has_tables_alone:
+                check_links(self._settings.results.state(marks[0] if marks else None).clusters)
             work(job)
 
         return self._start(checked, show or self._view, ask)

@@ -27,7 +27,7 @@ from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE, Setting, Steadiness
 from safe_dnn.rccs.dbscan.projection import Projection, SetAside
 from safe_dnn.store.output_folder import Writer
-from safe_dnn.store.places import absolute, packed, plain, recorded, relative, unpacked
+from safe_dnn.store.places import absolute, packed, plain, recorded, relative, test_set_of, tested_by, unpacked
 from safe_dnn.store.runs import CLUSTERS, Run, add_run, present_runs, reading_file, run_file, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath
@@ -37,6 +37,7 @@ from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.text import count, percent
 from safe_dnn.support.version import VERSION
 
+NEED_IMAGES = "Clusters need images: collect the failures with their test images."
 CLUSTERS_FILE = "clusters.npz"
 RUN_FILE = "run.json"
 LABELS_FILE = "labels.txt"
@@ -319,7 +320,8 @@ def load_clusters(folder: Path, run: Run | None = None) -> RootCauseClusters:
     """
     run = run or present_runs(folder).get(CLUSTERS)
     if run is None or not (run.folder / CLUSTERS_FILE).exists():
-        raise SAFEError(f"Expected root cause clusters. Received none in {folder}. Generate them first.")
+        hint = NEED_IMAGES if test_set_of(folder) and not tested_by(folder) else "Generate them first."
+        raise SAFEError(f"Expected root cause clusters. Received none in {folder}. {hint}")
     with reading_file(run, CLUSTERS_FILE) as path:
         clusters: RootCauseClusters = unpacked(RootCauseClusters, path, folder)
     home = clusters.image_root

@@ -15,10 +15,11 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn.rccs.dbscan.projection import Nuisance, SetAside, combined
-from safe_dnn.store.places import source_folder_of
+from safe_dnn.store.places import parameters_given, source_folder_of
 from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of
 from safe_dnn.support.images import ImageListing
 from safe_dnn.support.matching import check_matched, rows_in
+from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import IMAGE, Table, number_in, read_table, with_point
 from safe_dnn.support.text import count, printable, some, visible_text
 
@@ -53,11 +54,13 @@ class Parameters:
 def find_parameters(image_root: Path) -> Path | None:
     """`parameters.csv` in the image folder or, if it is not there, beside it; otherwise None.
 
-    Of failures that SAFE has collected, then in the folder of their test images or beside that.
+    Of failures that SAFE has collected, first the table that was given with them, and last that in the folder of their
+    test images or beside it.
     """
     tested = source_folder_of(image_root)
-    for folder in (image_root, image_root.parent, *((tested, tested.parent) if tested else ())):
-        table = folder / PARAMETERS_FILE
+    given = parameters_given(image_root.parent) if image_root.name == FAILURES else None
+    folders = (image_root, image_root.parent, *((tested, tested.parent) if tested else ()))
+    for table in (*([given] if given else ()), *(folder / PARAMETERS_FILE for folder in folders)):
         if table.is_file():
             return table if may_open(table) else None
     return None

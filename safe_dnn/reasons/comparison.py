@@ -319,6 +319,8 @@ class Reasons:
         All tested images.
     clusters : RootCauseClusters or None
         As the engineer has edited them (see `on`).
+    noun : str
+        What was tested, as of `dnn.tested.AnsweredImages.noun`.
     """
 
     spots: tuple[WeakSpot, ...] = ()
@@ -328,6 +330,7 @@ class Reasons:
     curves: tuple[Bin, ...] = ()
     tested: int = 0
     clusters: RootCauseClusters | None = None
+    noun: str = "image"
 
     def on(self, clusters: RootCauseClusters) -> "Reasons":
         """The same for edited RCCs."""
@@ -426,11 +429,10 @@ class Reasons:
         rate, spot = self.rates.get(rcc), (self.inside | self.same_as).get(rcc)
         if rcc in self.same_as:
             one = self.spots[self.same_as[rcc]]
-            tested = f"{count(one.figures.tested, 'tested image')}{one.figures.of_groups}"
-            images = f"{one.figures.wrong:,} of {tested} with {one.where}"
+            images = f"{one.figures.wrong:,} of {one.figures.images(f'tested {self.noun}')} with {one.where}"
             place = self.same_as[rcc] + 1
             return f"The same reason as weak spot {place}: {images} are wrong ({rate_text(one.figures.rate)})."
-        texts = [rate.text] if rate else []
+        texts = [rate.in_words(self.noun)] if rate else []
         if spot is not None and self.clusters is not None:
             share = np.isin(np.flatnonzero(self.clusters.labels == rcc), self.images[spot]).mean()
             who = "All" if share == 1 else f"{math.floor(100 * share)}%"
@@ -457,7 +459,8 @@ def reasons_of(
     """Weak spots with their failing images among those of the clusters."""
     row_of = tested.rows_of(clusters.image_root, clusters.paths)
     images = tuple(np.flatnonzero((row_of >= 0) & spot.holds(known.columns)[row_of]) for spot in spots)
-    return Reasons(spots, images, None, 1 - tested.accuracy, tested=len(tested.paths), clusters=clusters)
+    base, n = 1 - tested.accuracy, len(tested.paths)
+    return Reasons(spots, images, None, base, tested=n, clusters=clusters, noun=tested.noun)
 
 
 def save_reasons(

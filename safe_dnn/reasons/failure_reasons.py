@@ -6,8 +6,11 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.rccs.review.review import folder_tested, notes_of_run
 from safe_dnn.rccs.spots.curves import Bin, load_curves
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, load_spots
+from safe_dnn.reasons.listed import Reason, ungrouped, with_notes
 from safe_dnn.store.runs import REASONS, Run, reading_file, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError
@@ -75,3 +78,28 @@ def since_earlier(out: Path, predictions: str | None = None) -> dict[str, Any]:
     """
     runs = runs_with(out, "predictions", collected(out) if predictions is None else predictions)
     return runs[0].facts.get("earlier", {}) if runs else {}
+
+
+class Ungrouped(NamedTuple):
+    """The reasons of collected failures, in the order of the list.
+
+    Attributes
+    ----------
+    listed : list of Reason
+    searched : FailureReasons
+    """
+
+    listed: list[Reason]
+    searched: FailureReasons
+
+
+def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
+    """The reasons that were found in an output folder, with their notes; None if there are none."""
+    found = failure_reasons(out)
+    if found is None:
+        return None
+    wrong = {path for path, right in zip(answered.paths, answered.right.tolist(), strict=True) if not right}
+    spots = found.spots or ()
+    failing = [[image for image in found.images.get(spot.conditions, ()) if image in wrong] for spot in spots]
+    listed = with_notes(ungrouped(spots, failing), {}, notes_of_run(out, spots), folder_tested(out))
+    return Ungrouped(listed, found)

@@ -63,7 +63,6 @@ def known_of(
     parameters: StrPath | None = None,
     groups: Sequence[str] = (),
     required: bool = False,
-    partial: bool = True,
 ) -> Known:
     """What is known of every tested image: its class and the predicted one, recorded parameters, measured attributes.
 
@@ -78,14 +77,12 @@ def known_of(
     required : bool
         Whether it is an error (SAFEError) if the table cannot be read. Otherwise it is left out, as one may be that
         nobody gave: RCCs have a note on it.
-    partial : bool
-        As for `rccs.parameters.read_parameters`.
     """
     columns, notes = _answers_known(tested), ()
     source = parameters or find_parameters(tested.root)
     if source:
         with contextlib.suppress(*(() if required else (SAFEError,))):
-            recorded, notes = vars(read_parameters(source, tested.root, tested.paths, partial=partial)).values()
+            recorded, notes = vars(read_parameters(source, tested.root, tested.paths)).values()
             texts = read_texts(source, tested.root, tested.paths) if recorded.keys() & set(groups) else {}
             for name in recorded.keys() & set(groups):
                 recorded[name] = np.array(texts[name], str)

@@ -370,7 +370,7 @@ def sentence(listed: Sequence[Reason], base: float) -> str:
     return f"Most failures: {in_series(texts)}{f'; and {alike}' if groups else ''}."
 
 
-def baseline(listed: Sequence[Reason], base: float, tested: int, rest: tuple[int, int]) -> str:
+def baseline(listed: Sequence[Reason], base: float, tested: int, rest: tuple[int, int], noun: str = "image") -> str:
     """How many images are wrong, and how many where none of the reasons holds.
 
     Parameters
@@ -379,10 +379,12 @@ def baseline(listed: Sequence[Reason], base: float, tested: int, rest: tuple[int
         All tested images.
     rest : tuple of int
         Wrong and all images for which no reason holds, as in `Reasons.where_none_holds`; zeros if that is not known.
+    noun : str
+        As of `dnn.tested.AnsweredImages.noun`.
     """
     # Of which right images a word holds is not known.
     n = sum(reason.kind == LISTED and not (reason.figures and reason.figures.answers) for reason in listed)
-    every = f"{rate_text(base)} of all {count(tested, 'test image')} are wrong"
+    every = f"{rate_text(base)} of all {count(tested, f'test {noun}')} are wrong"
     if not n or not rest[1]:
         return every
     which = "this reason does not hold" if n == 1 else f"none of these {n} reasons holds"

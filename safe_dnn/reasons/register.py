@@ -200,7 +200,8 @@ def take_over(folder: Path, changes: Iterable[Change], *, maker: Maker = NOBODY)
     of_entry: dict[str, list[Change]] = {}
     for change in changes:
         of_entry.setdefault(change.entry.key, []).append(change)
-    run = present_runs(folder)[CLUSTERS].clusters
+    clusters = present_runs(folder).get(CLUSTERS)
+    run = clusters.clusters if clusters else ""
     for those in of_entry.values():
         entry = those[0].entry
         fields: dict[str, Any] = {change.field: change.now for change in those}

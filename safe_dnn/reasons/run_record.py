@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.group_columns import held_out_among
-from safe_dnn.dnn.tested import AnsweredImages, find_predictions, read_predictions
+from safe_dnn.dnn.tested import AnsweredImages, collected_answers, read_predictions
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.rccs.parameters import find_parameters, read_parameters
 from safe_dnn.rccs.profiles import Profile, profile_clusters
@@ -182,19 +182,16 @@ def known_answers(tables: GivenAnswers, image_root: Path) -> tuple[AnsweredImage
     """
     if own := specified_answers(tables):
         return without_held_out(own, image_root), {}
-    files = find_predictions(image_root)
-    if files is None or not all(may_open(path) for path in files):
-        return None, {}
     try:
-        tested = read_predictions(*files, partial=True)
+        tested = collected_answers(image_root)
     except SAFEError as error:
-        return None, {"predictions": {"source": os.fspath(files[0]), "notes": [str(error)]}}
-    return (without_held_out(tested, image_root) if _may_open_all(tested) else None), {}
+        return None, {"predictions": {"source": f"{image_root.parent / PREDICTIONS_FILE}", "notes": [str(error)]}}
+    return (without_held_out(tested, image_root) if tested and _may_open_all(tested) else None), {}
 
 
 def _may_open_all(tested: AnsweredImages) -> bool:
-    """Whether all test images may be opened, all links followed."""
-    return present_root() is None or all(may_open(tested.root / path) for path in tested.paths)
+    """Whether all test images, if they were given, may be opened, all links followed."""
+    return present_root() is None or not tested.has_images or all(may_open(tested.root / path) for path in tested.paths)
 
 
 def with_answers(
@@ -252,8 +249,7 @@ def newest_answers(out: Path, clusters: RootCauseClusters | None) -> AnsweredIma
         The run was found with other answers than the failures, or as in `answers_of_run`.
     """
     of_run = answers_of_run(out, clusters) if clusters else None
-    place = find_predictions(out / FAILURES)
-    newest = read_predictions(*place, partial=True) if place else None
+    newest = collected_answers(out / FAILURES)
     if of_run and newest and (of_run.paths, of_run.right.tolist()) != (newest.paths, newest.right.tolist()):
         raise SAFEError(
             f"Expected failures and reasons of the same answers. Received: {out}, with failures of {newest.source} and "

@@ -24,6 +24,7 @@ from markupsafe import Markup
 
 from safe_dnn.analysis import Analysis
 from safe_dnn.dnn.confusion import ConfusionMatrix, confusion_matrices
+from safe_dnn.dnn.failures import NO_IMAGES
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, headline, rccs_of, sample
 from safe_dnn.rccs.confidence import no_steady_groups_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -32,14 +33,15 @@ from safe_dnn.rccs.review.notes import REGISTER, UNSAFE, Note, title
 from safe_dnn.rccs.review.review import notes_elsewhere
 from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.unsafe_set import UnsafeSet
-from safe_dnn.reasons.failure_reasons import since_earlier
-from safe_dnn.reasons.listed import Reason, baseline, sentence
+from safe_dnn.reasons.failure_reasons import collected, since_earlier
+from safe_dnn.reasons.listed import Reason, sentence
 from safe_dnn.reasons.probes import Probe
 from safe_dnn.reasons.register import Entry, register_of
 from safe_dnn.reasons.run_record import outdated
 from safe_dnn.report.heatmaps import heatmap_html, heatmaps_of
 from safe_dnn.report.markup import escaped, filled, picture_uri, warning
 from safe_dnn.report.rate_curves import curves_of
+from safe_dnn.report.summary_lines import failures_summary
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.runs import CLUSTERS, RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
@@ -136,6 +138,19 @@ class Material(Analysis):
         return self.retraining
 
     @functools.cached_property
+    def test(self) -> Mapping[str, Any]:
+        """The record of the test set, as `run.json` has it; empty without one."""
+        if self.there:
+            record: Mapping[str, Any] = self.record.get("predictions", {})
+            return record
+        tested = self.failures
+        return {
+            "source": os.fspath(tested.source), "tested": os.fspath(tested.root) if tested.has_images else "",
+            "images": len(tested.paths), "held_out": len(tested.held_out), "digest": collected(self.folder),
+            "doubts": [*tested.doubts, *([] if tested.has_images else [NO_IMAGES])],
+        }  # fmt: skip
+
+    @functools.cached_property
     def carded(self) -> list[int]:
         """The RCCs for which there is room with images, the most failures beyond the average first."""
         return by_excess(rccs_of(self.clusters), self.reasons.rates)[:MOST_CARDS]
@@ -153,7 +168,7 @@ class Material(Analysis):
     @functools.cached_property
     def earlier(self) -> Mapping[str, Any]:
         """As of `api.explaining.since_earlier`."""
-        return since_earlier(self.folder, self.record.get("predictions", {}).get("digest", ""))
+        return since_earlier(self.folder, self.test.get("digest", ""))
 
     @property
     def to_judge(self) -> list[Entry]:
@@ -228,25 +243,30 @@ def summarize(known: Material) -> dict[str, Any]:
     Returns
     -------
     dict
-        `subject`, `network`, `runs` and `engineers`; `test`, the record of the test set, empty without one; `sentence`,
-        `headline` and `baseline` on all of it; `warnings`; `failing`, `clusters` and `no_cluster`, how many there are;
+        `subject`, `noun` (what was tested), `network`, `runs` and `engineers`; `test`, the record of the test set,
+        empty without one; `sentence`, `headline` and `baseline` on all of it; `warnings`; `failing`, `clusters` and
+        `no_cluster`, how many there are (None without clusters);
         `rated`, whether error rates are known; `reasons`, a dictionary for each in the order of the list, with what
         `rates` gives; `unsafe_set` and `retraining`, dictionaries, or why there is none; `fresh`, of how many images;
         `outdated`, a sentence; `responsible` and `reviewer`.
     """
-    clusters, result, unsafe = known.clusters, known.result, known.selection
-    test, rates = known.record.get("predictions", {}), known.reasons.rates
+    known.check_found()
+    clusters, result, unsafe = known.clusters if known.there else None, known.result, known.selection
+    test, rates = known.test, known.reasons.rates
     unrated = "The RCCs were not compared with images that are right: their error rates are missing."
-    doubts = [*test.get("doubts", ()), no_steady_groups_text(clusters), known.missing.get("counted", "")]
-    doubts += [unrated] if test and not rates and not doubts[-1] else []
+    doubts = [*test.get("doubts", ()), clusters and no_steady_groups_text(clusters), known.missing.get("counted", "")]
+    doubts += [unrated] if clusters and test and not rates and not doubts[-1] else []
     of = (result.final or result) if result else None
     return {
-        "subject": subject(known), "network": os.fspath(failing_model(clusters.image_root) or test.get("source", "")),
-        "runs": known.rests_on, "test": test, "warnings": [*filter(None, doubts)], "rated": bool(rates or not test),
-        "sentence": sentence(known.listed, known.reasons.base), "headline": headline(clusters),
-        "baseline": _baseline(known) if known.reasons.base else "", "outdated": outdated(known.folder),
-        "failing": len(clusters.paths), "clusters": len(rccs_of(clusters)),
-        "no_cluster": int((clusters.labels == NOISE).sum()),
+        "subject": subject(known), "noun": known.reasons.noun,
+        "network": os.fspath((clusters and failing_model(clusters.image_root)) or test.get("source", "")),
+        "runs": known.rests_on, "test": test, "warnings": [*filter(None, doubts)],
+        "rated": bool(rates or not test or not clusters), "sentence": sentence(known.listed, known.reasons.base),
+        "headline": headline(clusters) if clusters else failures_summary(known.failures),
+        "baseline": known.baseline if known.reasons.base else "", "outdated": outdated(known.folder),
+        "failing": len(clusters.paths if clusters else known.failures.failing),
+        "clusters": len(rccs_of(clusters)) if clusters else None,
+        "no_cluster": int((clusters.labels == NOISE).sum()) if clusters else None,
         "reasons": [_summary_of(one, known) for one in known.entries],
         "unsafe_set": {
             "images": len(unsafe.images), "labelled": sum(bool(image.label) for image in unsafe.images),
@@ -337,24 +357,23 @@ def _map(known: Material) -> dict[str, Any]:
 
 def weak_spots_section(known: Material) -> Markup:
     """A row for each weak spot with its rates and the engineer's judgement; or why there are none."""
-    reasons = known.reasons
+    reasons, notes = known.reasons, tuple[str, ...]()
+    if reasons.comparison:
+        notes = reasons.comparison.notes
+    elif not known.there and known.ungrouped:
+        notes = known.ungrouped.searched.notes
     return filled(
-        "weak_spots.html", known=known, reasons=reasons, most_overlaps=MOST_OVERLAPS,
+        "weak_spots.html", known=known, notes=notes, reasons=reasons, most_overlaps=MOST_OVERLAPS,
         curves=curves_of(reasons, [spot.literals for spot in reasons.spots]).values(), probes=_probes(known),
-        baseline=_baseline(known), names={one.about.subject: one.reason for one in known.entries if one.about},
+        baseline=known.baseline, names={one.about.subject: one.reason for one in known.entries if one.about},
         elsewhere=notes_elsewhere(known.notes_on_spots, (spot.conditions for spot in reasons.spots)),
     )  # fmt: skip
-
-
-def _baseline(known: Material) -> str:
-    reasons = known.reasons
-    return baseline(known.listed, reasons.base, reasons.tested, reasons.where_none_holds)
 
 
 def _probes(known: Material) -> list[tuple[str, Markup]]:
     """What probes say of the weak spots and RCCs that are there, with their names."""
     names = {spot.conditions: spot.where for spot in known.reasons.spots}
-    names |= {subject: known.title(rcc) for rcc, subject in known.review.subjects.items()}
+    names |= {subject: known.title(rcc) for rcc, subject in (known.review.subjects if known.there else {}).items()}
     by_subject = itertools.groupby(known.probes, lambda probe: probe.subject)
     return [(names[subject], probes_html(list(own))) for subject, own in by_subject if subject in names]
 
@@ -501,8 +520,14 @@ SECTIONS: tuple[tuple[str, str, Callable[[Material], Markup] | None], ...] = (
 )
 
 
+WITHOUT_CLUSTERS = ("scope", "weak-spots", "register", "earlier")
+"""The sections that there are where failures were collected, but not grouped."""
+
+
 def subject(known: Material) -> str:
-    """The subject of the report: the end of the image folder's path."""
+    """The subject of the report: the end of the image folder's path or, without clusters, of that of the answers."""
+    if not known.there:
+        return "/".join(known.failures.source.parts[-2:])
     return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
 
 
@@ -538,10 +563,12 @@ def _rendered(known: Material, summary: Mapping[str, Any]) -> str:
     now = datetime.datetime.now().astimezone()
     page = filled(
         "report.html", known=known, **summary, now=now,
-        found=datetime.datetime.fromisoformat(known.runs[CLUSTERS].time).astimezone(now.tzinfo),
+        found=known.there and datetime.datetime.fromisoformat(known.runs[CLUSTERS].time).astimezone(now.tzinfo),
         first_page=first_page(summary, known),
         sections=[
-            (key, name, write(known) if write else filled(f"{key}.html", known=known)) for key, name, write in SECTIONS
+            (key, name, write(known) if write else filled(f"{key}.html", known=known))
+            for key, name, write in SECTIONS
+            if known.there or key in WITHOUT_CLUSTERS
         ],
     )  # fmt: skip
     # It goes to others, and the folder may be moved: of what lies in that, it says where in it.

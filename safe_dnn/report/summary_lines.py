@@ -18,7 +18,7 @@ from safe_dnn.rccs.confidence import (
 from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.rccs.unsafe_set import UnsafeSet
-from safe_dnn.reasons.listed import MOST_OPEN, Reason, baseline, sentence
+from safe_dnn.reasons.listed import MOST_OPEN, Reason, sentence
 from safe_dnn.support.text import count, percent, printable, range_text, rate_text, some
 from safe_dnn.training import certainty
 from safe_dnn.training.before_after import Share
@@ -62,7 +62,7 @@ def rate_lines(analysis: Analysis) -> Iterator[str]:
     """Error rates and weak spots."""
     reasons, rates = analysis.reasons, analysis.reasons.rates
     yield sentence(analysis.listed, reasons.base)
-    yield baseline(analysis.listed, reasons.base, reasons.tested, reasons.where_none_holds)
+    yield analysis.baseline
     rated = [rcc for rcc in by_excess(rccs_of(analysis.clusters), rates) if rcc in rates]
     yield "Error rates of images like those of each RCC:" if rated else ""
     yield from (f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in rated if rates[rcc].verdict == "more")
@@ -147,12 +147,12 @@ def earlier_lines(compared: Mapping[str, Any]) -> Iterator[str]:
 
 def failures_summary(failures: AnsweredImages) -> str:
     """One line: how many images the DNN gets wrong, of how many."""
-    text = f"{count(len(failures.failing), 'failing image')} of {len(failures.paths):,}"
+    text = f"{count(len(failures.failing), f'failing {failures.noun}')} of {len(failures.paths):,}"
     accuracy, threshold = f"{failures.accuracy:.2%}", failures.options.threshold
     text += f" · test accuracy {accuracy}" if threshold is None else f" · {accuracy} within {threshold:g}"
     if failures.skipped:
         whole = len(failures.paths) + len(failures.skipped)
-        text += f" of {len(failures.paths):,} of {count(whole, 'image')}"
+        text += f" of {len(failures.paths):,} of {count(whole, failures.noun)}"
     text += f" · {len(failures.held_out):,} held out" if failures.held_out else ""
     return text + (f" · {len(failures.skipped):,} skipped" if failures.skipped else "")
 

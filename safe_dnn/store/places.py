@@ -97,8 +97,22 @@ def source_folder_of(image_root: Path) -> Path | None:
 
 def tested_by(folder: Path) -> Path | None:
     """The test folder that `accuracy.json` in a folder of failures names; None if there is none."""
-    root = read_record(folder / ACCURACY_FILE).get("test_root")
-    return Path(absolute(root, folder)) if isinstance(root, str) else None
+    return _named_place(folder, "test_root")
+
+
+def parameters_given(folder: Path) -> Path | None:
+    """The table of parameters that was given when the failures in a folder were collected; None if none was."""
+    return _named_place(folder, "parameters")
+
+
+def test_set_of(folder: Path) -> Path | None:
+    """What the failures in a folder are of: the test folder or, without images, the table of answers; None if none."""
+    return tested_by(folder) or _named_place(folder, "model")
+
+
+def _named_place(folder: Path, field: str) -> Path | None:
+    path = read_record(folder / ACCURACY_FILE).get(field)
+    return Path(absolute(path, folder)) if path and isinstance(path, str) else None
 
 
 def point(folder: Path, old: Path, new: Path) -> None:

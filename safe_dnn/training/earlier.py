@@ -13,7 +13,7 @@ from safe_dnn.rccs.review.notes import FIELDS
 from safe_dnn.rccs.review.review import condition_of, load_scope, load_spot_notes, notes_of_run, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from safe_dnn.store.database import DATABASE_FILE, append, changing, check_database, present, reading
-from safe_dnn.store.places import absolute, recorded, relative, tested_by
+from safe_dnn.store.places import absolute, recorded, relative, test_set_of
 from safe_dnn.store.runs import RETRAINING, SELECTION, present_runs, runs_of
 from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder
@@ -67,7 +67,7 @@ def take_over(earlier: Path, out: Path) -> None:
     These are notes on conditions, with a sentence that says where they come from, the scope, and labels; notes in the
     new analysis stay.
     """
-    tested = recorded(tested_by(out) or "", out)
+    tested = recorded(test_set_of(out) or "", out)
     known = load_spot_notes(out).keys()
     for note in notes_of_run(earlier).values():
         text = f"Taken over from the analysis {earlier.name}.\n{note.note}"[: FIELDS["note"].longest]

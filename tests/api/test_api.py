@@ -79,7 +79,7 @@ def test_functions_do_what_the_commands_do(case):
 
 def test_what_follows_the_clusters_has_sentences_and_tables_as_well(case, tmp_path):
     found = safe.reasons(case.table, tmp_path / "alone", tested=case.test)
-    assert found.headline == "35.1% of 74 images are wrong"
+    assert found.headline == "26 failing images of 74 · test accuracy 64.86%"
     assert found.lines[0].startswith("Weak spots: ")
     safe.failures(predictions=case.table, test=case.test, out=case.out)
     safe.cluster(case.out / "failures", case.out, group="image")

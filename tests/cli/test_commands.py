@@ -192,7 +192,7 @@ def test_a_table_of_units_goes_through_all_steps(fake_network, case, tmp_path, c
     (tmp_path / "units.csv").write_text("\n".join(rows))
     assert safe("failures", "--predictions", tmp_path / "units.csv", case.test, "--out", case.out) == 0
     text = capsys.readouterr()
-    assert "26 failing images of 222" in text.out
+    assert "26 failing units of 222" in text.out
     assert "label = sky: 26 of 74 (of 74 full images) are wrong" in text.out
     assert "The images are of 74 full images" in text.err
     assert safe("cluster", case.out / "failures", "--out", case.out) == 0

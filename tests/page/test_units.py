@@ -25,7 +25,7 @@ def test_units_are_tested_by_row_and_grouped_by_image_up_to_the_report(browser, 
     with served_from(tmp_path / "page") as served, opened(browser, served) as page:
         page.get_by_role("tab", name="Failures").click()
         collect(page, case.table, case.test)
-        expect(page.locator("#failures-status strong").last).to_contain_text("38 failing images of 148")
+        expect(page.locator("#failures-status strong").last).to_contain_text("38 failing units of 148")
         expect(page.locator("#failures-reasons .safe-card").first).to_contain_text("unit = car and light < 0.8065")
         expect(page.locator("#failures-pane")).to_contain_text("The images are of 74 full images")
         expect(page.locator("#matrix tbody tr")).to_have_count(1)  # no unit is truly absent
@@ -34,9 +34,9 @@ def test_units_are_tested_by_row_and_grouped_by_image_up_to_the_report(browser, 
         expect(page.locator("#failures-assumed")).to_contain_text("The test images are 148 units of 74 images")
         page.locator("#find-reasons").click()
         expect(page.locator("#clusters-status .safe-status")).to_contain_text("Most failures")
-        expect(page.locator("#reason-heading")).to_contain_text("25 of 26 test images (of 26 full images) are wrong")
+        expect(page.locator("#reason-heading")).to_contain_text("25 of 26 test units (of 26 full images) are wrong")
         page.locator("#reason-list .safe-card", has_text="light < 0.5").click()
-        expect(page.locator("#reason-heading")).to_contain_text("24 of 24 test images (of 12 full images) are wrong")
+        expect(page.locator("#reason-heading")).to_contain_text("24 of 24 test units (of 12 full images) are wrong")
         assert len(load_review(served.out).clusters.paths) == 38
         page.get_by_role("tab", name="Report").click()
         page.locator("#report").click()
@@ -44,4 +44,7 @@ def test_units_are_tested_by_row_and_grouped_by_image_up_to_the_report(browser, 
     report = (served.out / "report.html").read_text()
     assert "The images are of 74 full images" in report
     assert "(of 12 full images)" in report
+    assert ": 148 units" in report
+    assert "failing units" in report
+    assert "of all 148 test units are wrong" in report
     assert "full_image is left out" not in report

@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 
-from safe_dnn.api.explaining import find_reasons
+from safe_dnn import api
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.known import MOST_DOUBTED, disguised
-from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.support.tables import table_text
 
 
@@ -65,8 +64,8 @@ def reasons_with(disguise: dict[str, np.ndarray], folder) -> list[WeakSpot]:
     known = columns | disguise
     rows = zip(images, *(column.tolist() for column in known.values()), strict=True)
     (folder / "known.csv").write_text(table_text(("image", *known), rows))
-    given = GivenAnswers(predictions=folder / "answers.csv")
-    return list(find_reasons(given, folder / "out", parameters=folder / "known.csv")[1].spots)
+    found = api.reasons(folder / "answers.csv", folder / "out", parameters=folder / "known.csv")
+    return list(found.value.reasons.spots)
 
 
 def check_reasons(spots: list[WeakSpot]) -> None:

@@ -407,12 +407,17 @@ def convert(test: DetectorTest, crops: Sequence[Crop], root: Path, target: Path,
     return Converted(readable, (*test.notes, *unread), tuple(sorted(skipped)))
 
 
-def parameters_of_images(root: Path, names: Sequence[str]) -> tuple[dict[str, list[str]], list[str]]:
-    """The recorded parameters of the whole images, and sentences on what could not be used."""
-    source = find_parameters(root)
+def parameters_of_images(
+    root: Path, names: Sequence[str], given: StrPath | None = None, *, partial: bool = True
+) -> tuple[dict[str, list[str]], list[str]]:
+    """The recorded parameters of the whole images, and sentences on what could not be used; of a table that was given,
+    a SAFEError."""
+    source = given or find_parameters(root)
     try:
-        texts, notes = read_columns(source, root, names) if source else ({}, [])
+        texts, notes = read_columns(source, root, names, partial) if source else ({}, [])
     except SAFEError as error:
+        if given:
+            raise
         return {}, [str(error)]
     own = (FULL_IMAGE, UNIT, LABEL, *PARAMETERS)  # those of a part of an image are others
     return {name: column for name, column in texts.items() if any(column) and name not in own}, notes

@@ -196,7 +196,8 @@ def _spot_heading(state: Analysis, conditions: str) -> str:
     """What is said of a weak spot; nothing of one that is not there."""
     rank, reason = rank_of(conditions, state), state.reason(conditions)
     overlaps = _overlaps(state, rank) if rank else ""
-    return filled("page/clusters/spot_heading.html", reason=reason, overlaps=overlaps) if rank else ""
+    known = {"reason": reason, "overlaps": overlaps, "noun": state.reasons.noun}
+    return filled("page/clusters/spot_heading.html", **known) if rank else ""
 
 
 def rank_of(conditions: object, state: Analysis) -> int:

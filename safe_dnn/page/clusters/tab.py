@@ -25,10 +25,11 @@ from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, r
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
+from safe_dnn.rccs.clusters import NEED_IMAGES
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.journal import Maker
 from safe_dnn.rccs.review.notes import VERDICTS
-from safe_dnn.reasons.listed import baseline, sentence
+from safe_dnn.reasons.listed import sentence
 from safe_dnn.reasons.run_record import lost_notes, notes_of
 from safe_dnn.report.markup import filled
 from safe_dnn.report.present_files import mend
@@ -178,8 +179,9 @@ class ClustersTab(WorkTab):
         )
         collects = "SAFE collects the images that it gets wrong. A table of its answers will do, or a detector's files."
         button = Markup("<button type='button' data-tab='{}' data-field='{}'>{}</button>")
+        alone = self._settings.results.latest.has_tables_alone
         return empty(
-            "What do you have?",
+            f"{NEED_IMAGES} What do you have?" if alone else "What do you have?",
             [
                 (button.format(CLUSTERS_TAB, "images", "Failing images"), groups),
                 (button.format(FAILURES_TAB, "failures-model", "A model and its test set"), collects),
@@ -192,8 +194,7 @@ class ClustersTab(WorkTab):
         headline = sentence(listed, results.reasons.base)
         summary = f"{cluster_summary(clusters)} · folder {clusters.image_root.name}"
         if any(one.to_judge for one in listed) and headline:
-            reasons = results.reasons
-            summary = baseline(listed, reasons.base, reasons.tested, reasons.where_none_holds)
+            summary = results.baseline
         notes = [f"{note[0].upper()}{note[1:]}" for note in notes_of(self._settings.out)]
         # First the engineer's work that these clusters lack, since only its beginning is visible until opened
         first = [lost_notes(self._settings.out), results.problem]

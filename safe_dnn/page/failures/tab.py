@@ -12,7 +12,7 @@ from markupsafe import Markup
 from safe_dnn import api
 from safe_dnn.analysis import UNGROUPED
 from safe_dnn.dnn.answer_columns import number_columns, read_answer_table
-from safe_dnn.dnn.failures import checked, file_and_column, required_targets
+from safe_dnn.dnn.failures import NO_IMAGES, checked, file_and_column, required_targets
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
@@ -41,10 +41,11 @@ KINDS = [
 DETECTOR = {"truth": "ground truth", "results": "results of the detector", "test": "folder of images"}
 NEEDED = {
     "model": {"model": "model (.keras, .h5 or .onnx)", "test": "test folder"},
-    "answers": {"answers": "table of answers (CSV)", "test": "test folder"},
+    "answers": {"answers": "table of answers (CSV)"},
     "coco": DETECTOR,
     "yolo": DETECTOR,
 }
+OF_TABLES = ("parameters", "test")  # beside a table of answers, if they are there
 TYPED = ("threshold", "hold_out")  # numbers
 BESIDE = (PARAMETERS_FILE, "classes.txt")  # read beside the folders of a detector
 EMPTY = empty(
@@ -92,15 +93,17 @@ class FailuresTab(WorkTab):
             self._path("model", "Model", "Keras (.keras, .h5) or ONNX (.onnx); only read", "model.keras")
             what = "CSV: image and predicted, or image and each class's probability; of a regression, as its targets"
             self._path("answers", "Table of answers", what, "answers.csv")
+            self._path("parameters", "Parameters", "CSV, if they are in another table", "parameters.csv")
             self._path("truth", "Ground truth", "COCO: a JSON file; YOLO: the folder of labels", "truth.json")
             self._path("results", "Results", "Of the detector: a JSON file; YOLO: a folder", "results.json")
-            self._path("test", "Test folder", "A folder for each class; of a regression or detector, images", "test")
+            what = "A folder for each class; of a regression or detector, images. A table will do without"
+            self._path("test", "Test folder", what, "test")
             self._lay_out_start("test", "Collect failures", "collect")
 
     def _path(self, name: str, label: str, info: str, example: str) -> None:
         """A field for a path, which the style shows for the kinds that need it."""
-        kind = "for-detector" if name in ("truth", "results") else f"for-{name}"
-        self.form.path(name, f"failures-{name}", label, info, example, elem_classes=kind)
+        kind = {"truth": "detector", "results": "detector", "parameters": "answers"}.get(name, name)
+        self.form.path(name, f"failures-{name}", label, info, example, elem_classes=f"for-{kind}")
 
     def _text(self, name: str, label: str, info: str, example: str = "") -> None:
         self.form.text(name, f"failures-{name.replace('_', '-')}", label, info, example)
@@ -155,14 +158,15 @@ class FailuresTab(WorkTab):
         """
         latest = self._settings.results.latest
         failures = latest.failures
-        written = f"Written to {self._settings.out}: {FAILURES}/, {FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
+        images = f"{FAILURES}/, " if failures.has_images else ""
+        written = f"Written to {self._settings.out}: {images}{FAILURES_FILE}, {PREDICTIONS_FILE}, {ACCURACY_FILE}."
         groups = groups_of_test(self._settings.out, failures.root, failures.paths, failures.right)
         summary = f"{failures_summary(failures)} · {interval_text(failures, groups)}"
         notes = failures.notes
         doubtful = (*failures.doubts, *(one for one in notes if one.startswith("Doubtful")))
         doubts = [*dict.fromkeys(doubtful)]
-        notice = EARLIER if latest.is_outdated else ""
-        assumed = [*(one for one in notes if one not in doubts), written]
+        notice = EARLIER if latest.is_outdated else "" if failures.has_images else NO_IMAGES
+        assumed = [*(one for one in notes if one not in (*doubts, notice)), written]
         return {
             self.status: doubted(" ".join(doubts)) + done(summary, notice),
             **self.view.show(failures, groups, assumed, grouped=latest.there and not latest.is_outdated),
@@ -175,7 +179,9 @@ class FailuresTab(WorkTab):
             with contextlib.suppress(SAFEError):
                 failures = self._settings.results.latest.failures
                 kind = "answers" if failures.source.suffix.lower() == ".csv" else "model"
-                fields = {"kind": kind, kind: os.fspath(failures.source), "test": os.fspath(failures.root)}
+                fields = {"kind": kind, kind: os.fspath(failures.source)}
+                fields |= {"test": os.fspath(failures.root)} if failures.has_images else {}
+                fields |= {"parameters": os.fspath(failures.parameters)} if failures.parameters else {}
                 if failures.options.threshold is not None:
                     fields |= zip(("targets", "target"), file_and_column(failures.options.targets or ""), strict=True)
                     fields |= {"threshold": f"{failures.options.threshold:.12g}"}
@@ -212,33 +218,36 @@ class FailuresTab(WorkTab):
         return gr.Dropdown([(printable(name), name) for name in columns] if len(columns) > 1 else [])
 
     def _wanted(self, fields: Mapping[str, Any], trust: bool, partial: bool) -> dict[str, Any]:
-        """What the fields, which are kept, give to `api.failures`; a SAFEError where one cannot be used."""
+        """What the fields, which are kept, give to `api.failures` or, without images, to `api.reasons`; a SAFEError
+        where one cannot be used."""
         settings = self._settings
         kind = fields["kind"] if fields["kind"] in NEEDED else "model"
         paths = {name: required_path(fields[name], what, settings) for name, what in NEEDED[kind].items()}
         boxes = kind in ("coco", "yolo")
-        entered = typed(**{name: fields[name] for name in ("after", *(() if boxes else ("train", "targets")))})
+        further = ("after", *(() if boxes else ("train", "targets")), *OF_TABLES * (kind == "answers"))
+        entered = typed(**{name: fields[name] for name in further})
         entered["targets"], column = file_and_column(entered.get("targets", ""))
-        further = {name: settings.accept(path) for name, path in typed(**entered).items()}
+        given = {name: settings.accept(path) for name, path in typed(**entered).items()}
         self._check_places(kind, paths)
         remember(settings.out, FAILURES_TAB, fields)
-        own = {name: path for name, path in further.items() if name != "after"}
+        own = {name: path for name, path in given.items() if name != "after"}
         check_there({**{NEEDED[kind][name]: path for name, path in paths.items()}, **own})
         if boxes:
             files = (paths["truth"], paths["results"], paths["test"])
-            return {kind: files, **further, **typed(iou=fields["iou"], score=fields["score"])}
-        options: dict[str, Any] = {"partial": partial, **further, **typed(**{name: fields[name] for name in TYPED})}
+            return {kind: files, **given, **typed(iou=fields["iou"], score=fields["score"])}
+        options: dict[str, Any] = {"partial": partial, **given, **typed(**{name: fields[name] for name in TYPED})}
         options["group"] = [name.strip() for name in (fields["group"] or "").split(",") if name.strip()]
         if "targets" in options:
             required_targets(checked(DnnOptions(targets=options["targets"], threshold=options.get("threshold"))))
             if column := (fields["target"] or "").strip() or column:
                 options["targets"] += f":{column}"
         if kind == "answers":
-            return {"predictions": paths["answers"], "test": paths["test"], **options}
+            return {"predictions": paths["answers"], **options}
         return {**paths, **options, "rescale": fields["rescale"] or None, "trust_model": trust and self._may_trust}
 
     def _collect(self, job: Job) -> None:
-        found = api.failures(out=self._settings.out, **job.form)
+        step = api.reasons if "predictions" in job.form and "test" not in job.form else api.failures
+        found = step(out=self._settings.out, **job.form)
         # The failures are shown meanwhile: every window hears that the folder has changed.
         if found.value.reasons.spots is None and found.value.reasons.notes:
             notes = found.value.reasons.notes
@@ -269,7 +278,8 @@ class FailuresTab(WorkTab):
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
-        sent = [self.start.click, *(form[name].submit for name in ("model", "answers", "results", "test"))]
+        last = ("model", "answers", "parameters", "results", "test")
+        sent = [self.start.click, *(form[name].submit for name in last)]
         inputs, outputs = [*form.widgets, self.trust, self.partial], widgets_in(tab)
         gr.on(sent, self.on_collect, inputs, outputs, **VIEW)
         taken = self.view.again.click("{:.6g}".format, self.view.threshold, form["threshold"], **VIEW)

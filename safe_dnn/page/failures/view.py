@@ -3,8 +3,7 @@ regression, errors, and true against predicted values."""
 
 import math
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import gradio as gr
 import numpy as np
@@ -21,12 +20,11 @@ from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.rccs.answers import confused
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
-from safe_dnn.rccs.review.review import folder_tested, notes_of_run
 from safe_dnn.rccs.spots.figures import in_words
 from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.reasons.failure_reasons import FailureReasons, failure_reasons
+from safe_dnn.reasons.failure_reasons import Ungrouped
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
-from safe_dnn.reasons.listed import LISTED, Reason, baseline, folded, sentence, ungrouped, with_notes
+from safe_dnn.reasons.listed import LISTED, Reason, baseline, folded, sentence
 from safe_dnn.report.markup import escaped, filled
 from safe_dnn.report.rate_curves import curves_of, nice
 from safe_dnn.support.text import count, in_series, printable
@@ -84,10 +82,12 @@ class FailuresView:
 
     def _images_of(self, key: str, chosen: str) -> Listed:
         answered, (of, _, place) = self._settings.results.failures(key), chosen.partition(":")
-        known = ungrouped_reasons(answered, self._settings.out) if of == REASON and place.isdecimal() else None
+        known = self._settings.results.latest.ungrouped if of == REASON and place.isdecimal() else None
         if known is None or int(place) >= len(known.listed):
-            return images_of(answered, chosen)
-        return images_with(answered, known, known.listed[int(place)])
+            listed = images_of(answered, chosen)
+        else:
+            listed = images_with(answered, known, known.listed[int(place)])
+        return listed if answered.has_images else listed._replace(paths=(), wrong=())
 
     def show(
         self, answered: AnsweredImages, groups: KnownGroups | None, assumed: Sequence[str], *, grouped: bool
@@ -106,10 +106,11 @@ class FailuresView:
         regression, skipped = answered.task == "regression", answered.skipped
         predicted = predicted_plots(answered) if regression else ""
         in_sight = {self.errors_pane: regression, self.predicted_pane: bool(predicted), self.rates_pane: not regression}
+        can_group = answered.has_images and bool(answered.failing)
         wide = "safe-wide" if len(answered.known_classes) > WIDE else ""
         return {
             self.pane: reveal(),
-            self.find: gr.Button(interactive=bool(answered.failing), variant="secondary" if grouped else "primary"),
+            self.find: gr.Button(interactive=can_group, variant="secondary" if grouped else "primary"),
             **{pane: reveal() if one else put_away() for pane, one in in_sight.items()},
             self.matrix_pane: put_away() if regression else gr.update(elem_classes=wide),
             self.fit: fit_table(answered) if regression else "",
@@ -131,7 +132,7 @@ class FailuresView:
 
     def _show_all(self, answered: AnsweredImages) -> dict:
         """The images of the first reason or, without one, all that fail; the matrix or, of a regression, the errors."""
-        known = ungrouped_reasons(answered, self._settings.out)
+        known = self._settings.results.latest.ungrouped
         chosen = f"{REASON}:0" if known and known.listed else ""
         images = {
             self.story: story_of(answered, known) if known else "",
@@ -174,11 +175,11 @@ def images_of(answered: AnsweredImages, cell: str = "") -> Listed:
         what = confused(names[at[0]], names[at[1]] if at[0] != at[1] else ONE_ANOTHER)
         if at[0] == at[1] < len(matrix.classes):
             what = f"{names[at[0]]} that are right"
-        heading = f"{count(len(rows), 'image')}: {what}"
+        heading = f"{count(len(rows), answered.noun)}: {what}"
     elif len(rows):
         known = bool(np.isfinite(answers.score[rows]).any())
         order = ", largest error first" if answered.task == "regression" else ", the surest answer first"
-        heading = f"{count(len(rows), 'failing image')}{order if known else ''}"
+        heading = f"{count(len(rows), f'failing {answered.noun}')}{order if known else ''}"
     score = np.nan_to_num(answers.score[rows], nan=-1.0)
     ordered = rows[np.lexsort((rows, -score, answered.right[rows]))].tolist()
     paths = [answered.paths[row] for row in ordered]
@@ -226,38 +227,13 @@ def _rates(answered: AnsweredImages, known: KnownGroups | None) -> Markup:
 CURVE = 860  # width of a curve, in pixels, at most
 
 
-class Ungrouped(NamedTuple):
-    """The reasons of collected failures, in the order of the list.
-
-    Attributes
-    ----------
-    listed : list of Reason
-    searched : FailureReasons
-    """
-
-    listed: list[Reason]
-    searched: FailureReasons
-
-
-def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
-    """The reasons that were found in an output folder, with their notes; None if there are none."""
-    found = failure_reasons(out)
-    if found is None:
-        return None
-    wrong = {path for path, right in zip(answered.paths, answered.right.tolist(), strict=True) if not right}
-    spots = found.spots or ()
-    failing = [[image for image in found.images.get(spot.conditions, ()) if image in wrong] for spot in spots]
-    listed = with_notes(ungrouped(spots, failing), {}, notes_of_run(out, spots), folder_tested(out))
-    return Ungrouped(listed, found)
-
-
 def story_of(answered: AnsweredImages, known: Ungrouped) -> str:
     """When the network fails most, in a sentence; how often it fails otherwise; and what could not be used."""
     listed, searched, base = known.listed, known.searched, 1 - answered.accuracy
     certain = (searched.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
     rest = ~np.isin(answered.paths, [*{image for images in certain for image in images}])
     where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if searched.images else (0, 0)
-    story = done(sentence(listed, base), below=baseline(listed, base, len(answered.paths), where_none))
+    story = done(sentence(listed, base), below=baseline(listed, base, len(answered.paths), where_none, answered.noun))
     return story + "".join(map(noticed, searched.notes))
 
 
@@ -265,7 +241,8 @@ def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
     """A card for each reason."""
     folds, cards = folded(known.listed), list[dict[str, Any]]()
     for at, reason in enumerate(known.listed):
-        picture = data_uri(answered.root / reason.picture, 128) if reason.picture else ""
+        has_picture = answered.has_images and reason.picture
+        picture = data_uri(answered.root / reason.picture, 128) if has_picture else ""
         title, fold = printable(reason.title), folds.get(reason.name, "")
         cards.append({"at": at, "reason": reason, "title": title, "picture": picture, "fold": fold})
     return filled("page/failures/reason_cards.html", cards=cards)

@@ -18,6 +18,7 @@ from safe_dnn.report.evidence import SUMS_FILE
 from safe_dnn.report.exports import EXPORT_ZIP, export_here, missing_in
 from safe_dnn.report.markup import filled
 from safe_dnn.report.report import REPORT_FILE
+from safe_dnn.report.summary_lines import failures_summary
 from safe_dnn.store.runs import SELECTION
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import date_of
@@ -63,7 +64,8 @@ class ReportTab(WorkTab):
         self.other_buttons = [self.export, self.evidence, self.verify]
 
     def _guide(self) -> str:
-        return "" if self._settings.results.latest.there else EMPTY
+        latest = self._settings.results.latest
+        return "" if latest.there or latest.has_tables_alone else EMPTY
 
     def _now(self) -> tuple:
         latest, files = self._settings.results.latest, (REPORT_FILE, EXPORT_ZIP, SUMS_FILE)
@@ -77,11 +79,16 @@ class ReportTab(WorkTab):
         SAFEError
             The clusters are damaged.
         """
-        results = self._settings.results.state()
-        clusters = results.clusters
-        subject = f"{count(len(rccs_of(clusters)), 'RCC')} of {len(clusters.paths):,} failures"
+        results = self._settings.results.latest
+        if results.has_tables_alone:
+            subject = f"{failures_summary(results.failures)} · {results.failures.source.name}"
+        else:
+            results = self._settings.results.state()
+            clusters = results.clusters
+            subject = f"{count(len(rccs_of(clusters)), 'RCC')} of {len(clusters.paths):,} failures"
+            subject += f" · folder {clusters.image_root.name}"
         return {
-            self.status: done(f"{subject} · folder {clusters.image_root.name}", _not_judged(results)),
+            self.status: done(subject, _not_judged(results)),
             self.pane: reveal(),
             self.report_state: state_of(REPORT_FILE, "written", self._settings),
             self.export_state: state_of(EXPORT_ZIP, "packed", self._settings),

@@ -83,7 +83,8 @@ class RegisterView:
         """Keep the note on the analysis as a whole; it stays in the fields if it cannot be kept."""
         out, scope = self._settings.out, Scope(*map(str, texts))
         if scope != self._settings.results.latest.scope[0]:
-            run = self._settings.results.state().review.run
+            latest = self._settings.results.latest
+            run = "" if latest.has_tables_alone else self._settings.results.state().review.run
             set_note(out, scope, maker=Maker(visitor_of(window), None, last_entry), run=run)
         return self._newest(last_entry)
 
@@ -143,7 +144,8 @@ class SafetyCaseTab(WorkTab):
                 self.answers = gr.HTML(elem_id="confirmed")
 
     def _guide(self) -> str:
-        return "" if self._settings.results.latest.there else EMPTY
+        latest = self._settings.results.latest
+        return "" if latest.there or latest.has_tables_alone else EMPTY
 
     def _last_form(self) -> Mapping[str, Any]:
         return remembered(self._settings.out, SAFETY_TAB)
@@ -160,7 +162,8 @@ class SafetyCaseTab(WorkTab):
         SAFEError
             The clusters, or what is said of them, are damaged.
         """
-        results = self._settings.results.state()
+        results = self._settings.results.latest
+        results = results if results.has_tables_alone else self._settings.results.state()
         entries, run = results.register, results.runs.get(CONFIRMATION)
         lacking = sum(bool(entry.missing) for entry in entries)
         lacks = f"Something is missing for {lacking:,} of {count(len(entries), 'reason')}: see the register."

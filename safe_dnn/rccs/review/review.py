@@ -58,7 +58,7 @@ from safe_dnn.rccs.review.notes import (
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, canonical_conditions, conditions_text, read_conditions
 from safe_dnn.store.database import Entry, append, changing, present, present_entries, reading
 from safe_dnn.store.output_folder import save_files, writing
-from safe_dnn.store.places import recorded
+from safe_dnn.store.places import recorded, test_set_of
 from safe_dnn.store.runs import Run
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import DAMAGED
@@ -134,10 +134,10 @@ def read_review(db: sqlite3.Connection, folder: Path, original: RootCauseCluster
     return Review(original, clusters, dict(sorted(notes.items())), edits, run, subjects)
 
 
-def all_edits(folder: Path, review: Review) -> tuple[Edit, ...]:
-    """All edits of a review, notes on RCCs and weak spots included, oldest first."""
+def all_edits(folder: Path, review: Review | None) -> tuple[Edit, ...]:
+    """All edits of a review, notes on RCCs and weak spots included, oldest first; without clusters, those notes."""
     with reading(folder) as db:
-        return edits_in(db, review.run)
+        return edits_in(db, review.run if review else "")
 
 
 def rccs_marked_safe(folder: Path) -> tuple[int, ...]:
@@ -252,6 +252,8 @@ def checked_conditions(text: str) -> str:
 def folder_tested(folder: Path, run: Run | None = None) -> str:
     """The folder of the test images that a run was compared with, as the analysis records it; empty if not known.
 
+    Without clusters, that of the collected failures or, if these have no images, the table of answers.
+
     Parameters
     ----------
     folder : Path
@@ -259,7 +261,8 @@ def folder_tested(folder: Path, run: Run | None = None) -> str:
     run : Run, optional
         Earlier clusters; by default the present ones.
     """
-    tested = run_record(folder, run).get("predictions", {}).get("tested", "")
+    record = run_record(folder, run)
+    tested = record.get("predictions", {}).get("tested", "") if record else test_set_of(folder)
     return recorded(tested, folder) if tested else ""
 
 

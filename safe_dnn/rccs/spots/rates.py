@@ -71,28 +71,27 @@ class Rate(NamedTuple):
     elsewhere: float
     verdict: str
 
-    @property
-    def text(self) -> str:
-        """One sentence."""
+    def in_words(self, noun: str = "image") -> str:
+        """One sentence; `noun` is what was tested."""
         of = self.figures
         if not of.tested:
-            return "No other tested image looks like these: nothing to compare."
+            return f"No other tested {noun} looks like these: nothing to compare."
         of_groups = f" (nearly all of one {of.group})" if of.groups == 1 else of.of_groups
         if self.verdict == "too few":
             wrong = "none is" if not of.wrong else "1 is" if of.wrong == 1 else f"{of.wrong:,} are"
-            why = "Appearance alone does not decide" if of.tested >= ENOUGH else "Too few tested images to be sure"
+            why = "Appearance alone does not decide" if of.tested >= ENOUGH else f"Too few tested {noun}s to be sure"
             if of.groups and of.tested >= 2 * of.groups:
-                why = f"Images of {count(of.groups, of.group)} do not decide"
-            images = count(of.tested, "tested image")
+                why = f"{noun.capitalize()}s of {count(of.groups, of.group)} do not decide"
+            images = count(of.tested, f"tested {noun}")
             return f"{why}: of {images}{of_groups} like these, {wrong} wrong{of.compared}."
         rate = rate_text(of.rate)
         if self.verdict == "more":
             return (
-                f"Fails more often than on comparable images: {rate} of {of.tested:,} tested images like these"
+                f"Fails more often than on comparable {noun}s: {rate} of {of.tested:,} tested {noun}s like these"
                 f"{of_groups} are wrong ({of.interval}){of.compared}."
             )
         less = "fails on them less often" if self.verdict == "less" else "does not clearly fail on them more often"
-        return f"These images look alike, but the network {less} than on others ({rate}{of.compared})."
+        return f"These {noun}s look alike, but the network {less} than on others ({rate}{of.compared})."
 
 
 # Of `rcc_rates.csv`

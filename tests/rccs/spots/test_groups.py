@@ -209,7 +209,7 @@ def test_an_rcc_of_one_person_stands_for_this_person():
     (rate,), (plain,) = rates_by(held, grouped=True), rates_by(held, grouped=False)
     assert (rate.verdict, rate.figures.groups) == ("more", 1)
     assert (rate.figures.low, rate.figures.high) == (plain.figures.low, plain.figures.high)
-    assert "(nearly all of one person)" in rate.text
+    assert "(nearly all of one person)" in rate.in_words()
 
 
 @pytest.mark.slow

@@ -251,7 +251,7 @@ def test_rates_like_elsewhere_and_below_it_are_called_so():
     ],
 )
 def test_the_rate_is_said_in_plain_words(rate, text):
-    assert rate.text == text
+    assert rate.in_words() == text
 
 
 def test_the_table_has_a_row_per_rcc_and_empty_cells_for_what_is_undefined():
