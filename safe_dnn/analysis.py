@@ -25,7 +25,7 @@ from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.unsafe_set import LABEL, UnsafeSet, load_unsafe_set
 from safe_dnn.reasons.claims import fresh_verdicts
 from safe_dnn.reasons.comparison import Reasons, load_reasons
-from safe_dnn.reasons.failure_reasons import Ungrouped, ungrouped_reasons
+from safe_dnn.reasons.failure_reasons import FailureReasons, ungrouped_reasons
 from safe_dnn.reasons.listed import Reason, baseline, reasons_of, with_notes
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
@@ -301,7 +301,7 @@ class Analysis:
         return all_words(self.folder, tested=self.tested) if load_words(self.folder) else {}
 
     @part(*COLLECTED, SPOT_NOTES)
-    def ungrouped(self) -> Ungrouped | None:
+    def ungrouped(self) -> FailureReasons | None:
         """The reasons of the failures in the folder, before these are grouped; None if none were searched for."""
         return ungrouped_reasons(self.failures, self.folder) if self.failures_key else None
 
@@ -313,7 +313,7 @@ class Analysis:
         """
         if self.there or self.ungrouped is None:
             return load_reasons(self.folder, self.original)
-        found, tested = self.ungrouped.searched, self.failures
+        found, tested = self.ungrouped, self.failures
         base, spots = 1 - tested.accuracy, found.spots or ()
         return Reasons(spots, base=base, curves=found.curves, tested=len(tested.paths), noun=tested.noun)
 
@@ -346,7 +346,7 @@ class Analysis:
     def listed(self) -> list[Reason]:
         """With what is said of them, in the order in which they are shown; without clusters, of those `ungrouped`."""
         if not self.there:
-            return self.ungrouped.listed if self.ungrouped else []
+            return [*self.ungrouped.listed] if self.ungrouped else []
         return with_notes(self._unnoted, self.review.notes, self.spot_notes, self._folder_tested)
 
     @property

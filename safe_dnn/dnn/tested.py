@@ -31,13 +31,7 @@ from safe_dnn.dnn.answer_columns import (
 )
 from safe_dnn.dnn.doubts import doubts_about
 from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
-from safe_dnn.dnn.predictions import (
-    check_spelling,
-    class_folders,
-    counted_once,
-    errors_of,
-    is_decided,
-)
+from safe_dnn.dnn.predictions import check_spelling, class_folders, counted_once, errors_of, is_decided
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.store.places import test_set_of, tested_by
 from safe_dnn.support.contents import copies_in
@@ -324,24 +318,17 @@ def predictions_text(answered: AnsweredImages) -> str:
     return table_text(header, rows)
 
 
-def find_predictions(image_root: Path) -> tuple[Path, Path | None] | None:
-    """`predictions.csv` beside an image folder, and the test folder that `accuracy.json` there names; or None.
-
-    There is no test folder where the failures were collected without images.
-    """
-    table = image_root.parent / PREDICTIONS_FILE
-    return (table, tested_by(image_root.parent)) if test_set_of(image_root.parent) and table.is_file() else None
-
-
 def collected_answers(image_root: Path) -> AnsweredImages | None:
-    """The answers beside a folder of failures, as of `find_predictions`; None if there are none, or they may not be
-    opened. Without images, their names are those of files in that folder.
+    """The answers in `predictions.csv` beside a folder of failures, to the images that `accuracy.json` there names.
+
+    None if there are none, or they may not be opened. Failures that were collected without images are named as if they
+    lay in the folder.
     """
-    files = find_predictions(image_root)
-    if files is None or not all(may_open(path) for path in filter(None, files)):
+    table, root = image_root.parent / PREDICTIONS_FILE, tested_by(image_root.parent)
+    if not test_set_of(image_root.parent) or not table.is_file() or not may_open(table) or not may_open(root or table):
         return None
-    tested = read_predictions(*files, partial=True)
-    return tested if tested.has_images else dataclasses.replace(tested, root=image_root)
+    tested = read_predictions(table, root, partial=True)
+    return tested if root else dataclasses.replace(tested, root=image_root)
 
 
 def read_predictions(

@@ -36,7 +36,8 @@ _OF_KIND = {
     FOLDER: "failures-test failures-train failures-after tested select-test classes-folder train test final-test "
     "fresh-tested moved-to",
     IMAGES: "images improvement",
-    TABLE: "failures-answers failures-targets predictions parameters labels-table fresh-predictions fresh-after",
+    TABLE: "failures-answers failures-parameters failures-targets predictions parameters labels-table "
+    "fresh-predictions fresh-after",
     DETECTIONS: "failures-truth failures-results",
     FEATURES: "features select-features",
     KERAS_MODEL: "model",

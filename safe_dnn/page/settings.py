@@ -58,7 +58,7 @@ class Results:
             return self._latest
 
     def state(self, run: str | None = None) -> Analysis:
-        """The same, whose clusters can be read.
+        """The same, whose clusters can be read, or whose failures were collected without images.
 
         Parameters
         ----------
@@ -67,6 +67,8 @@ class Results:
         """
         self.check_there(run)
         now = self.latest
+        if now.has_tables_alone and not run:
+            return now
         self._is_seen = bool(now.review)
         if run is not None and run != now.run:
             raise SAFEError(CHANGED)

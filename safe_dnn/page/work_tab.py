@@ -210,8 +210,9 @@ class WorkTab:
         """
 
         def checked(job: Job) -> None:
-            if not self._settings.results.latest.has_tables_alone:
-                check_links(self._settings.results.state(marks[0] if marks else None).clusters)
+            state = self._settings.results.state(marks[0] if marks else None)
+            if state.there:
+                check_links(state.clusters)
             work(job)
 
         return self._start(checked, show or self._view, ask)

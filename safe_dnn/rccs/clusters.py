@@ -269,10 +269,7 @@ def save_clusters(clusters: RootCauseClusters, folder: Path, *, extra: Mapping[s
     """
     record = {**_run_record(clusters, folder), **_with_paths(extra or {}, folder, relative)}
     at_home = replace(clusters, image_root=clusters.home, collected_in=None)
-    files: dict[str, Writer] = {
-        RUN_FILE: json.dumps(record, indent=2) + "\n",
-        CLUSTERS_FILE: packed(at_home, folder),
-    }
+    files: dict[str, Writer] = {RUN_FILE: json.dumps(record, indent=2) + "\n", CLUSTERS_FILE: packed(at_home, folder)}
     return add_run(folder, CLUSTERS, files, clusters=run_of(clusters, folder))
 
 

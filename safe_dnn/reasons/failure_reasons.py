@@ -33,12 +33,15 @@ class FailureReasons(NamedTuple):
         As in `reasons.comparison.Reasons`.
     images : mapping of str to tuple of str
         By the conditions of a weak spot, the tested images for which it holds; empty if that is not known.
+    listed : tuple of Reason
+        The same as a list of reasons, in its order and with notes, if `ungrouped_reasons` has given them.
     """
 
     spots: tuple[WeakSpot, ...] | None
     notes: tuple[str, ...]
     curves: tuple[Bin, ...] = ()
     images: Mapping[str, tuple[str, ...]] = MappingProxyType({})
+    listed: tuple[Reason, ...] = ()
 
 
 def found_before(out: Path, fact: str, value: str) -> FailureReasons | None:
@@ -80,21 +83,8 @@ def since_earlier(out: Path, predictions: str | None = None) -> dict[str, Any]:
     return runs[0].facts.get("earlier", {}) if runs else {}
 
 
-class Ungrouped(NamedTuple):
-    """The reasons of collected failures, in the order of the list.
-
-    Attributes
-    ----------
-    listed : list of Reason
-    searched : FailureReasons
-    """
-
-    listed: list[Reason]
-    searched: FailureReasons
-
-
-def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
-    """The reasons that were found in an output folder, with their notes; None if there are none."""
+def ungrouped_reasons(answered: AnsweredImages, out: Path) -> FailureReasons | None:
+    """As `failure_reasons`, with the list of reasons."""
     found = failure_reasons(out)
     if found is None:
         return None
@@ -102,4 +92,4 @@ def ungrouped_reasons(answered: AnsweredImages, out: Path) -> Ungrouped | None:
     spots = found.spots or ()
     failing = [[image for image in found.images.get(spot.conditions, ()) if image in wrong] for spot in spots]
     listed = with_notes(ungrouped(spots, failing), {}, notes_of_run(out, spots), folder_tested(out))
-    return Ungrouped(listed, found)
+    return found._replace(listed=tuple(listed))

@@ -58,11 +58,7 @@ class Known(NamedTuple):
 
 
 def known_of(
-    tested: AnsweredImages,
-    *,
-    parameters: StrPath | None = None,
-    groups: Sequence[str] = (),
-    required: bool = False,
+    tested: AnsweredImages, *, parameters: StrPath | None = None, groups: Sequence[str] = (), required: bool = False
 ) -> Known:
     """What is known of every tested image: its class and the predicted one, recorded parameters, measured attributes.
 

@@ -7,7 +7,7 @@ their digest, so that nothing is compared with answers that have changed since.
 import contextlib
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import NamedTuple
@@ -204,20 +204,19 @@ def with_answers(
         notes.append(f"Without a prediction: {missing:,} of {count(len(rows), 'image')}.")
     if contrary := int(tested.right[rows[rows >= 0]].sum()):
         notes.append(f"Right according to the predictions: {contrary:,} of {count(len(rows), 'image')}.")
-    record = {
-        "source": os.fspath(tested.source),
-        "tested": os.fspath(tested.root),
-        "digest": tested.digest,
-        "images": len(tested.paths),
-        "wrong": int((~tested.right).sum()),
-        "held_out": len(tested.held_out),
-        "doubts": tested.doubts,
-        "notes": notes,
-        **({"given": True} if specified else {}),
-    }
+    record = {**record_of(tested), "notes": notes, **({"given": True} if specified else {})}
     answers = tested.answers_to(rows)
     known = ((answers.label != "") | (answers.predicted != "")).any()
     return (dataclasses.replace(clusters, answers=answers) if known else clusters), {"predictions": record}
+
+
+def record_of(tested: AnsweredImages, further: Sequence[str] = ()) -> dict[str, object]:
+    """What `run.json` and the report say of the answers to a test set; `further` are more doubts."""
+    return {
+        "source": os.fspath(tested.source), "tested": os.fspath(tested.root) if tested.has_images else "",
+        "digest": tested.digest, "images": len(tested.paths), "wrong": int((~tested.right).sum()),
+        "held_out": len(tested.held_out), "doubts": (*tested.doubts, *further),
+    }  # fmt: skip
 
 
 def answers_of_run(out: Path, clusters: RootCauseClusters) -> AnsweredImages | None:

@@ -37,7 +37,7 @@ from safe_dnn.reasons.failure_reasons import collected, since_earlier
 from safe_dnn.reasons.listed import Reason, sentence
 from safe_dnn.reasons.probes import Probe
 from safe_dnn.reasons.register import Entry, register_of
-from safe_dnn.reasons.run_record import outdated
+from safe_dnn.reasons.run_record import outdated, record_of
 from safe_dnn.report.heatmaps import heatmap_html, heatmaps_of
 from safe_dnn.report.markup import escaped, filled, picture_uri, warning
 from safe_dnn.report.rate_curves import curves_of
@@ -51,13 +51,7 @@ from safe_dnn.support.text import count
 from safe_dnn.training import certainty
 from safe_dnn.training.certainty import with_intervals
 from safe_dnn.training.earlier import failing_model
-from safe_dnn.training.result import (
-    Retraining,
-    certainty_of,
-    certainty_of_classes,
-    claim_text,
-    shares_by_reason,
-)
+from safe_dnn.training.result import Retraining, certainty_of, certainty_of_classes, claim_text, shares_by_reason
 from safe_dnn.training.settings import aim_of
 
 REPORT_FILE = "report.html"
@@ -143,12 +137,8 @@ class Material(Analysis):
         if self.there:
             record: Mapping[str, Any] = self.record.get("predictions", {})
             return record
-        tested = self.failures
-        return {
-            "source": os.fspath(tested.source), "tested": os.fspath(tested.root) if tested.has_images else "",
-            "images": len(tested.paths), "held_out": len(tested.held_out), "digest": collected(self.folder),
-            "doubts": [*tested.doubts, *([] if tested.has_images else [NO_IMAGES])],
-        }  # fmt: skip
+        images = [] if self.failures.has_images else [NO_IMAGES]
+        return record_of(self.failures, images) | {"digest": collected(self.folder)}
 
     @functools.cached_property
     def carded(self) -> list[int]:
@@ -361,7 +351,7 @@ def weak_spots_section(known: Material) -> Markup:
     if reasons.comparison:
         notes = reasons.comparison.notes
     elif not known.there and known.ungrouped:
-        notes = known.ungrouped.searched.notes
+        notes = known.ungrouped.notes
     return filled(
         "weak_spots.html", known=known, notes=notes, reasons=reasons, most_overlaps=MOST_OVERLAPS,
         curves=curves_of(reasons, [spot.literals for spot in reasons.spots]).values(), probes=_probes(known),

@@ -6,7 +6,7 @@ import pytest
 from safe_dnn.casestudies import build
 from safe_dnn.casestudies.cases import CASES, EYES
 from safe_dnn.clustering import find_root_cause_clusters
-from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.dnn.tested import collected_answers
 from safe_dnn.FE import extract_features
 from safe_dnn.features.weights import choose_extractor
 from tests.helpers import cases
@@ -44,7 +44,7 @@ def test_a_case_holds_sets_model_failures_their_parameters_and_causes(tmp_path, 
     assert accuracy["failures"] == len(failures)
     assert accuracy["test_accuracy"] == pytest.approx(1 - len(failures) / len(tested))
 
-    found = read_predictions(*find_predictions(folder / "failures"))
+    found = collected_answers(folder / "failures")
     assert {f"test/{path}" for path in found.paths} == set(tested)
     wrong = {f"test/{path}" for path, right in zip(found.paths, found.right, strict=True) if not right}
     assert wrong == {row["source"] for row in failures}

@@ -7,7 +7,7 @@ import pytest
 
 from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures, read_answers
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.dnn.tested import collected_answers, read_predictions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from tests.helpers.answered import facts_of
@@ -81,7 +81,7 @@ def test_the_largest_probability_is_the_prediction_and_the_probabilities_are_kep
     written = tmp_path / "out" / "predictions.csv"
     header = written.read_text().partition("\n")[0]
     assert header == "image,label,predicted,confidence,right,p(red),p(green),p(blue)"
-    again = read_predictions(*find_predictions(tmp_path / "out" / "failures"))
+    again = collected_answers(tmp_path / "out" / "failures")
     assert again.classes == ("red", "green", "blue")
     assert again.probabilities.max(axis=1) == pytest.approx(0.8)
     assert again.paths == tuple(image for image, _ in answers(test_set))

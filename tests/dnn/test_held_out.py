@@ -11,7 +11,7 @@ import pytest
 from safe_dnn.dnn.failures import collect_failures, load_failures
 from safe_dnn.dnn.group_columns import HoldOut, draw, held_out_among
 from safe_dnn.dnn.predictions import LabelledImages
-from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.dnn.tested import collected_answers, read_predictions
 from safe_dnn.support.images import find_images
 from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from tests.helpers.answered import facts_of
@@ -73,7 +73,7 @@ def test_held_out_images_are_named_without_answers_and_in_nothing_else(case, tmp
     rows = {row["image"]: row for row in rows_in(out / PREDICTIONS_FILE)}
     assert {path for path, row in rows.items() if row["held_out"] == "true"} == held
     assert {rows[path][name] for path in held for name in ("label", "predicted", "confidence", "right")} == {""}
-    tested = read_predictions(*find_predictions(out / FAILURES))
+    tested = collected_answers(out / FAILURES)
     assert {*tested.held_out} == held
     assert not tested.notes
     for paths in (

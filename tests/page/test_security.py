@@ -130,6 +130,7 @@ PATH_FIELDS = (
     ("final-test", "retrain", {"model": "IN", "train": "IN", "test": "IN"}), ("labels-table", "take-labels", {}),
     ("failures-model", "collect", {"failures_test": "IN"}),
     ("failures-answers", "collect", {"failures_kind": "answers", "failures_test": "IN"}),
+    ("failures-parameters", "collect", {"failures_kind": "answers", "failures_answers": "IN"}),
     ("failures-truth", "collect", {"failures_kind": "coco", "failures_results": "IN", "failures_test": "IN"}),
     ("failures-results", "collect", {"failures_kind": "yolo", "failures_truth": "IN", "failures_test": "IN"}),
     ("failures-test", "collect", {"failures_model": "IN"}),

@@ -21,7 +21,7 @@ from safe_dnn.casestudies.table import write_subjects
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.failures import find_failures, read_targets, with_targets
 from safe_dnn.dnn.model import DnnOptions
-from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.dnn.tested import collected_answers
 from safe_dnn.FE import extract_features
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.reasons.known import known_of, weak_spots_of
@@ -264,7 +264,7 @@ def test_a_regression_has_targets_instead_of_class_folders(tmp_path, monkeypatch
     wrong = {image for image, error in errors.items() if error > accuracy["threshold"]}
     assert 0 < len(wrong) == accuracy["failures"]
     assert {f"test/{name}" for name in names(folder / "failures")} == wrong
-    found = read_predictions(*find_predictions(folder / "failures"))
+    found = collected_answers(folder / "failures")
     assert found.answers.kind == "error"
     assert {f"test/{path}" for path, right in zip(found.paths, found.right, strict=True) if not right} == wrong
     with (folder / "failures.csv").open(newline="") as file:
@@ -307,7 +307,7 @@ def test_the_dnn_fails_for_the_known_root_causes_and_safe_finds_them(tmp_path, n
         assert cause["failure_rate_inside"] > 5 * cause["failure_rate_elsewhere"], cause["name"]
         assert cause["failures"] >= 25, cause["name"]
 
-    tested = read_predictions(*find_predictions(tmp_path / name / "failures"))
+    tested = collected_answers(tmp_path / name / "failures")
     spots = weak_spots_of(tested, known_of(tested))[:10]
     named = {literal.column for spot in spots for literal in spot.literals}
     for cause in causes:

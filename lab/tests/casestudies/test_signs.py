@@ -21,7 +21,7 @@ from safe_dnn.casestudies.case import Situation
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.detection.converter import cut_detections
 from safe_dnn.dnn.detection.detections import FOUND, NONE, cases_of, read_coco
-from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.dnn.tested import collected_answers
 from safe_dnn.FE import extract_features
 from safe_dnn.features.weights import choose_extractor
 from safe_dnn.reasons.known import known_of, weak_spots_of
@@ -233,7 +233,7 @@ def test_the_case_holds_sets_truth_results_failures_and_their_causes(built, tmp_
     assert min(found, missed, false) > 0
     assert f"{found} of {found + missed} objects found, {missed} missed; {false} false" in accuracy["assumptions"][0]
 
-    tested = read_predictions(*find_predictions(folder / "failures"))
+    tested = collected_answers(folder / "failures")
     assert tested.root == folder / "objects"
     wrong = {path for path, right in zip(tested.paths, tested.right, strict=True) if not right}
     assert wrong == {path.relative_to(folder / "failures").as_posix() for path in (folder / "failures").rglob("*.png")}
@@ -281,7 +281,7 @@ def test_the_detector_fails_for_the_known_root_causes_and_safe_names_them(tmp_pa
         assert cause["failure_rate_inside"] > 5 * cause["failure_rate_elsewhere"], cause["name"]
         assert cause["failures"] >= 35, cause["name"]
 
-    tested = read_predictions(*find_predictions(folder / "failures"))
+    tested = collected_answers(folder / "failures")
     spots = weak_spots_of(tested, known_of(tested))[:10]
     named = {literal.column for spot in spots for literal in spot.literals}
     for cause in causes:

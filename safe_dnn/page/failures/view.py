@@ -22,7 +22,7 @@ from safe_dnn.rccs.answers import confused
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
 from safe_dnn.rccs.spots.figures import in_words
 from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.reasons.failure_reasons import Ungrouped
+from safe_dnn.reasons.failure_reasons import FailureReasons
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval
 from safe_dnn.reasons.listed import LISTED, Reason, baseline, folded, sentence
 from safe_dnn.report.markup import escaped, filled
@@ -227,17 +227,17 @@ def _rates(answered: AnsweredImages, known: KnownGroups | None) -> Markup:
 CURVE = 860  # width of a curve, in pixels, at most
 
 
-def story_of(answered: AnsweredImages, known: Ungrouped) -> str:
+def story_of(answered: AnsweredImages, known: FailureReasons) -> str:
     """When the network fails most, in a sentence; how often it fails otherwise; and what could not be used."""
-    listed, searched, base = known.listed, known.searched, 1 - answered.accuracy
-    certain = (searched.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
+    listed, base = known.listed, 1 - answered.accuracy
+    certain = (known.images.get(one.subject, ()) for one in listed if one.kind == LISTED)
     rest = ~np.isin(answered.paths, [*{image for images in certain for image in images}])
-    where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if searched.images else (0, 0)
+    where_none = (int((rest & ~answered.right).sum()), int(rest.sum())) if known.images else (0, 0)
     story = done(sentence(listed, base), below=baseline(listed, base, len(answered.paths), where_none, answered.noun))
-    return story + "".join(map(noticed, searched.notes))
+    return story + "".join(map(noticed, known.notes))
 
 
-def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
+def cards_of(answered: AnsweredImages, known: FailureReasons) -> Markup:
     """A card for each reason."""
     folds, cards = folded(known.listed), list[dict[str, Any]]()
     for at, reason in enumerate(known.listed):
@@ -248,14 +248,14 @@ def cards_of(answered: AnsweredImages, known: Ungrouped) -> Markup:
     return filled("page/failures/reason_cards.html", cards=cards)
 
 
-def images_with(answered: AnsweredImages, known: Ungrouped, reason: Reason) -> Listed:
+def images_with(answered: AnsweredImages, known: FailureReasons, reason: Reason) -> Listed:
     """The tested images of a reason below its curve: on each page right ones beside wrong ones, the surest first."""
     answers = answered.answers
-    rows = np.flatnonzero(np.isin(answered.paths, [*known.searched.images.get(reason.subject, ())]))
+    rows = np.flatnonzero(np.isin(answered.paths, [*known.images.get(reason.subject, ())]))
     rows = rows[np.lexsort((rows, -np.nan_to_num(answers.score[rows], nan=-1.0)))]
     wrong, right = (rows[of].tolist() for of in (~answered.right[rows], answered.right[rows]))
     ordered = beside(wrong, right)
-    curves = Reasons(base=1 - answered.accuracy, curves=known.searched.curves)
+    curves = Reasons(base=1 - answered.accuracy, curves=known.curves)
     drawn = curves_of(curves, [reason.literals], width=CURVE)
 
     def caption(place: int) -> str:

@@ -13,7 +13,7 @@ from safe_dnn.page.messages import done, empty, failed, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import REPORT_TAB
 from safe_dnn.page.work_tab import WorkTab, widgets_in
-from safe_dnn.rccs.clusters import rccs_of
+from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.report.evidence import SUMS_FILE
 from safe_dnn.report.exports import EXPORT_ZIP, export_here, missing_in
 from safe_dnn.report.markup import filled
@@ -79,14 +79,8 @@ class ReportTab(WorkTab):
         SAFEError
             The clusters are damaged.
         """
-        results = self._settings.results.latest
-        if results.has_tables_alone:
-            subject = f"{failures_summary(results.failures)} · {results.failures.source.name}"
-        else:
-            results = self._settings.results.state()
-            clusters = results.clusters
-            subject = f"{count(len(rccs_of(clusters)), 'RCC')} of {len(clusters.paths):,} failures"
-            subject += f" · folder {clusters.image_root.name}"
+        results = self._settings.results.state()
+        subject = _of_clusters(results.clusters) if results.there else failures_summary(results.failures)
         return {
             self.status: done(subject, _not_judged(results)),
             self.pane: reveal(),
@@ -133,6 +127,11 @@ def state_of(file: str, verb: str, settings: PageSettings) -> str:
         return failed(error)
     when = f"{date_of(path.stat().st_mtime).astimezone():%-d %B %Y, %H:%M}"
     return filled("page/report/made.html", file=file, verb=verb, when=when, opens=file == REPORT_FILE, missing=missing)
+
+
+def _of_clusters(clusters: RootCauseClusters) -> str:
+    subject = f"{count(len(rccs_of(clusters)), 'RCC')} of {len(clusters.paths):,} failures"
+    return f"{subject} · folder {clusters.image_root.name}"
 
 
 def _not_judged(state: Analysis) -> str:

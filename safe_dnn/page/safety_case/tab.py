@@ -83,8 +83,8 @@ class RegisterView:
         """Keep the note on the analysis as a whole; it stays in the fields if it cannot be kept."""
         out, scope = self._settings.out, Scope(*map(str, texts))
         if scope != self._settings.results.latest.scope[0]:
-            latest = self._settings.results.latest
-            run = "" if latest.has_tables_alone else self._settings.results.state().review.run
+            state = self._settings.results.state()
+            run = state.review.run if state.there else ""
             set_note(out, scope, maker=Maker(visitor_of(window), None, last_entry), run=run)
         return self._newest(last_entry)
 
@@ -162,8 +162,7 @@ class SafetyCaseTab(WorkTab):
         SAFEError
             The clusters, or what is said of them, are damaged.
         """
-        results = self._settings.results.latest
-        results = results if results.has_tables_alone else self._settings.results.state()
+        results = self._settings.results.state()
         entries, run = results.register, results.runs.get(CONFIRMATION)
         lacking = sum(bool(entry.missing) for entry in entries)
         lacks = f"Something is missing for {lacking:,} of {count(len(entries), 'reason')}: see the register."

@@ -93,11 +93,7 @@ class _Parts(NamedTuple):
 
 
 def find_curves(
-    columns: Mapping[str, np.ndarray],
-    wrong: np.ndarray,
-    *,
-    label: str = "",
-    groups: Groups | None = None,
+    columns: Mapping[str, np.ndarray], wrong: np.ndarray, *, label: str = "", groups: Groups | None = None
 ) -> tuple[Bin, ...]:
     """How often the DNN fails over the range of each column; nothing of one that is constant, or of many classes.
 

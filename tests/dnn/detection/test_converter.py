@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from safe_dnn.dnn.detection.converter import find_detection_failures
-from safe_dnn.dnn.tested import find_predictions, read_predictions
+from safe_dnn.dnn.tested import collected_answers
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import reporting
 from tests.helpers.detected import DetectedCase, draw_detected
@@ -37,7 +37,7 @@ def test_the_crops_are_a_test_set_with_predictions(case):
     assert names_in(case.out) == [
         "accuracy.json", "failures", "failures.csv", "objects", "predictions.csv"
     ]  # fmt: skip
-    tested = read_predictions(*find_predictions(case.out / "failures"))
+    tested = collected_answers(case.out / "failures")
     assert tested.notes == ()
     assert tested.root == case.out / "objects"
     assert tested.paths == find_images(case.out / "objects").paths
