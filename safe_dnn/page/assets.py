@@ -1,5 +1,6 @@
 """The templates, scripts and styles of the page's widgets, which lie beside the modules that use them."""
 
+import tomllib
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,10 @@ PAGE = Path(__file__).parent
 def asset(*names: str) -> str:
     """The texts of files, by their paths below `page/`, one after the other."""
     return "".join(PAGE.joinpath(name).read_text(encoding="utf-8") for name in names)
+
+
+FORMS: dict[str, dict[str, dict[str, Any]]] = tomllib.loads(asset("fields.toml"))
+"""The fields of each tab's form by their names, as `fields.toml` explains them."""
 
 
 def script(*names: str) -> str:

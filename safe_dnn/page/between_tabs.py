@@ -9,7 +9,7 @@ from safe_dnn.api.generation import missing_folder, moved_around, take_new_place
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.failures.tab import FailuresTab
-from safe_dnn.page.forms import required_path
+from safe_dnn.page.forms import field_of, required_path
 from safe_dnn.page.labels.tab import LabelsTab
 from safe_dnn.page.messages import pane, put_away, reveal, warn
 from safe_dnn.page.retraining.tab import RetrainingTab
@@ -50,7 +50,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, outputs: list, se
             fields["parameters"] = ""  # about the images of an earlier run as well
         # A start that is refused, since other work is running, leaves the form filled in.
         filled_fields = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
-        return {**filled_fields, **clusters.generate(fields)}
+        return {**filled_fields, **clusters.begin(fields)}
 
     failures.view.find.click(on_find, [*form.widgets, form.filled], outputs, js=TO_CLUSTERS, **VIEW)
 
@@ -63,10 +63,13 @@ def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:
         def copied(typed: str | None, other: str | None, filled: dict, *, there: Any = there) -> dict:
             if (other or "").strip() or not (typed or "").strip():
                 return gr.skip()
-            return {there.train: typed, there.form.filled: {**filled, "train": typed}}  # not typed there: as filled in
+            return {
+                there.form["train"]: typed,
+                there.form.filled: {**filled, "train": typed},
+            }  # not typed there: as filled in
 
-        sent = [here.train, there.train, there.form.filled]
-        filled_in = gr.on([here.train.blur, here.train.submit], copied, sent, [there.train, there.form.filled], **VIEW)
+        train, filled = here.form["train"], [there.form["train"], there.form.filled]
+        filled_in = gr.on([train.blur, train.submit], copied, [train, *filled], filled, **VIEW)
         if there is labels:  # the tab may have been opened before the field was filled in
             labels.show_after(filled_in)
 
@@ -77,10 +80,7 @@ class MovedView:
     def __init__(self, settings: PageSettings):
         self._settings = settings
         with pane("moved") as self._pane, gr.Row(elem_classes="safe-form"):
-            self._place = gr.Textbox(
-                label="Images were moved", info="Where do they lie now? They are compared with what they were.",
-                placeholder="/path/to/images", max_lines=1, scale=3, elem_id="moved-to",
-            )  # fmt: skip
+            self._place = field_of("moved", "place", scale=3)
             self._confirm = gr.Button("They are there", variant="primary", scale=0, min_width=150, elem_id="take-place")
 
     def wire(self, loaded: gr.events.Dependency) -> None:

@@ -7,13 +7,14 @@ import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import gradio as gr
 
 from safe_dnn.analysis import Analysis
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.page.assets import FORMS
 from safe_dnn.page.events import VIEW
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.store.database import append, changing, entries, reading
@@ -24,6 +25,7 @@ from safe_dnn.support.text import printable
 from safe_dnn.training.labels import take_typed_labels, typed_text
 
 LONGEST = 4096
+OF_SAFE = {"widget", "takes", "what", "example", "kept"}  # of a field in `fields.toml`; the rest is for Gradio
 FORM = "form"
 """The kind of an entry: its subject is the tab, its value the fields."""
 HERE = "here"
@@ -89,13 +91,12 @@ def typed(**fields: str | None) -> dict[str, str]:
 # --- The fields of a tab ----------------------------------------------------------------------------------------------
 
 
-Field = TypeVar("Field", bound=gr.components.Component)
-
-
-def example_button(settings: PageSettings, name: str) -> gr.Button:
-    """The button that fills in a form with the example, out of sight if there is none."""
-    there = settings.example is not None
-    return gr.Button("Example", scale=0, min_width=110, visible=there, elem_id=f"example-{name}")
+def field_of(form: str, name: str, **options: Any) -> Any:
+    """Lay out a field of `fields.toml`, with further options for Gradio."""
+    known = FORMS[form][name]
+    kind = getattr(gr, known.get("widget", "Textbox"))
+    given = {option: value for option, value in known.items() if option not in OF_SAFE}
+    return kind(**({"max_lines": 1} if kind is gr.Textbox else {}) | given | options)
 
 
 class FormView:
@@ -103,39 +104,45 @@ class FormView:
 
     Parameters
     ----------
+    settings : PageSettings
+    tab : str
+        Whose fields they are (see `fields.toml`), and by which they are kept.
     last : callable
         The form as it was last sent for the run in the output folder, by name.
     """
 
-    def __init__(self, last: Callable[[], Mapping[str, Any]]):
-        self._last = last
+    def __init__(self, settings: PageSettings, tab: str, last: Callable[[], Mapping[str, Any]]):
+        self._settings, self._tab, self._last = settings, tab, last
         self._fields: dict[str, gr.components.Component] = {}
         self._defaults: dict[str, Any] = {}
         self.fold: gr.Accordion | None = None
         self._folds: dict[gr.Accordion, set[str]] = {}  # with the fields that open them
         self.filled = gr.State({})  # what the fields were last filled in or sent with, and the run
 
-    def add(self, name: str, widget: Field) -> Field:
-        """Take up a field that was laid out; it can be edited once a window is filled in."""
-        widget.interactive = False  # until it is filled in: what was typed before would be overwritten
-        self._fields[name] = widget
-        self._defaults[name] = widget.value or ""
-        return widget
+    def lay_out(self, *names: str, **options: Any) -> None:
+        """Lay out fields; they can be edited once a window is filled in.
 
-    def text(self, name: str, elem_id: str, label: str, info: str, example: str = "", **options: Any) -> gr.Textbox:
-        """Lay out a field that is typed into, with an example as long as it is empty."""
-        return self.add(
-            name, gr.Textbox(label=label, info=info, placeholder=example, max_lines=1, elem_id=elem_id, **options)
-        )
+        Parameters
+        ----------
+        options
+            For Gradio, beside what is known of the fields.
+        """
+        for name in names:
+            # Until it is filled in: what was typed before would be overwritten.
+            self._fields[name] = widget = field_of(self._tab, name, **options | {"interactive": False})
+            self._defaults[name] = widget.value or ""
 
-    def path(self, name: str, elem_id: str, label: str, info: str, example: str, **options: Any) -> gr.Textbox:
-        """The same of the first row of a form, for a path."""
-        return self.text(name, elem_id, label, info, f"/path/to/{example}", scale=3, min_width=220, **options)
+    def lay_out_example(self, elem_id: str) -> None:
+        """Lay out the button that fills in the form with the example, out of sight if there is none."""
+        there = self._settings.example is not None
+        self._example = gr.Button("Example", scale=0, min_width=110, visible=there, elem_id=f"example-{elem_id}")
 
-    def fill_from(self, button: gr.Button, values: Mapping[str, object]) -> gr.events.Dependency:
-        """Fill in fields with values, by name, when the button of the example is clicked."""
-        fields = [self._fields[name] for name in values]
-        return button.click(lambda: dict(zip(fields, map(str, values.values()), strict=True)), None, fields, **VIEW)
+    def wire_example(self) -> gr.events.Dependency:
+        """Connect this button."""
+        values = self._settings.example._asdict() if self._settings.example else None
+        known = {name: field["example"] for name, field in FORMS[self._tab].items() if "example" in field and values}
+        fields = {self._fields[name]: text.format_map(values) for name, text in known.items()}
+        return self._example.click(lambda: fields, None, [*fields], **VIEW)
 
     def __getitem__(self, name: str) -> Any:
         return self._fields[name]
@@ -188,6 +195,33 @@ class FormView:
         last = {**self._defaults, **self._last_by_name()}
         renewal = renewed(before, fields, last)
         return {**self._fill_in(renewal), **self.sent(run, last)}, {**fields, **renewal}
+
+    def taken(
+        self, fields: Mapping[str, Any], needed: Iterable[str], others: Iterable[str] = (), **typed_paths: str
+    ) -> dict[str, str]:
+        """The paths in those of these fields that were filled in, absolute and by name; the form is kept.
+
+        Parameters
+        ----------
+        typed_paths
+            Of fields that hold more than a path.
+
+        Raises
+        ------
+        SAFEError
+            One that is needed is empty, or a path is refused, or leads nowhere.
+        """
+        known = FORMS[self._tab]
+        what = {name: field.get("what", field["label"].lower()) for name, field in known.items()}
+        paths = {name: required_path(fields[name], what[name], self._settings) for name in needed}
+        entered = typed(**{name: fields[name] for name in others} | typed_paths)
+        paths |= {name: self._settings.accept(text) for name, text in entered.items()}
+        kept = {name: value for name, value in fields.items() if known.get(name, {}).get("kept", True)}
+        remember(self._settings.out, self._tab, kept)
+        for name, path in paths.items():
+            if not Path(path).exists():
+                raise SAFEError(f"Expected the {what[name]}. Received: {quoted(path)}, which does not exist.")
+        return paths
 
     def _last_by_name(self) -> dict[str, Any]:
         last = self._last()
@@ -246,14 +280,6 @@ def required_path(path: str | None, what: str, settings: PageSettings) -> str:
     if not (path or "").strip():
         raise SAFEError(f"Expected the {what}. Received: nothing.")
     return settings.accept(path)
-
-
-def check_there(paths: Mapping[str, str]) -> None:
-    """Make sure that there is something at each path, by what it is of; a SAFEError if there is not."""
-    for what, path in paths.items():
-        if not path or not Path(path).exists():
-            received = f"{quoted(path)}, which does not exist" if path else "nothing"
-            raise SAFEError(f"Expected the {what}. Received: {received}.")
 
 
 def take_labels(out: Path) -> SAFEError | None:

@@ -9,7 +9,7 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from safe_dnn.report.markup import escaped
 from safe_dnn.support.defects import report_defect
@@ -36,8 +36,6 @@ class Job:
         The tab that it belongs to.
     number : int
         Of the page's jobs, from 1.
-    form : object
-        What its form asks for.
     owner : str
         The visitor whose analysis it is, where each has a workspace.
     seconds : float
@@ -52,7 +50,6 @@ class Job:
     number: int
     work: Callable[["Job"], object]
     turn: "Turn"
-    form: Any = None
     owner: str = ""
     drawing: str = field(default="", init=False)
     show: Callable[[], dict] = field(default=dict, init=False)
@@ -216,7 +213,7 @@ class Jobs:
         """The job of a tab that was started last, finished or not."""
         return self._latest.get(tab)
 
-    def start(self, tab: str, work: Callable[[Job], object], form: object = None) -> Job | None:
+    def start(self, tab: str, work: Callable[[Job], object]) -> Job | None:
         """Start a job, which waits for those of other analyses; None where one of this analysis is running or waiting.
 
         Raises
@@ -229,7 +226,7 @@ class Jobs:
                 raise SAFEError("This analysis was deleted. Reload the page.")
             if self.running:
                 return None
-            job = Job(tab, self._started + 1, work, self.turn, form, self.owner)
+            job = Job(tab, self._started + 1, work, self.turn, self.owner)
             self.turn.take_in(job)
             self._started += 1
             self._latest[tab] = job

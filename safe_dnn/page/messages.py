@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
+from safe_dnn.page.assets import FORMS
 from safe_dnn.report.markup import escaped
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import printable
@@ -79,14 +80,9 @@ def put_away() -> dict[str, Any]:
     return gr.update(elem_classes=AWAY)
 
 
-FORM_LABELS = {
-    "after": "The analysis before", "extractor": "Features", "features": "Own features",
-    "hold_out": "Hold out a share", "labels": "Labels from a table",
-    "only_labelled": "Leave out images without a label", "out": "Name of a new analysis", "partial": "Accept a part",
-    "rescale": "Pixels given to the model", "targets": "Targets of a regression",
-    "threshold": "Threshold of a regression", "trust_model": "The model may run code of its own",
-}  # fmt: skip
-"""By the field of an error."""
+FORM_LABELS = {name: field["label"] for form in reversed(FORMS.values()) for name, field in form.items()}
+"""By the field of an error; of several forms with a field of that name, that of the first."""
+FORM_LABELS["out"] = "Name of a new analysis"
 
 
 def worded(error: SAFEError | str) -> str:

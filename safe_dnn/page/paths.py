@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
-from safe_dnn.page.assets import scripted
+from safe_dnn.page.assets import FORMS, scripted
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.support.errors import SAFEError, is_within, path_of
 
@@ -24,27 +24,17 @@ class Kind(NamedTuple):
     suffixes: tuple[str, ...] = ()
 
 
-FOLDER = Kind(True)
-IMAGES = Kind(True, (".txt",))
-TABLE = Kind(False, (".csv",))
-DETECTIONS = Kind(True, (".json",))
-FEATURES = Kind(False, (".npz", ".parquet"))
-KERAS_MODEL = Kind(False, KERAS_SUFFIXES)
-MODEL = Kind(False, (*KERAS_SUFFIXES, ONNX_SUFFIX))
-MODEL_OR_TABLE = Kind(False, (*MODEL.suffixes, *TABLE.suffixes))
-_OF_KIND = {
-    FOLDER: "failures-test failures-train failures-after tested select-test classes-folder train test final-test "
-    "fresh-tested moved-to",
-    IMAGES: "images improvement",
-    TABLE: "failures-answers failures-parameters failures-targets predictions parameters labels-table "
-    "fresh-predictions fresh-after",
-    DETECTIONS: "failures-truth failures-results",
-    FEATURES: "features select-features",
-    KERAS_MODEL: "model",
-    MODEL: "failures-model",
-    MODEL_OR_TABLE: "select-model",
+_TABLES, _MODELS = (".csv",), (*KERAS_SUFFIXES, ONNX_SUFFIX)
+KINDS = {
+    "folder": Kind(True), "images": Kind(True, (".txt",)), "table": Kind(False, _TABLES),
+    "detections": Kind(True, (".json",)), "features": Kind(False, (".npz", ".parquet")),
+    "keras model": Kind(False, KERAS_SUFFIXES), "model": Kind(False, _MODELS),
+    "model or table": Kind(False, (*_MODELS, *_TABLES)),
+}  # fmt: skip
+"""By what `fields.toml` says that a field takes."""
+FIELDS = {
+    field["elem_id"]: KINDS[field["takes"]] for form in FORMS.values() for field in form.values() if "takes" in field
 }
-FIELDS = {field: kind for kind, fields in _OF_KIND.items() for field in fields.split()}
 """Fields by the id of their widget."""
 
 

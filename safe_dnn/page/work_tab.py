@@ -8,11 +8,13 @@ import gradio as gr
 
 from safe_dnn.analysis import check_links
 from safe_dnn.page.events import LATEST, VIEW
-from safe_dnn.page.forms import FormView, example_button
+from safe_dnn.page.forms import FormView, take_labels
 from safe_dnn.page.jobs import STOPPED, Job
 from safe_dnn.page.messages import OPENING, done, failed, put_away, warn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.support.errors import SAFEError
+
+Work = Callable[[Job], object]
 
 REFRESH_SECONDS = 1.0
 OPEN_FORM, CLOSE_FORM = "Other inputs or options", "Hide the form"
@@ -53,6 +55,8 @@ class WorkTab:
     ----------
     name : str
         As in `steps.TABS`.
+    submits : sequence of str
+        The fields in which Enter starts the work as well.
     stopped : str
         What is shown of work that was stopped.
     pane : Column
@@ -70,6 +74,7 @@ class WorkTab:
     """
 
     name: str
+    submits: Sequence[str] = ()
     stopped = STOPPED
     pane: gr.Column
     start: gr.Button
@@ -77,13 +82,13 @@ class WorkTab:
 
     def __init__(self, settings: PageSettings, form: FormView | None = None):
         self._settings = settings
-        self.form: Any = form or FormView(self._last_form)
+        self.form: Any = form or FormView(settings, self.name, self._last_form)
         self.marks, self.followed = gr.State(None), gr.State(0)
         self.timer = gr.Timer(REFRESH_SECONDS, active=False)
 
     def _lay_out_start(self, name: str, title: str, elem_id: str, min_width: int = 170) -> None:
         """Lay out the buttons at the end of the first row: the example, if there is one, and the one that starts."""
-        self.example = example_button(self._settings, name)
+        self.form.lay_out_example(name)
         self.start = gr.Button(title, variant="primary", scale=1, min_width=min_width, elem_id=elem_id)
 
     def _lay_out_state(self, form: gr.Column | None = None, onward: gr.Button | None = None) -> None:
@@ -102,6 +107,10 @@ class WorkTab:
     def _last_form(self) -> Mapping[str, Any]:
         """The form as it was last sent."""
         return {}
+
+    def _work_of(self, fields: Mapping[str, Any]) -> Work:
+        """The work that the fields, which are kept, ask for; a SAFEError if one cannot be used."""
+        raise NotImplementedError
 
     def _guide(self) -> str:
         """What to do if there is no result to show, as HTML; empty if there is one."""
@@ -163,6 +172,12 @@ class WorkTab:
         loaded.then(self.first_look, None, widgets_in(tab), **VIEW)
         self.timer.tick(self.tick, self.followed, widgets_in(tab), **VIEW)
 
+    def _wire_form(self, tab: gr.Tab) -> None:
+        """Start work, and fill in the example."""
+        sent = [self.start.click, *(self.form[name].submit for name in self.submits)]
+        gr.on(sent, self.on_start, self.form.widgets, widgets_in(tab), **VIEW)
+        self.form.wire_example()
+
     # --- Work ---------------------------------------------------------------------------------------------------------
 
     @property
@@ -174,16 +189,16 @@ class WorkTab:
         folded = self.fold.show(folded=True) if self.fold else {}
         return {self.marks: self._now(), **self.show(), **folded}
 
-    def _start(self, work: Callable[[Job], object], show: Callable[[], dict], ask: Callable = lambda: None) -> dict:
+    def _start(self, work_of: Callable[[], Work], show: Callable[[], dict]) -> dict:
         """Start work, whose result `show` shows; if this analysis is at work, say so.
 
-        `ask` gives what the fields ask for; a SAFEError if one cannot be used.
+        `work_of` gives the work; a SAFEError if what it needs cannot be used.
         """
         self._settings.results.check_there()
         jobs, job = self._settings.jobs, None
         if not jobs.running:
             try:
-                job = jobs.start(self.name, work, ask())
+                job = jobs.start(self.name, work_of())
             except SAFEError as error:
                 return self._without_result(error)
         if job is None:
@@ -192,30 +207,36 @@ class WorkTab:
         job.show = show
         return self._progress(job)
 
-    def _work(self, fields: Mapping[str, Any], work: Callable[[Job], object], ask: Callable) -> dict:
-        """Start work with the fields that were sent.
+    def on_start(self, *values: Any) -> dict:
+        """Start work with the values of the form."""
+        return self.begin(self.form.named(values))
 
-        `ask` gives what the fields ask for, and keeps them; a SAFEError where one cannot be used.
-        """
-        started = self._start(work, self._view, lambda: ask(fields))
+    def begin(self, fields: Mapping[str, Any]) -> dict:
+        """The same, with the values by name; what was typed into a table of labels is taken over before."""
+        take_labels(self._settings.out)
+        started = self._start(lambda: self._work_of(fields), self._view)
         return {**self.form.sent(self._now()[0], fields), **started}
 
     def _work_on(
-        self, marks: tuple | None, work: Callable[[Job], object], show: Callable[[], dict] | None = None,
-        ask: Callable = lambda: None,
-    ) -> dict:  # fmt: skip
+        self, marks: tuple | None, work_of: Callable[[], Work], show: Callable[[], dict] | None = None
+    ) -> dict:
         """Start work on the clusters that a window shows, unless they are others by now.
 
         Images that lead out of the page's root by now are refused as well.
         """
 
-        def checked(job: Job) -> None:
-            state = self._settings.results.state(marks[0] if marks else None)
-            if state.there:
-                check_links(state.clusters)
-            work(job)
+        def checked() -> Work:
+            work = work_of()
 
-        return self._start(checked, show or self._view, ask)
+            def on_these(job: Job) -> None:
+                state = self._settings.results.state(marks[0] if marks else None)
+                if state.there:
+                    check_links(state.clusters)
+                work(job)
+
+            return on_these
+
+        return self._start(checked, show or self._view)
 
     def tick(self, followed: int) -> dict:
         """The progress of the tab's latest job, then what it has found, or its error."""

@@ -1,7 +1,6 @@
 """Second tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
 
 import contextlib
-import functools
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -19,12 +18,10 @@ from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
 from safe_dnn.page.clusters.reason_list import cards_of, lay_out_reasons, show_reasons
 from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW, visitor_of
-from safe_dnn.page.forms import take_labels
-from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, reveal, show_skipped, warn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
-from safe_dnn.page.work_tab import WorkTab, widgets_in
+from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
 from safe_dnn.rccs.clusters import NEED_IMAGES
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.journal import Maker
@@ -48,6 +45,7 @@ class ClustersTab(WorkTab):
     """
 
     name = CLUSTERS_TAB
+    submits = ("folder", "predictions", "tested", "parameters")
 
     def __init__(self, settings: PageSettings):
         super().__init__(settings, ClustersForm(settings))
@@ -86,13 +84,9 @@ class ClustersTab(WorkTab):
 
     def wire(self, app: gr.Blocks, tab: gr.Tab) -> gr.events.Dependency:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
-        rcc, note, reasons, form = self._rcc, self._note, self._reasons, self.form
+        rcc, note, reasons = self._rcc, self._note, self._reasons
         reason_view, images_view, outputs = self._reason_view, self.images_view, widgets_in(tab)
-        typed_in = ("folder", "predictions", "tested", "parameters")
-        sent = [form.generate.click, *(form[name].submit for name in typed_in)]
-        gr.on(sent, self._on_generate, form.widgets, outputs, **VIEW)
-        if example := self._settings.example:
-            form.fill_from(form.example, {"folder": example.folder / "failures"})
+        self._wire_form(tab)
         chosen = reasons.select(self._on_select, [reasons, *note.parts], outputs, **LATEST, **EDITS)
         # What follows an event is dropped by default while the same of an earlier one is not answered
         chosen.then(self._on_pictures, note.about, outputs, **LATEST, **IN_TURN)
@@ -118,7 +112,7 @@ class ClustersTab(WorkTab):
             key, run, *_ = about_of(about)
             reason = self._settings.results.state(run).reason(key)  # refuses a window that shows other clusters
             name = reason.name if reason else f"RCC {key}"
-            return self._start(lambda _: view.ask(self._settings.out, reason=(name,)), dict)
+            return self._start(lambda: lambda _: view.ask(self._settings.out, reason=(name,)), dict)
 
         view.button.click(on_ask, self._note.about, outputs, **VIEW)
 
@@ -240,22 +234,13 @@ class ClustersTab(WorkTab):
         except SAFEError as error:
             return self._note.refuse(error, parts[1])
 
-    def _on_generate(self, *values: Any) -> dict:
-        return self.generate(self.form.named(values))
+    def _work_of(self, fields: Mapping[str, Any]) -> Work:
+        images, options = self.form.wanted(fields)
+        # The clusters are shown before they are compared: every window hears that the folder has changed.
+        return lambda _: api.cluster(images, self._settings.out, **options)
 
-    def generate(self, fields: Mapping[str, Any]) -> dict:
-        """Generate RCCs from what the fields of the form hold."""
-        settings = self._settings
-
-        def work(job: Job) -> None:
-            images, options = job.form
-            # The clusters are shown before they are compared: every window hears that the folder has changed.
-            api.cluster(images, settings.out, **options)
-
-        take_labels(settings.out)
-        wanted = functools.partial(self.form.wanted, fields)
-        started = self._start(work, lambda: self.fold.show(folded=True), wanted)
-        return {**self.form.sent("", fields), **started}
+    def _view(self) -> dict:
+        return self.fold.show(folded=True)
 
     def _draw(self, drawn: str) -> dict:
         """The map of clusters that the window does not show yet: to compute one takes seconds."""

@@ -3,6 +3,7 @@
 import contextlib
 import os
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,14 +15,15 @@ from safe_dnn.analysis import UNGROUPED
 from safe_dnn.dnn.answer_columns import number_columns, read_answer_table
 from safe_dnn.dnn.failures import NO_IMAGES, checked, file_and_column, required_targets
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
+from safe_dnn.page.assets import FORMS
 from safe_dnn.page.events import LATEST, VIEW
 from safe_dnn.page.failures.view import FailuresView, interval_text
-from safe_dnn.page.forms import check_there, remember, remembered, required_path, typed
+from safe_dnn.page.forms import remembered, typed
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import FORM_LABELS, done, doubted, empty
+from safe_dnn.page.messages import done, doubted, empty
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
-from safe_dnn.page.work_tab import WorkTab, widgets_in
+from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.reasons.known_groups import groups_of_test
 from safe_dnn.report.summary_lines import failures_summary
@@ -29,22 +31,11 @@ from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.text import printable
 
-RESCALE = [
-    ("Read from the model", ""), ("0 to 255", "none"), ("0 to 1", "1/255"), ("−1 to 1", "signed"),
-    ("As torchvision and timm", "imagenet"),
-]  # fmt: skip
-KINDS = [
-    ("Model", "model"), ("Table of its answers", "answers"), ("Detector: COCO files", "coco"),
-    ("Detector: YOLO files", "yolo"),
-]  # fmt: skip
-# What each kind needs, as an error names it
-DETECTOR = {"truth": "ground truth", "results": "results of the detector", "test": "folder of images"}
+# Fields that each kind of network needs
 NEEDED = {
-    "model": {"model": "model (.keras, .h5 or .onnx)", "test": "test folder"},
-    "answers": {"answers": "table of answers (CSV)"},
-    "coco": DETECTOR,
-    "yolo": DETECTOR,
-}
+    "model": ("model", "test"), "answers": ("answers",), "coco": ("truth", "results", "test"),
+    "yolo": ("truth", "results", "test"),
+}  # fmt: skip
 OF_TABLES = ("parameters", "test")  # beside a table of answers, if they are there
 TYPED = ("threshold", "hold_out")  # numbers
 BESIDE = (PARAMETERS_FILE, "classes.txt")  # read beside the folders of a detector
@@ -72,6 +63,7 @@ class FailuresTab(WorkTab):
     """Lay out the tab; `wire` connects its widgets."""
 
     name = FAILURES_TAB
+    submits = ("model", "answers", "parameters", "results", "test")
     stopped = "Stopped. What was collected is kept."
 
     def __init__(self, settings: PageSettings):
@@ -85,57 +77,26 @@ class FailuresTab(WorkTab):
         self.pane = self.view.lay_out()
 
     def _lay_out_form(self) -> None:
-        info = "SAFE runs a Keras or ONNX model itself; of any other network it takes the answers"
-        kinds = KINDS if self._settings.takes_models else KINDS[1:]
-        kind = gr.Radio(kinds, value=kinds[0][1], label="The network", info=info, elem_id="failures-kind")
-        self.form.add("kind", kind)
+        """The style shows the fields that the kind of network needs."""
+        kinds = FORMS[self.name]["kind"]["choices"][0 if self._settings.takes_models else 1 :]
+        self.form.lay_out("kind", choices=kinds, value=kinds[0][1])
         with gr.Row(elem_classes="safe-form"):
-            self._path("model", "Model", "Keras (.keras, .h5) or ONNX (.onnx); only read", "model.keras")
-            what = "CSV: image and predicted, or image and each class's probability; of a regression, as its targets"
-            self._path("answers", "Table of answers", what, "answers.csv")
-            self._path("parameters", "Parameters", "CSV, if they are in another table", "parameters.csv")
-            self._path("truth", "Ground truth", "COCO: a JSON file; YOLO: the folder of labels", "truth.json")
-            self._path("results", "Results", "Of the detector: a JSON file; YOLO: a folder", "results.json")
-            what = "A folder for each class; of a regression or detector, images. A table will do without"
-            self._path("test", "Test folder", what, "test")
+            self.form.lay_out("model", "answers", "parameters", "truth", "results", "test", scale=3, min_width=220)
             self._lay_out_start("test", "Collect failures", "collect")
 
-    def _path(self, name: str, label: str, info: str, example: str) -> None:
-        """A field for a path, which the style shows for the kinds that need it."""
-        kind = {"truth": "detector", "results": "detector", "parameters": "answers"}.get(name, name)
-        self.form.path(name, f"failures-{name}", label, info, example, elem_classes=f"for-{kind}")
-
-    def _text(self, name: str, label: str, info: str, example: str = "") -> None:
-        self.form.text(name, f"failures-{name.replace('_', '-')}", label, info, example)
-
     def _lay_out_options(self) -> None:
-        title = "More options: classes, pixels, targets of a regression"
+        lay_out, title = self.form.lay_out, "More options: classes, pixels, targets of a regression"
         with self.form.options(title, "failures-options"):
             with gr.Row(elem_classes="for-classifier"):
-                lacking = "If the test folder lacks some of the classes"
-                self._text("train", "Training folder", lacking, "/path/to/train")
-                self.form.add("rescale", rescale_field(elem_id="failures-rescale", elem_classes="for-model"))
-                self.trust = trust_field(self._may_trust, elem_id="failures-trust", elem_classes="for-model")
+                lay_out("train", "rescale")
+                lay_out("trust_model", visible=self._may_trust)
             with gr.Row(elem_classes="for-classifier"):
-                columns = "CSV, wherever it lies: parameters.csv will do"
-                self._text("targets", FORM_LABELS["targets"], columns, "/path/to/targets.csv")
-                info = "The column, if there are others"
-                column = gr.Dropdown([], label="Target", info=info, allow_custom_value=True, elem_id="failures-target")
-                self.form.add("target", column)
-                larger = "A larger error is a failure; in the unit of the targets"
-                self._text("threshold", FORM_LABELS["threshold"], larger)
-                info = "Tables without a row for more than a tenth of the images"
-                self.partial = gr.Checkbox(label=FORM_LABELS["partial"], info=info, elem_id="failures-partial")
+                lay_out("targets", "target", "threshold", "partial")
             with gr.Row(elem_classes="for-classifier"):
-                proof = "To prove a retraining: these images take part in nothing else"
-                self._text("hold_out", FORM_LABELS["hold_out"], proof, "0.3")
-                columns = "Columns such as person or track, prefix or folder; a comma between"
-                self._text("group", "In whole groups", columns, "person")
+                lay_out("hold_out", "group")
             with gr.Row(elem_classes="for-detector"):
-                self._text("iou", "Least overlap (IoU)", "Of a detection with the object that it finds", "0.5")
-                self._text("score", "Least score", "Detections with a lower one do not count", "0.5")
-            what = "Its folder: what is known is taken over, and both networks are compared"
-            self._text("after", FORM_LABELS["after"], what, "/path/to/analysis")
+                lay_out("iou", "score")
+            lay_out("after")
 
     def _guide(self) -> str:
         return "" if self._settings.results.latest.failures_key else EMPTY
@@ -188,15 +149,6 @@ class FailuresTab(WorkTab):
                 fields = {name: printable(text) for name, text in fields.items()}
         return fields
 
-    def on_collect(self, *sent: Any) -> dict:
-        """Collect with the values of the form and, last, the trust in the model and in tables of a part."""
-        *values, trust, partial = sent
-        return self.collect(self.form.named(values), bool(trust), bool(partial))
-
-    def collect(self, fields: Mapping[str, Any], trust: bool, partial: bool = False) -> dict:
-        """Start to collect failures."""
-        return self._work(fields, self._collect, lambda fields: self._wanted(fields, trust, partial))
-
     def _without_result(self, outcome: SAFEError | str) -> dict:
         """What a regression lacks can be given where it is asked for."""
         lacks = {"targets", "threshold"} & {*outcome.fields} if isinstance(outcome, SAFEError) else ()
@@ -217,37 +169,38 @@ class FailuresTab(WorkTab):
             columns = number_columns(read_answer_table(Path(self._settings.accept(targets))))
         return gr.Dropdown([(printable(name), name) for name in columns] if len(columns) > 1 else [])
 
-    def _wanted(self, fields: Mapping[str, Any], trust: bool, partial: bool) -> dict[str, Any]:
+    def _work_of(self, fields: Mapping[str, Any]) -> Work:
+        return partial(self._collect, self._wanted(fields))
+
+    def _wanted(self, fields: Mapping[str, Any]) -> dict[str, Any]:
         """What the fields, which are kept, give to `api.failures` or, without images, to `api.reasons`; a SAFEError
         where one cannot be used."""
-        settings = self._settings
         kind = fields["kind"] if fields["kind"] in NEEDED else "model"
-        paths = {name: required_path(fields[name], what, settings) for name, what in NEEDED[kind].items()}
         boxes = kind in ("coco", "yolo")
-        further = ("after", *(() if boxes else ("train", "targets")), *OF_TABLES * (kind == "answers"))
-        entered = typed(**{name: fields[name] for name in further})
-        entered["targets"], column = file_and_column(entered.get("targets", ""))
-        given = {name: settings.accept(path) for name, path in typed(**entered).items()}
+        targets, column = file_and_column("" if boxes else (fields["targets"] or "").strip())
+        others = ("after", *(() if boxes else ("train",)), *OF_TABLES * (kind == "answers"))
+        paths = self.form.taken(fields, NEEDED[kind], others, targets=targets)
         self._check_places(kind, paths)
-        remember(settings.out, FAILURES_TAB, fields)
-        own = {name: path for name, path in given.items() if name != "after"}
-        check_there({**{NEEDED[kind][name]: path for name, path in paths.items()}, **own})
+        needed = {name: paths.pop(name) for name in NEEDED[kind]}
         if boxes:
-            files = (paths["truth"], paths["results"], paths["test"])
-            return {kind: files, **given, **typed(iou=fields["iou"], score=fields["score"])}
-        options: dict[str, Any] = {"partial": partial, **given, **typed(**{name: fields[name] for name in TYPED})}
-        options["group"] = [name.strip() for name in (fields["group"] or "").split(",") if name.strip()]
+            return {kind: tuple(needed.values()), **paths, **typed(iou=fields["iou"], score=fields["score"])}
+        options: dict[str, Any] = {**paths, **typed(**{name: fields[name] for name in TYPED})}
+        options |= {
+            "partial": bool(fields["partial"]),
+            "group": [*filter(None, map(str.strip, (fields["group"] or "").split(",")))],
+        }
         if "targets" in options:
             required_targets(checked(DnnOptions(targets=options["targets"], threshold=options.get("threshold"))))
             if column := (fields["target"] or "").strip() or column:
                 options["targets"] += f":{column}"
         if kind == "answers":
-            return {"predictions": paths["answers"], **options}
-        return {**paths, **options, "rescale": fields["rescale"] or None, "trust_model": trust and self._may_trust}
+            return {"predictions": needed["answers"], **options}
+        trust = bool(fields["trust_model"]) and self._may_trust
+        return {**needed, **options, "rescale": fields["rescale"] or None, "trust_model": trust}
 
-    def _collect(self, job: Job) -> None:
-        step = api.reasons if "predictions" in job.form and "test" not in job.form else api.failures
-        found = step(out=self._settings.out, **job.form)
+    def _collect(self, options: Mapping[str, Any], _: Job) -> None:
+        step = api.reasons if "predictions" in options and "test" not in options else api.failures
+        found = step(out=self._settings.out, **options)
         # The failures are shown meanwhile: every window hears that the folder has changed.
         if found.value.reasons.spots is None and found.value.reasons.notes:
             notes = found.value.reasons.notes
@@ -278,30 +231,14 @@ class FailuresTab(WorkTab):
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
-        last = ("model", "answers", "parameters", "results", "test")
-        sent = [self.start.click, *(form[name].submit for name in last)]
-        inputs, outputs = [*form.widgets, self.trust, self.partial], widgets_in(tab)
-        gr.on(sent, self.on_collect, inputs, outputs, **VIEW)
+        inputs, outputs = form.widgets, widgets_in(tab)
+        self._wire_form(tab)
         taken = self.view.again.click("{:.6g}".format, self.view.threshold, form["threshold"], **VIEW)
-        taken.then(self.on_collect, inputs, outputs, **VIEW)
+        taken.then(self.on_start, inputs, outputs, **VIEW)
         form["model"].change(self.on_model, form["model"], form.fold, **LATEST)
         form["targets"].change(self.on_targets, form["targets"], form["target"], **LATEST)
         # An error was about what the other kind needs.
         status = self.status
         form["kind"].input(lambda: self.look(self.show)[status], None, status, **VIEW)
-        if self._settings.example:
-            case = self._settings.example.folder
-            form.fill_from(self.example, {"kind": "model", "model": case / "model.keras", "test": case / "test"})
         self.view.wire(outputs)
         self._wire(loaded, tab)
-
-
-def rescale_field(**options: Any) -> gr.Dropdown:
-    """The choice of the pixel values that a model expects."""
-    return gr.Dropdown(RESCALE, value="", label=FORM_LABELS["rescale"], info="As it was trained", **options)
-
-
-def trust_field(visible: bool, **options: Any) -> gr.Checkbox:
-    """No part of a form: trust in a model is given anew each time."""
-    what = "Lambda layers: only for a file that you trust"
-    return gr.Checkbox(label=FORM_LABELS["trust_model"], info=what, visible=visible, **options)

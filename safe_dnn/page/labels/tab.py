@@ -11,9 +11,9 @@ import gradio as gr
 
 from safe_dnn.dnn.predictions import class_folders
 from safe_dnn.page.events import LATEST, VIEW
-from safe_dnn.page.forms import FormView, example_button, remember, remembered, take_labels
+from safe_dnn.page.forms import FormView, remember, remembered, take_labels
 from safe_dnn.page.labels.view import LabelView
-from safe_dnn.page.messages import FORM_LABELS, done, empty, failed, pane, put_away, reveal
+from safe_dnn.page.messages import done, empty, failed, pane, put_away, reveal
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import FAILURES_TAB, LABELS_TAB, RETRAINING_TAB
@@ -46,15 +46,10 @@ class LabelsTab:
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        self.form = FormView(self._last_form)
+        self.form = FormView(settings, LABELS_TAB, self._last_form)
         with gr.Row(elem_classes="safe-form"):
-            classes = "A folder for each class: the classes to choose from"
-            self.train = self.form.path("train", "classes-folder", "Training folder", classes, "train")
-            self.table = gr.Textbox(
-                label=FORM_LABELS["labels"], info="CSV with the columns image and label; or click below",
-                placeholder="/path/to/labels.csv", max_lines=1, scale=3, min_width=220, elem_id="labels-table",
-            )  # fmt: skip
-            self.example = example_button(settings, "classes")
+            self.form.lay_out("train", "labels", scale=3, min_width=220)
+            self.form.lay_out_example("classes")
             self.take = gr.Button("Take labels", scale=1, min_width=150, elem_id="take-labels")
         self.status = gr.HTML(EMPTY, elem_id="label-status")
         with pane("label-pane") as self.pane:
@@ -174,11 +169,11 @@ class LabelsTab:
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form, outputs = self.form, widgets_in(tab)
-        self._view = self.on_train_folder, [self.train, form.filled], outputs
-        if self._settings.example:
-            self.show_after(form.fill_from(self.example, {"train": self._settings.example.folder / "train"}))
-        gr.on([self.train.blur, self.train.submit], *self._view, **LATEST, **ONE_BY_ONE)
-        gr.on([self.take.click, self.table.submit], self.on_take, [self.table, self.train], outputs, **VIEW)
+        train, labels = form["train"], form["labels"]
+        self._view = self.on_train_folder, [train, form.filled], outputs
+        self.show_after(form.wire_example())
+        gr.on([train.blur, train.submit], *self._view, **LATEST, **ONE_BY_ONE)
+        gr.on([self.take.click, labels.submit], self.on_take, [labels, train], outputs, **VIEW)
         filled = loaded.then(self._first_look, None, outputs, **VIEW)
         self.show_after(filled)  # the tab may have been in sight before the field was filled in
         tab.select(self.on_tab, [self.marks, form.filled, *form.widgets], outputs, **LATEST, **ONE_BY_ONE)

@@ -90,7 +90,7 @@ class ReportTab(WorkTab):
         }
 
     def _on_make(self, write: Callable[..., object], marks: tuple | None) -> dict:
-        return self._work_on(marks, lambda _: write(self._settings.out))
+        return self._work_on(marks, lambda: lambda _: write(self._settings.out))
 
     def _on_verify(self, marks: tuple | None) -> dict:
         results: list[list[tuple[str, str]]] = []  # none if there is no answer
@@ -102,7 +102,7 @@ class ReportTab(WorkTab):
             texts = [filled("page/report/verified.html", found=one, most=MOST_FINDINGS) for one in results]
             return {**self._view(), self.verified: "".join(texts)}
 
-        return self._work_on(marks, work, show)
+        return self._work_on(marks, lambda: work, show)
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""

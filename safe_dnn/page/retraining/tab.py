@@ -3,21 +3,20 @@
 import contextlib
 import os
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
 
 from safe_dnn import api
 from safe_dnn.dnn.model import KERAS_SUFFIXES
-from safe_dnn.page.events import VIEW
-from safe_dnn.page.failures.tab import rescale_field, trust_field
-from safe_dnn.page.forms import check_there, network_of, remember, remembered, required_path, take_labels, typed
+from safe_dnn.page.forms import network_of, remembered, typed
 from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import FORM_LABELS, done, empty
+from safe_dnn.page.messages import done, empty
 from safe_dnn.page.retraining.view import RetrainingView, learning_curves, titled
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import LABELS_TAB, RETRAINING_TAB
-from safe_dnn.page.work_tab import WorkTab, widgets_in
+from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
 from safe_dnn.report.summary_lines import of_choosing_images, retraining_verdict
 from safe_dnn.store.runs import RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
@@ -37,9 +36,8 @@ EARLIER = empty(
     "The last retraining was for other clusters. Open their run: Earlier runs, in the tab Root cause clusters.", STEPS
 )
 NO_MODELS = "This service takes none: take the analysis home (Report), and retrain there"
-AIM_CHOICES = [("Both alike", "balance"), ("Accuracy", "accuracy"), ("Keeping what is right", "keep")]
 # Parameters of `Wishes`, and the fields that they are typed into
-NEEDED = {"model": "model", "train": "training folder", "test": "test folder"}
+NEEDED = ("model", "train", "test")
 NUMBERS = {"learning_rate": "rate", "epochs": "epochs", "batch_size": "batch", "seed": "seed"}
 
 
@@ -47,6 +45,7 @@ class RetrainingTab(WorkTab):
     """Lay out the tab; `wire` connects its widgets."""
 
     name = RETRAINING_TAB
+    submits = ("test",)
     stopped = "Stopped before the first epoch was over. The last result is unchanged."
 
     def __init__(self, settings: PageSettings):
@@ -54,10 +53,9 @@ class RetrainingTab(WorkTab):
         self._may_trust = settings.root is None  # visitors of a page for others must not run code on this machine
         with gr.Column() as form:
             with gr.Row(elem_classes="safe-form"):
-                info = "Keras, .keras or .h5; only read" if settings.takes_models else NO_MODELS
-                self.form.path("model", "model", "Model", info, "model.keras")
-                self.train = self.form.path("train", "train", "Training folder", "A folder for each class", "train")
-                self.form.path("test", "test", "Test folder", "Never trained on", "test")
+                sizes = {"scale": 3, "min_width": 220}
+                self.form.lay_out("model", **sizes | ({} if settings.takes_models else {"info": NO_MODELS}))
+                self.form.lay_out("train", "test", **sizes)
                 self._lay_out_start("model", "Retrain", "retrain", 150)
             with self.form.options("How it is trained", "training-options"):
                 self._lay_out_options()
@@ -66,29 +64,18 @@ class RetrainingTab(WorkTab):
         self.pane = self.view.lay_out()
 
     def _lay_out_options(self) -> None:
-        add, text = self.form.add, self.form.text
-        info = "For accuracy, more images that were right may get wrong; to keep them, unlabelled images are needed"
-        add("aim", gr.Radio(AIM_CHOICES, value=AIM, label="What matters more", info=info, elem_id="aim"))
+        lay_out = self.form.lay_out
+        lay_out("aim", value=AIM)
         with gr.Row():
-            own = f"Empty: {LEARNING_RATE_FACTOR:g} of the model's own, or {LEARNING_RATE:g}"
-            text("rate", "rate", "Learning rate", own)
-            text("epochs", "epochs", "Epochs", "More if images are few", f"{EPOCHS} or more")
-        proof = (
-            "Images that nothing was chosen by, to prove the gain: looked at once, after the training. By default, "
-            "those that were held out in the tab Failures"
-        )
-        text("final", "final-test", "Final test folder", proof, "/path/to/final")
+            lay_out("rate", info=f"Empty: {LEARNING_RATE_FACTOR:g} of the model's own, or {LEARNING_RATE:g}")
+            lay_out("epochs", placeholder=f"{EPOCHS} or more")
+        lay_out("final")
         with gr.Row():
-            add("rescale", rescale_field())
-            instead = "Instead of refusing to start"
-            add("only_labelled", gr.Checkbox(label=FORM_LABELS["only_labelled"], info=instead))
-            half = "Half the time, but more that was right gets wrong: no second pass with the other images"
-            one_pass = gr.Checkbox(label="Learn from labelled images only", info=half, elem_id="one-pass")
-            add("one_pass", one_pass)
+            lay_out("rescale", "only_labelled", "one_pass")
         with self.form.options("Rarely needed: batch size, seed, code in the model"), gr.Row():
-            text("batch", "batch", "Batch size", "Images for each step", str(BATCH_SIZE))
-            text("seed", "seed", "Seed", "Of the images drawn", "0")
-            self.trust = trust_field(self._may_trust, elem_id="trust")
+            lay_out("batch", placeholder=str(BATCH_SIZE))
+            lay_out("seed")
+            lay_out("trust_model", visible=self._may_trust)
 
     def _guide(self) -> str:
         """What to do if there is no retraining to show; empty if there is one."""
@@ -149,25 +136,18 @@ class RetrainingTab(WorkTab):
     def _result_of(self, marks: tuple) -> object:
         return marks[0], marks[3]
 
-    def on_retrain(self, *values: Any) -> dict:
-        """Retrain with the values of the form and, last, the trust in the model."""
-        fields, trust = self.form.named(values[:-1]), bool(values[-1])
-        take_labels(self._settings.out)
-        return self._work(fields, self._retrain, lambda fields: self._wanted(fields, trust))
-
-    def _wanted(self, fields: Mapping[str, Any], trust: bool) -> dict[str, Any]:
-        """What the fields, which are kept, give to `api.retrain`; a SAFEError where one cannot be used."""
-        settings = self._settings
-        paths = {name: required_path(fields[name], what, settings) for name, what in NEEDED.items()}
-        paths |= {name: settings.accept(path) for name, path in typed(final=fields["final"]).items()}
-        remember(settings.out, RETRAINING_TAB, fields)
-        check_there({NEEDED.get(name, "final test folder"): path for name, path in paths.items()})
+    def _work_of(self, fields: Mapping[str, Any]) -> Work:
+        paths = self.form.taken(fields, NEEDED, ["final"])
         options = typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()}, rescale=fields["rescale"])
-        chosen = {"only_labelled": bool(fields["only_labelled"]), "trust_model": trust and self._may_trust}
+        chosen = {
+            "only_labelled": bool(fields["only_labelled"]),
+            "trust_model": bool(fields["trust_model"]) and self._may_trust,
+        }
         unlabelled = 0 if fields["one_pass"] else None
-        return {**paths, **options, **chosen, "aim": fields["aim"] or AIM, "unlabelled": unlabelled}
+        more = {"aim": fields["aim"] or AIM, "unlabelled": unlabelled}
+        return partial(self._retrain, {**paths, **options, **chosen, **more})
 
-    def _retrain(self, job: Job) -> None:
+    def _retrain(self, options: Mapping[str, Any], job: Job) -> None:
         kept = False  # an epoch is over: a model that can be kept
 
         def on_epoch(history: tuple[Epoch, ...], passes: tuple[int, ...]) -> None:
@@ -179,16 +159,10 @@ class RetrainingTab(WorkTab):
             job.drawing = titled("Accuracy by epoch of the model that is being trained", curves)
 
         with reporting(lambda *report: (job.tell if kept else job.progress)(*report)):
-            api.retrain(out=self._settings.out, watch=Watch(on_epoch, job.cancelled), **job.form)
+            api.retrain(out=self._settings.out, watch=Watch(on_epoch, job.cancelled), **options)
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
-        form = self.form
-        started = [self.start.click, form["test"].submit]
-        gr.on(started, self.on_retrain, [*form.widgets, self.trust], widgets_in(tab), **VIEW)
-        if self._settings.example:
-            case = self._settings.example.folder
-            values = {"model": case / "model.keras", "train": case / "train", "test": case / "test"}
-            form.fill_from(self.example, values)
+        self._wire_form(tab)
         self.view.wire(widgets_in(tab))
         self._wire(loaded, tab)

@@ -2,7 +2,6 @@
 fill in, and the same reasons on a fresh test set, which chose nothing."""
 
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -10,11 +9,11 @@ import gradio as gr
 from safe_dnn import api
 from safe_dnn.analysis import NOTES
 from safe_dnn.page.events import EACH, EDITS, LATEST, NAME_OF_WINDOW, VIEW, visitor_of
-from safe_dnn.page.forms import check_there, remember, remembered, required_path
+from safe_dnn.page.forms import remembered
 from safe_dnn.page.messages import done, empty, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import SAFETY_TAB
-from safe_dnn.page.work_tab import WorkTab, widgets_in
+from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
 from safe_dnn.rccs.review.journal import Maker, newest
 from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
 from safe_dnn.rccs.review.review import set_note
@@ -134,12 +133,7 @@ class SafetyCaseTab(WorkTab):
                     "chose nothing confirm, weaken or refute each of them by name, without another search.</p>"
                 )
                 with gr.Row(elem_classes="safe-form"):
-                    columns = "CSV: image, label, predicted, of the same network"
-                    self.form.path("predictions", "fresh-predictions", "Predictions", columns, "predictions.csv")
-                    unseen = "None that SAFE has seen before"
-                    self.form.path("tested", "fresh-tested", "Fresh test images", unseen, "fresh")
-                    closed = "Optional: which reasons has it closed?"
-                    self.form.path("after", "fresh-after", "Predictions of a later model", closed, "after.csv")
+                    self.form.lay_out("predictions", "tested", "after", scale=3, min_width=220)
                     self.start = gr.Button("Confirm", scale=0, min_width=150, elem_id="confirm")
                 self.answers = gr.HTML(elem_id="confirmed")
 
@@ -174,21 +168,16 @@ class SafetyCaseTab(WorkTab):
             self.answers: confirmation_html(run.facts, changed=changed) if run else "",
         }
 
-    def _wanted(self, fields: Mapping[str, Any]) -> partial:
-        """The work of asking the fresh images that the fields name, which are kept."""
-        settings = self._settings
-        table = required_path(fields["predictions"], "table of predictions", settings)
-        folder = required_path(fields["tested"], "folder of fresh test images", settings)
-        remember(settings.out, SAFETY_TAB, fields)
-        later = settings.accept(fields["after"]) or None
-        check_there({"predictions": table, "fresh test images": folder, "later predictions": later or table})
-        return partial(api.confirm, table, folder, settings.out, after=later, weights=settings.weights)
+    def _work_of(self, fields: Mapping[str, Any]) -> Work:
+        settings, paths = self._settings, self.form.taken(fields, ["predictions", "tested"], ["after"])
+        table, folder, later = (paths.get(name) for name in ("predictions", "tested", "after"))
+        return lambda _: api.confirm(table, folder, settings.out, after=later, weights=settings.weights)
 
     def on_confirm(self, marks: tuple | None, *values: Any) -> dict:
         """Ask a fresh test set with the values of the form."""
         fields = self.form.named(values)
-        asked = self._work_on(marks, lambda job: job.form(), ask=lambda: self._wanted(fields))
-        return {**self.form.sent(self._now()[0], fields), **asked}
+        started = self._work_on(marks, lambda: self._work_of(fields))
+        return {**self.form.sent(self._now()[0], fields), **started}
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""

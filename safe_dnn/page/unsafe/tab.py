@@ -12,13 +12,12 @@ from safe_dnn import api
 from safe_dnn.analysis import Analysis
 from safe_dnn.page.assets import scripted
 from safe_dnn.page.events import VIEW
-from safe_dnn.page.forms import check_there, network_of, remember, remembered, take_labels, typed
+from safe_dnn.page.forms import network_of, remembered, typed
 from safe_dnn.page.grid_view import Listed, ListedView
-from safe_dnn.page.jobs import Job
-from safe_dnn.page.messages import FORM_LABELS, done, empty, pane, reveal
+from safe_dnn.page.messages import done, empty, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
-from safe_dnn.page.work_tab import WorkTab, widgets_in
+from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.notes import title
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, set_key
@@ -53,16 +52,14 @@ class UnsafeTab(WorkTab):
     """Lay out the tab; `wire` connects its widgets."""
 
     name = UNSAFE_TAB
+    submits = ("folder", "accuracy", "test_size", "factor", "size", "model", "test", "features")
 
     def __init__(self, settings: PageSettings):
         super().__init__(settings)
         with gr.Column() as form:
             with gr.Row(elem_classes="safe-form"):
-                what = "Images that the network was not trained on, labelled or not"
-                self.form.text(
-                    "folder", "improvement", "Improvement folder", what, "/path/to/improvement/images", scale=4
-                )
-                self.form.text("size", "set-size", "Number of images", "To label", scale=1, min_width=150)
+                self.form.lay_out("folder", scale=4)
+                self.form.lay_out("size", scale=1, min_width=150)
                 self._lay_out_start("improvement", "Select unsafe set", "select")
             with self.form.options("How many images, and which", known=KNOWN):
                 self._lay_out_options()
@@ -73,28 +70,14 @@ class UnsafeTab(WorkTab):
             self.images = ListedView("selected", self._images_of, settings)
 
     def _lay_out_options(self) -> None:
-        add, text = self.form.add, self.form.text
+        lay_out = self.form.lay_out
         with gr.Row():
-            quota = gr.Radio(
-                [("by its failing images", "size"), ("the same of each (the paper)", "equal")], value=QUOTA, scale=2,
-                label="Images for each RCC", info="How the set is divided", min_width=460, elem_id="quota",
-            )  # fmt: skip
-            add("quota", quota)
-            label, info = "Leave out RCCs marked safe", "No image is selected for them"
-            add("leave_out_safe", gr.Checkbox(True, label=label, info=info, min_width=230, elem_id="leave-out"))
+            lay_out("quota", scale=2, value=QUOTA)
+            lay_out("leave_out_safe")
         with gr.Row():
-            likely = "With it, half of the images are ones that it is likely to get wrong"
-            text("model", "select-model", "Model", likely, "/path/to/model.keras")
-            folders = "A folder for each class; gives the accuracy as well"
-            text("test", "select-test", "Test folder of the model", folders, "/path/to/test")
-            own = "Of these images, if the file of the RCCs' features does not have them"
-            text("features", "select-features", FORM_LABELS["features"], own, "/path/to/features.npz")
+            lay_out("model", "test", "features")
         with self.form.options("Number by the paper's formula", "by-formula", KNOWN), gr.Row():
-            info = "From 0 to 1"
-            text("accuracy", "accuracy", "Test accuracy", info, "0.93")
-            by_formula = "Without a number of images: N = ⌈factor · test-set size · accuracy⌉"
-            text("factor", "factor", "Factor", by_formula, value="0.3")
-            text("test_size", "test-size", "Test-set size", "Empty: failing images / (1 − accuracy)")
+            lay_out("accuracy", "factor", "test_size")
 
     def _guide(self) -> str:
         """What to do where there is no unsafe set to show; empty where there is one."""
@@ -166,38 +149,19 @@ class UnsafeTab(WorkTab):
     def _result_of(self, marks: tuple) -> object:
         return marks[0], marks[2]
 
-    def _wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
-        """The images and options of `api.select` by the fields, which are kept; a SAFEError where one is unusable."""
-        settings, improvement = self._settings, self._settings.accept(fields["folder"])
-        entered = {name: fields[name] for name in ("model", "test", "features")}
-        paths = {name: settings.accept(path) for name, path in typed(**entered).items()}
-        remember(settings.out, UNSAFE_TAB, {**fields, RUN: settings.results.latest.marks.run})
-        check_there({"improvement folder": improvement, **paths})
+    def _work_of(self, fields: Mapping[str, Any]) -> Work:
+        settings = self._settings
+        sent = {**fields, RUN: settings.results.latest.marks.run}
+        paths = self.form.taken(sent, ["folder"], ["model", "test", "features"])
         options = {"quota": fields["quota"], "leave_out_safe": bool(fields["leave_out_safe"])}
         options |= typed(**{parameter: fields[name] for parameter, name in NUMBERS.items()})
-        return improvement, {**paths, **options, "weights": settings.weights}
-
-    def on_select(self, *values: Any) -> dict:
-        """Select the unsafe set with the values of the form."""
-        settings, fields = self._settings, self.form.named(values)
-
-        def work(job: Job) -> None:
-            improvement, options = job.form
-            api.select(improvement, settings.out, **options)
-
-        take_labels(settings.out)
-        return self._work(fields, work, self._wanted)
+        improvement = paths.pop("folder")
+        return lambda _: api.select(improvement, settings.out, **paths, **options, weights=settings.weights)
 
     def wire(self, loaded: gr.events.Dependency, tab: gr.Tab) -> None:
         """Connect the widgets; `loaded` is the event that a window that was just opened shows the RCCs."""
         form = self.form
-        typed_into = ("folder", "accuracy", "test_size", "factor", "size", "model", "test", "features")
-        submitted = [self.start.click, *(form[name].submit for name in typed_into)]
-        gr.on(submitted, self.on_select, form.widgets, widgets_in(tab), **VIEW)
-        if case := self._settings.example:
-            folder, model, test = (case.folder / name for name in ("improvement", "model.keras", "test"))
-            values = {"folder": folder, "accuracy": case.accuracy, "test_size": case.test_size}
-            form.fill_from(self.example, {**values, "model": model, "test": test})
+        self._wire_form(tab)
         numbers = [form[name] for name in ("accuracy", "test_size", "factor")]
         gr.on([number.change for number in numbers], self._by_formula, numbers, form["size"], **VIEW)
         self.images.wire({self.rccs: ""}, widgets_in(tab), ALL)

@@ -3,17 +3,15 @@ import dataclasses
 import pytest
 
 from safe_dnn.features.extractor import Extractor
-from safe_dnn.page.clusters.form import PATHS, ClustersForm, requested_extractor, requested_precision
+from safe_dnn.page.clusters.form import ClustersForm, requested_extractor, requested_precision
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK
-from tests.helpers.laid_out import settings_of
+from tests.helpers.laid_out import laid_out, settings_of
 
 
 def test_without_a_folder_the_failures_that_were_collected_are_grouped(tmp_path):
-    form = ClustersForm.__new__(ClustersForm)  # without its widgets
-    form._settings = settings_of(tmp_path)
-    fields = dict.fromkeys(("folder", "aside", "group", "partial", "extractor", "reducer", "precision"))
-    fields |= {name: "" for _, name, _, _ in PATHS}
+    form = laid_out(lambda: ClustersForm(settings_of(tmp_path)))
+    fields = dict.fromkeys(form.named(form.widgets))
     with pytest.raises(SAFEError, match=r"an image folder\. Received: nothing"):
         form.wanted(fields)
     (tmp_path / FAILURES).mkdir()

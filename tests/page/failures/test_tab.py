@@ -10,7 +10,8 @@ from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.api.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
 from safe_dnn.dnn.failures import load_failures
-from safe_dnn.page.failures.tab import KINDS, NEEDED, FailuresTab
+from safe_dnn.page.assets import FORMS
+from safe_dnn.page.failures.tab import NEEDED, FailuresTab
 from safe_dnn.page.failures.view import images_of
 from safe_dnn.page.jobs import Job, Turn
 from safe_dnn.page.steps import steps_of
@@ -207,12 +208,12 @@ def run(
     tab: FailuresTab, *, cancelled: bool = False, partial: bool = False, **fields: object
 ) -> SAFEError | str | None:
     """Collect with some fields of the form; what went wrong."""
-    form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | fields
+    form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | {"trust_model": True, "partial": partial} | fields
     try:
-        wanted = tab._wanted(form, trust=True, partial=partial)
+        work = tab._work_of(form)
     except SAFEError as error:
         return error
-    job = Job("failures", 1, tab._collect, Turn(), wanted)
+    job = Job("failures", 1, work, Turn())
     if cancelled:
         job.cancel()
     job.run()
@@ -226,9 +227,11 @@ def values_of(tab: FailuresTab) -> dict:
 
 @pytest.mark.parametrize("kind", NEEDED)
 def test_each_field_that_is_needed_is_asked_for(tmp_path, kind):
-    assert list(NEEDED) == [kind for _, kind in KINDS]
+    fields = FORMS["failures"]
+    assert list(NEEDED) == [kind for _, kind in fields["kind"]["choices"]]
     tab = tab_of(tmp_path / "out")
-    for missing, what in NEEDED[kind].items():
+    for missing in NEEDED[kind]:
+        what = fields[missing].get("what", fields[missing]["label"].lower())
         paths = {name: str(tmp_path) for name in NEEDED[kind] if name != missing}
         assert str(run(tab, kind=kind, **paths)) == f"Expected the {what}. Received: nothing."
 

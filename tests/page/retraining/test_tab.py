@@ -168,8 +168,7 @@ def retrain(out: Path, job: Job, **sent: object) -> None:
     """Send the form of the tab Retraining."""
     tab = laid_out(lambda: retraining_tab.RetrainingTab(settings_of(out)))
     form = dict.fromkeys(tab.form.named(tab.form.widgets), "") | dict.fromkeys(("model", "train", "test"), str(out))
-    job.form = tab._wanted(form | sent, trust=False)
-    tab._retrain(job)
+    tab._work_of(form | sent)(job)
 
 
 @pytest.mark.parametrize(("checked", "unlabelled"), [(True, 0), (False, None), ("", None)])
