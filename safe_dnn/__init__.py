@@ -7,19 +7,8 @@ editors, the `.pyi` files here say where they are in a clone. docs/architecture.
 Programs and notebooks call `safe_dnn.api`.
 """
 
-import importlib
-from pathlib import Path
-
-_BESIDE = Path(__file__).parents[1]
-CLONE = _BESIDE if (_BESIDE / "SAFE_Tool.py").is_file() else None
-"""The folder of the clone that SAFE runs from; None if it was installed."""
+from safe_dnn.support.version import CLONE
+from safe_dnn.support.version import api_of_package as __getattr__  # noqa: F401, Python asks it for `safe_dnn.api`
 
 if CLONE:
     __path__.append(str(CLONE))
-
-
-def __getattr__(name: str) -> object:
-    """`safe_dnn.api`, once it is used: a worker of a cluster does without."""
-    if name != "api":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return importlib.import_module("safe_dnn.api")

@@ -5,10 +5,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from safe_dnn import CLONE
 from safe_dnn.cli import commands as work
 from safe_dnn.features.extractors import EXTRACTORS
-from safe_dnn.support.version import PROGRAM, VERSION
+from safe_dnn.support.version import CLONE, PROGRAM, VERSION
 
 EXAMPLE = (CLONE or Path()) / "example"  # where `make run` builds the case study
 

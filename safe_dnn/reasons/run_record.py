@@ -186,7 +186,7 @@ def known_answers(tables: GivenAnswers, image_root: Path) -> tuple[AnsweredImage
         tested = collected_answers(image_root)
     except SAFEError as error:
         return None, {"predictions": {"source": f"{image_root.parent / PREDICTIONS_FILE}", "notes": [str(error)]}}
-    return (without_held_out(tested, image_root) if tested and _may_open_all(tested) else None), {}
+    return (tested if tested and _may_open_all(tested) else None), {}  # the table says itself what is held out
 
 
 def _may_open_all(tested: AnsweredImages) -> bool:

@@ -17,7 +17,6 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from safe_dnn import CLONE
 from safe_dnn.rccs.clusters import load_clusters, versions
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.store.database import DATABASE_FILE
@@ -30,6 +29,7 @@ from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.text import count
+from safe_dnn.support.version import CLONE
 
 SUMS_FILE = "SHA256SUMS"
 EVIDENCE_FILE = "evidence.txt"
