@@ -16,9 +16,7 @@ from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.report.evidence import verify_evidence, write_evidence
 from safe_dnn.report.exports import EXPORT_FOLDER, export_labelled_set, export_results, write_register
 from safe_dnn.report.report import REPORT_FILE, write_report
-from safe_dnn.report.summary_lines import (
-    left_out,
-)
+from safe_dnn.report.summary_lines import left_out
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.text import count
 from safe_dnn.training.labels import Labelling
@@ -216,7 +214,7 @@ def verify(out: StrPath = ".") -> StepResult:
 def report(out: StrPath = ".") -> StepResult:
     """Write all results to one HTML file, as `report.report.write_report`.
 
-    The value is the dictionary that the first page is filled from; the table has its reasons.
+    The value is the dictionary that the report is rendered from; the table has its reasons.
     """
     folder, columns = path_of(out, "an output folder"), ("reason", "where", "verdict", "tested", "wrong", "rate")
     summary = write_report(folder)

@@ -10,12 +10,7 @@ from safe_dnn.dnn.failures import checked
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.model_process import LOADING, Worker, has_message, in_a_sentence, send
 from safe_dnn.rccs.unsafe_set import UnsafeImage
-from safe_dnn.report.summary_lines import (
-    left_out,
-    retraining_details,
-    retraining_summary,
-    selection_summary,
-)
+from safe_dnn.report.summary_lines import left_out, retraining_details, retraining_summary, selection_summary
 from safe_dnn.retrain import retrain as retrain_here
 from safe_dnn.selection import SelectionSettings, chosen_by_model
 from safe_dnn.store.database import present_engineer, speaking

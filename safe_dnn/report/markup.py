@@ -11,11 +11,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from safe_dnn.rccs import confidence
-from safe_dnn.rccs.clusters import rccs_of, sample
-from safe_dnn.rccs.confidence import nearest_rccs
-from safe_dnn.rccs.review.journal import describe_edit
-from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, VERDICTS, judgements, title
-from safe_dnn.selection import chosen_by_model
+from safe_dnn.rccs.review.notes import NOT_JUDGED, REGISTER, SCOPE, VERDICTS, judgements, title
 from safe_dnn.support.images import thumbnail
 from safe_dnn.support.text import count, display_name, printable, range_text, rate_text, some
 
@@ -71,9 +67,8 @@ _LOADER = FileSystemLoader([_HERE / "templates", _HERE.parent])
 _TEMPLATES = Environment(loader=_LOADER, autoescape=True, trim_blocks=True, lstrip_blocks=True)
 _TEMPLATES.filters |= {"f": format, "n": "{:,}".format}
 _TEMPLATES.globals |= {
-    "FIELDS": FIELDS, "REGISTER": REGISTER, "SCOPE": SCOPE, "VERDICTS": VERDICTS, "badge": badge,
-    "chosen_by_model": chosen_by_model, "confidence": confidence, "count": count, "describe_edit": describe_edit,
-    "display_name": display_name, "judgements": judgements, "loose": LOOSE, "nearest_rccs": nearest_rccs,
-    "path": path_text, "percent": percent, "range_text": range_text, "rate_text": rate_text, "rccs_of": rccs_of,
-    "sample": sample, "some": some, "title": title, "warning": warning,
+    "REGISTER": REGISTER, "SCOPE": SCOPE, "VERDICTS": VERDICTS, "badge": badge, "confidence": confidence,
+    "count": count, "display_name": display_name, "judgements": judgements, "loose": LOOSE, "path": path_text,
+    "percent": percent, "range_text": range_text, "rate_text": rate_text, "some": some, "title": title,
+    "warning": warning,
 }  # fmt: skip

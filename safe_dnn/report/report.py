@@ -8,13 +8,12 @@ Sources: ISO 21448:2022 (safety of the intended functionality), clauses 7 and 8;
 2023, section 3.3 (five images suffice to recognize a root cause).
 """
 
+import dataclasses
 import datetime
-import functools
 import itertools
 import os
-import re
-from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
@@ -26,22 +25,34 @@ from safe_dnn.analysis import Analysis
 from safe_dnn.dnn.confusion import ConfusionMatrix, confusion_matrices
 from safe_dnn.dnn.failures import NO_IMAGES
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, headline, rccs_of, sample
-from safe_dnn.rccs.confidence import no_steady_groups_text
+from safe_dnn.rccs.confidence import (
+    confidence,
+    confidence_text,
+    consensus_text,
+    is_changed,
+    is_loose,
+    nearest_rccs,
+    no_steady_groups_text,
+    percent_down,
+    why_unknown,
+)
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, plane_points
+from safe_dnn.rccs.review.journal import describe_edit
 from safe_dnn.rccs.review.notes import REGISTER, UNSAFE, Note, title
 from safe_dnn.rccs.review.review import notes_elsewhere
 from safe_dnn.rccs.spots.rates import by_excess
-from safe_dnn.rccs.unsafe_set import UnsafeSet
+from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet
 from safe_dnn.reasons.failure_reasons import collected, since_earlier
 from safe_dnn.reasons.listed import Reason, sentence
 from safe_dnn.reasons.probes import Probe
 from safe_dnn.reasons.register import Entry, register_of
 from safe_dnn.reasons.run_record import outdated, record_of
 from safe_dnn.report.heatmaps import heatmap_html, heatmaps_of
-from safe_dnn.report.markup import escaped, filled, picture_uri, warning
+from safe_dnn.report.markup import escaped, filled, picture_uri
 from safe_dnn.report.rate_curves import curves_of
 from safe_dnn.report.summary_lines import failures_summary
+from safe_dnn.selection import chosen_by_model
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.runs import CLUSTERS, RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
@@ -64,150 +75,331 @@ MOST_NUMBERED = 20  # RCCs on the map
 # Distinguishable with colour blindness as well (Okabe and Ito, 2008); the last four are darker.
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#7f6000", "#5b3f8c", "#005f4b", "#a33b20")
 NOISE_COLOUR = "#8a94a0"
-MOST_OVERLAPS = 5  # RCCs named with a weak spot
-MOST_REASONS, MOST_MISSING = 5, 3  # that the first page has room for
 MOST_CARDS = 400  # RCCs with images; the others are in the table
 AIM_TEXTS = {
     "balance": "balance of accuracy and of keeping what was right",
     "accuracy": "accuracy before keeping what was right",
     "keep": "keeping what was right before accuracy",
 }
-MOST_LISTED = 20  # images that retraining has changed
 MOST_IN_MATRIX = 10  # classes; a larger matrix does not fit on a printed page
-MOST_CONFUSIONS = 20  # listed where there are more classes
 TAKEN_BEFORE, TAKEN_NOW = "What was taken for what before", "And what is now"
 
 
-# --- The material ----------------------------------------------------------------------------------------------------
+# --- Summarize -------------------------------------------------------------------------------------------------------
 
 
 T = TypeVar("T")
 
 
-class Material(Analysis):
-    """An analysis as a report shows it: what cannot be read is left out, and `lacking` says why.
+def plain(value: Any) -> Any:
+    """A record as a dictionary, its paths as texts and its tuples as lists."""
+    if isinstance(value, Path):
+        return os.fspath(value)
+    if isinstance(value, (list, tuple)) and not hasattr(value, "_fields"):
+        return [plain(one) for one in value]
+    names = value._fields if hasattr(value, "_fields") else getattr(value, "__dataclass_fields__", ())
+    return {name: plain(getattr(value, name)) for name in names} if names else value
 
-    Attributes
-    ----------
-    lacking : dict of str to str
-        Why there is none of `selection` or `result`, or what `fresh` or `words` would be.
-    selection : UnsafeSet or None
-        Of these clusters, with the labels that follow from class folders.
-    result : Retraining or None
-    entries : list of Entry
-        The register.
-    words_known : list of str
-        What is known of each word (see `words.tagging`), or why it is not.
+
+def _tried(load: Callable[[], T]) -> tuple[T | None, str]:
+    """What can be read; otherwise None, and why."""
+    try:
+        return load(), ""
+    except SAFEError as error:
+        return None, str(error)
+
+
+def _selection(known: Analysis) -> UnsafeSet:
+    """The unsafe set of these clusters, with the labels that follow from class folders."""
+    if not known.is_selected:
+        raise SAFEError("No images to label (unsafe set) have been selected.")
+    if known.unsafe.clusters != fingerprint(known.clusters):
+        raise SAFEError(
+            "The unsafe set in this folder was selected for other clusters, or before these were last edited, and "
+            "is not part of this report. Select it again."
+        )
+    return known.labelled
+
+
+def _result(known: Analysis) -> Retraining:
+    if not runs_of(known.folder, RETRAINING):
+        raise SAFEError("The network has not been retrained.")
+    return known.retraining
+
+
+def _test(known: Analysis) -> Mapping[str, Any]:
+    """The record of the test set, as `run.json` has it; empty without one."""
+    if known.there:
+        record: Mapping[str, Any] = known.record.get("predictions", {})
+        return record
+    images = [] if known.failures.has_images else [NO_IMAGES]
+    return record_of(known.failures, images) | {"digest": collected(known.folder)}
+
+
+def summarize(known: Analysis) -> dict[str, Any]:
+    """All that the report says: texts, numbers, and lists and dictionaries of these. What cannot be read is left out.
+
+    Returns
+    -------
+    dict
+        For the first page: `subject`, `noun` (what was tested), `network`, `runs` and `engineers`; `test`, the record
+        of the test set, empty without one; `sentence`, `headline` and `baseline` on all of it; `warnings`; `failing`,
+        `clusters` and `no_cluster`, how many there are (None without clusters); `rated`, whether error rates are known;
+        `reasons`, a dictionary for each in the order of the list, with what `rates` gives; `unsafe_set` and
+        `retraining`, dictionaries, or why there is none; `fresh`, of how many images; `outdated`, a sentence.
+
+        For the sections: `groups`, a dictionary for each RCC and for the images in no cluster; `spots` and `probes`;
+        `scope`, `confirmation`, `words`, `skipped`, `edits`, `selection`, `earlier` and `method`, what their templates
+        fill in; `missing`, why something cannot be read, by name.
     """
-
-    def __init__(self, folder: Path):
-        super().__init__(folder)
-        self.lacking = dict[str, str]()
-        self.selection = self._tried("unsafe", self._selection, None)
-        self.result = self._tried("retraining", self._result, None)
-        self.entries = register_of(self.listed, self._tried("fresh", lambda: self.fresh, {}))
-        words = self._tried("words", lambda: [word.text for word in self.words.values()], list[str]())
-        self.words_known = words or list(filter(None, [self.lacking.get("words")]))
-
-    def _tried(self, name: str, load: Callable[[], T], otherwise: T) -> T:
-        try:
-            return load()
-        except SAFEError as error:
-            self.lacking[name] = str(error)
-            return otherwise
-
-    def _selection(self) -> UnsafeSet | None:
-        if not self.is_selected:
-            raise SAFEError("No images to label (unsafe set) have been selected.")
-        if self.unsafe.clusters != fingerprint(self.clusters):
-            raise SAFEError(
-                "The unsafe set in this folder was selected for other clusters, or before these were last edited, and "
-                "is not part of this report. Select it again."
-            )
-        return self.labelled
-
-    def _result(self) -> Retraining | None:
-        if not runs_of(self.folder, RETRAINING):
-            raise SAFEError("The network has not been retrained.")
-        return self.retraining
-
-    @functools.cached_property
-    def test(self) -> Mapping[str, Any]:
-        """The record of the test set, as `run.json` has it; empty without one."""
-        if self.there:
-            record: Mapping[str, Any] = self.record.get("predictions", {})
-            return record
-        images = [] if self.failures.has_images else [NO_IMAGES]
-        return record_of(self.failures, images) | {"digest": collected(self.folder)}
-
-    @functools.cached_property
-    def carded(self) -> list[int]:
-        """The RCCs for which there is room with images, the most failures beyond the average first."""
-        return by_excess(rccs_of(self.clusters), self.reasons.rates)[:MOST_CARDS]
-
-    @functools.cached_property
-    def images(self) -> Mapping[str, str]:
-        """Data URIs by path, without images left out to keep the report small."""
-        return _images(self.clusters, self.carded)
-
-    @property
-    def notes_on_spots(self) -> Mapping[str, Note]:
-        """As `spot_notes`; where a weak spot is an RCC as well, with what is said of that."""
-        return {**self.spot_notes, **{one.subject: one.note for one in self.listed if one.literals}}
-
-    @functools.cached_property
-    def earlier(self) -> Mapping[str, Any]:
-        """As of `api.explaining.since_earlier`."""
-        return since_earlier(self.folder, self.test.get("digest", ""))
-
-    @property
-    def to_judge(self) -> list[Entry]:
-        """The reasons that a verdict is asked for, or was given on."""
-        return [one for one in self.entries if one.to_judge or one.note.verdict]
-
-    @property
-    def noted(self) -> list[Entry]:
-        """The reasons with an entry in the register."""
-        return [one for one in self.entries if any(getattr(one.note, field) for field in REGISTER)]
-
-    @property
-    def rests_on(self) -> str:
-        """The runs that it is about: their numbers and kinds."""
-        return ", ".join(f"{run.number} ({kind})" for kind, run in self.runs.items())
-
-    def verdict(self, rcc: int) -> str:
-        """The engineer's verdict on an RCC; empty if there is none."""
-        return self.notes[rcc].verdict if rcc in self.notes else ""
-
-    @property
-    def changed(self) -> bool:
-        """Whether RCCs were edited since a fresh test set was asked."""
-        return self.review.last_number != self.confirmation.get("edits")
-
-    @functools.cached_property
-    def row_of(self) -> dict[str, int]:
-        """The row of each failing image, by path."""
-        return {path: row for row, path in enumerate(self.clusters.paths)}
-
-    @functools.cached_property
-    def reason_of(self) -> dict[int, Reason]:
-        """The reason that each RCC is, by itself or with a weak spot."""
-        return {one.rcc: one for one in self.listed if one.rcc is not None}
-
-    @functools.cached_property
-    def selected(self) -> Counter[int]:
-        """How many images of the unsafe set were selected for each RCC."""
-        return Counter(image.rcc for image in self.selection.images) if self.selection else Counter()
-
-    def title(self, rcc: int) -> str:
-        """The number of an RCC with the engineer's name for it."""
-        return title(rcc, self.notes)
+    known.check_found()
+    clusters, reasons, test = known.clusters if known.there else None, known.reasons, _test(known)
+    unsafe, no_unsafe = _tried(lambda: _selection(known))
+    result, no_result = _tried(lambda: _result(known))
+    words, no_words = _tried(lambda: [word.text for word in known.words.values()])
+    entries, edits = register_of(known.listed, _tried(lambda: known.fresh)[0] or {}), known.edits
+    unrated = "The RCCs were not compared with images that are right: their error rates are missing."
+    doubts = [*test.get("doubts", ()), clusters and no_steady_groups_text(clusters), known.missing.get("counted", "")]
+    doubts += [unrated] if clusters and test and not reasons.rates and not doubts[-1] else []
+    scope, said = known.scope
+    notes = reasons.comparison.notes if reasons.comparison else ()
+    if not clusters and known.ungrouped:
+        notes = known.ungrouped.notes
+    return {
+        "subject": subject(known), "noun": reasons.noun, "folder": known.folder.name, "test": test,
+        "network": os.fspath((clusters and failing_model(clusters.image_root)) or test.get("source", "")),
+        "runs": ", ".join(f"{run.number} ({kind})" for kind, run in known.runs.items()),
+        "image_root": os.fspath(clusters.image_root) if clusters else "",
+        "found": known.runs[CLUSTERS].time if clusters else "", "warnings": [*filter(None, doubts)],
+        "rated": bool(reasons.rates or not test or not clusters), "has_rates": bool(reasons.rates),
+        "sentence": sentence(known.listed, reasons.base), "baseline": known.baseline if reasons.base else "",
+        "headline": headline(clusters) if clusters else failures_summary(known.failures),
+        "outdated": outdated(known.folder), "failing": len(clusters.paths if clusters else known.failures.failing),
+        "clusters": len(rccs_of(clusters)) if clusters else None,
+        "no_cluster": int((clusters.labels == NOISE).sum()) if clusters else None,
+        "no_steady_groups": no_steady_groups_text(clusters) if clusters else "",
+        "steady": bool(clusters and clusters.steadiness and rccs_of(clusters)),
+        "groups": _groups(known, unsafe) if clusters else [],
+        "reasons": [_reason(one, known) for one in entries],
+        "unsafe_set": {
+            "images": len(unsafe.images), "labelled": sum(bool(image.label) for image in unsafe.images),
+        } if unsafe else no_unsafe,
+        "selection": plain(dataclasses.replace(unsafe, images=())) | {
+            "chosen": chosen_by_model(unsafe), "left_out": [title(rcc, known.notes) for rcc in unsafe.excluded],
+        } if unsafe else {},
+        "retraining": _retrained(result, known.listed) if result else no_result,
+        "fresh": known.confirmation.get("images", 0), "confirmation": dict(known.confirmation),
+        "changed": bool(clusters) and known.review.last_number != known.confirmation.get("edits"),
+        "spots": _spots(known, {one.about.subject: one.reason for one in entries if one.about}),
+        "probes": _probes(known), "notes": [*notes],
+        "words": words or list(filter(None, [no_words])), "missing": dict(known.missing),
+        "elsewhere": notes_elsewhere(_notes_on_spots(known), (spot.conditions for spot in reasons.spots)),
+        "engineers": sorted({edit.engineer for edit in edits if edit.engineer}), "judged_rccs": bool(clusters and known.notes),
+        "edits": [(edit.time, edit.engineer, describe_edit(edit, edits)) for edit in edits],
+        "n_moved": int((known.review.original.labels != clusters.labels).sum()) if clusters and edits else 0,
+        "scope": scope._asdict(), "scope_said": (said.engineer, said.time) if said else (),
+        "skipped": plain(clusters.skipped) if clusters else [], "method": _method(known) if clusters else {},
+        "earlier": since_earlier(known.folder, test.get("digest", "")),
+    }  # fmt: skip
 
 
-def _images(clusters: RootCauseClusters, rccs: list[int]) -> dict[str, str]:
-    """Data URIs of the samples, in the order of the RCCs, until the report would become too large."""
-    groups = [*rccs, *([NOISE] if NOISE in clusters.groups else [])]
-    paths = [path for rcc in groups for path in sample(clusters, rcc)]
+def _reason(entry: Entry, known: Analysis) -> dict[str, Any]:
+    reason, note = entry.about, entry.note
+    assert reason  # only the analysis as a whole has none
+    known_rate = reason.figures if reason.figures and reason.figures.tested else None
+    return {
+        "reason": entry.reason, "where": entry.where, "name": note.name, "verdict": note.verdict,
+        **{field: getattr(note, field) for field in REGISTER}, "images": len(reason.images),
+        "profile": known.profile_of(reason.rcc), "to_judge": entry.to_judge,
+        "counts": entry.to_judge or bool(note.verdict), "is_due": entry.to_judge or note.verdict == UNSAFE,
+        "noted": any(getattr(note, field) for field in REGISTER), "missing": entry.missing,
+        "differing": reason.differing, "rcc": reason.rcc, "fails_more": reason.fails_more, "fresh": entry.fresh,
+        "rates": {
+            "tested": known_rate.tested, "wrong": known_rate.wrong, "rate": known_rate.rate, "low": known_rate.low,
+            "high": known_rate.high, "comparable": known_rate.like, "interval": known_rate.interval,
+        } if known_rate else {},
+    }  # fmt: skip
+
+
+def _groups(known: Analysis, unsafe: UnsafeSet | None) -> list[dict[str, Any]]:
+    """The RCCs and the images in no cluster; for the first ones there is room with images."""
+    clusters, rates = known.clusters, known.reasons.rates
+    carded = {*by_excess(rccs_of(clusters), rates)[:MOST_CARDS], NOISE}
+    row_of = {path: row for row, path in enumerate(clusters.paths)}
+    reason_of, to_label = {one.rcc: one for one in known.listed}, defaultdict[int, list[UnsafeImage]](list)
+    for image in unsafe.images if unsafe else ():
+        to_label[image.rcc].append(image)
+    groups = []
+    for rcc in by_excess(clusters.groups, rates):
+        reason, note, mine = reason_of.get(rcc), known.notes.get(rcc, Note(rcc)), to_label[rcc]
+        together, images = confidence(clusters, rcc), sample(clusters, rcc) if rcc in carded else ()
+        # Of an RCC that is a weak spot as well, the rate is that of the condition
+        rate = reason.figures if reason and reason.figures and reason.figures.tested and rates else None
+        groups.append({
+            "rcc": rcc, "number": title(rcc), "title": title(rcc, known.notes), "name": note.name, "note": note.note,
+            "verdict": note.verdict, "images": len(clusters.members(rcc)), "profile": known.profile_of(rcc),
+            "core": int(clusters.is_core[clusters.labels == rcc].sum()), "is_loose": is_loose(clusters, rcc),
+            "together": "" if together is None else percent_down(together), "changed": is_changed(clusters, rcc),
+            "steadiness": confidence_text(clusters, rcc), "error_rate": known.reasons.text_of(rcc),
+            "confusion": clusters.confusion_of(rcc) if rcc != NOISE else "", "carded": rcc in carded,
+            "rate": rate.rate if rate else None, "like": rate.like if rate and rate.like == rate.like else None,
+            "fails": "more" if reason and reason.fails_more else rates[rcc].verdict if rcc in rates else "",
+            "sample": [(path, clusters.answer_text(row_of[path])) for path in images],
+            "alike": [
+                (other, title(other, known.notes)) for other, _ in nearest_rccs(clusters, rcc)
+            ] if rcc in carded and rcc != NOISE else [],
+            "candidates": sum(unsafe.candidates[rcc : rcc + 1]) if unsafe and rcc != NOISE else 0,
+            "selected": len(mine), "within_eps": sum(image.within_eps for image in mine),
+            "labelled": sum(bool(image.label) for image in mine), "left_out": bool(unsafe and rcc in unsafe.excluded),
+        })  # fmt: skip
+    return groups
+
+
+def _notes_on_spots(known: Analysis) -> Mapping[str, Note]:
+    """By conditions; where a weak spot is an RCC as well, with what is said of that."""
+    return {**known.spot_notes, **{one.subject: one.note for one in known.listed if one.literals}}
+
+
+def _spots(known: Analysis, names: Mapping[str, str]) -> list[dict[str, Any]]:
+    spots, notes = [], _notes_on_spots(known)
+    for index, spot in enumerate(known.reasons.spots):
+        of, note = spot.figures, notes.get(spot.conditions, Note(spot.conditions))
+        overlaps = [(rcc, title(rcc, known.notes), n) for rcc, n in known.reasons.overlaps(index)]
+        spots.append({
+            "reason": names.get(spot.conditions, ""), "where": spot.where, "name": note.name, "note": note.note,
+            "verdict": note.verdict, "doubted": spot.doubted, "may_be_chance": spot.may_be_chance,
+            "answers": of.answers, "groups": of.of_groups.strip() if of.groups else "", "wrong": of.wrong,
+            "tested": of.tested, "rate": of.rate, "interval": of.interval, "like": of.like, "overlaps": overlaps,
+        })  # fmt: skip
+    return spots
+
+
+def _probes(known: Analysis) -> list[tuple[str, list[dict[str, str]]]]:
+    """What probes say of the weak spots and RCCs that are there, with their names."""
+    names = {spot.conditions: spot.where for spot in known.reasons.spots}
+    names |= {
+        subject: title(rcc, known.notes) for rcc, subject in (known.review.subjects if known.there else {}).items()
+    }
+    by_subject = itertools.groupby(known.probes, lambda probe: probe.subject)
+    return [(names[subject], _of_probes(own)) for subject, own in by_subject if subject in names]
+
+
+def _of_probes(probes: Iterable[Probe]) -> list[dict[str, str]]:
+    return [{"verdict": probe.verdict, "text": probe.text} for probe in probes]
+
+
+def _method(known: Analysis) -> dict[str, Any]:
+    """The features, the settings tried and chosen, and how steady the RCCs are."""
+    clusters, versions = known.review.original, known.record.get("versions", {})
+    return {
+        "features": clusters.extractor.name, "notice": clusters.extractor.notice, "reducer": clusters.reducer,
+        "identity": clusters.extractor.identity, "components": clusters.points.shape[1], "eps": clusters.eps,
+        "min_samples": clusters.min_samples, "rccs": len(rccs_of(clusters)), "noise": clusters.noise_share,
+        "versions": [f"{name} {version}" for name, version in versions.items() if version],
+        "agreed": consensus_text(clusters) or why_unknown(clusters),
+        "settings": plain(clusters.settings),
+        "once": len(clusters.k_distances), "images": len(clusters.paths),
+        "steady": clusters.steadiness is not None,
+    }  # fmt: skip
+
+
+def _retrained(result: Retraining, listed: Sequence[Reason]) -> dict[str, Any]:
+    """What retraining changed, how sure that is, and the images concerned."""
+    of, final, sure, settings = result.final or result, result.final, certainty_of(result), result.settings
+    classes = certainty_of_classes(result)
+    in_doubt = zip(result.per_class, classes, strict=True) if classes else ()
+    return plain(dataclasses.replace(result, answers=(), by_group=None)) | {
+        "accuracy_before": of.accuracy_before, "accuracy_after": of.accuracy_after, "claim": claim_text(result),
+        "images": final.images_text if final else count(result.test_size, "image"),
+        "of": "retraining" if result.after is None else "", "final_root": os.fspath(final.root) if final else "",
+        "test_before": result.accuracy_before, "test_after": result.accuracy_after,
+        "sure": certainty.in_words(sure) if sure else "", "lost": certainty.lost_in_words(sure) if sure else "",
+        "aim": AIM_TEXTS.get(aim_of(settings), "") if settings else "", **reason_changes(listed, result),
+        "per_class": [(share._asdict(), *ends) for share, ends in with_intervals(result.per_class, result.by_group)],
+        "changed_classes": [
+            (share.name, one.counts.improved, one.counts.worsened, certainty.gain_text(one),
+             certainty.interval_text(one), certainty.p_text(one.p), one.verdict)
+            for share, one in in_doubt if one.counts.improved + one.counts.worsened
+        ],
+        "confusions": _confusions(result),
+    }  # fmt: skip
+
+
+def reason_changes(listed: Sequence[Reason], result: Retraining) -> dict[str, Any]:
+    """`changes`, a dictionary for each reason of a list with what is right before and after; `apart`, of what images
+    the same is known that chose nothing, if there are any."""
+    known, final = shares_by_reason(listed, result), result.final
+    intervals = with_intervals([share for _, share, _ in known])
+    rows = [
+        {"reason": reason.name, "title": reason.title, "to_judge": reason.to_judge, "low": low, "high": high,
+         **share._asdict(), "held": held._asdict() if held else {}}
+        for (reason, share, held), (_, (low, high)) in zip(known, intervals, strict=True)
+    ]  # fmt: skip
+    return {"changes": rows, "apart": ("Held out" if final.held_out else "Final test set") if final else ""}
+
+
+def _confusions(result: Retraining) -> dict[str, Any]:
+    """The confusions before and after: matrices of few classes, or else a list; empty for a regression."""
+    if result.task != "classification" or not result.answers:
+        return {}
+    if len({name for row in result.answers for name in row[1:]}) > MOST_IN_MATRIX:
+        return {"listed": confused_before_and_now(result)}
+    both = matrices_of(result)
+    tables = zip((TAKEN_BEFORE, TAKEN_NOW), both, strict=True)
+    return {
+        "matrices": [(caption, one.counts.tolist(), one.wrong.astype(int).tolist()) for caption, one in tables],
+        "names": list(both[0].names),
+        "darkest": int(max(both[0].wrong.max(), both[1].wrong.max(), 1)),
+    }
+
+
+def matrices_of(result: Retraining) -> tuple[ConfusionMatrix, ConfusionMatrix]:
+    """The confusion matrices before and after, with the same classes in the same order; there must be answers."""
+    _, label, before, after = (np.array(column) for column in zip(*result.answers, strict=True))
+    return confusion_matrices(label, before, after)
+
+
+def confused_before_and_now(result: Retraining) -> list[tuple[str, str, int, int]]:
+    """Every confusion: the class, what its images were taken for, how many before, and how many now.
+
+    Those with the most images before and now together come first, ties by name.
+    """
+    before, now = (
+        Counter((row.label, taken) for row in result.answers if row.label != (taken := getattr(row, when)))
+        for when in ("before", "after")
+    )
+    confusions = [(*pair, before[pair], now[pair]) for pair in before.keys() | now.keys()]
+    return sorted(confusions, key=lambda one: (-one[2] - one[3], *one))
+
+
+def subject(known: Analysis) -> str:
+    """The subject of the report: the end of the image folder's path or, without clusters, of that of the answers."""
+    if not known.there:
+        return "/".join(known.failures.source.parts[-2:])
+    return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
+
+
+# --- Draw ------------------------------------------------------------------------------------------------------------
+
+
+def _drawings(known: Analysis, summary: Mapping[str, Any]) -> dict[str, Any]:
+    """The pictures and drawings that the sections show beside what they say."""
+    curves = curves_of(known.reasons, [spot.literals for spot in known.reasons.spots])
+    if not known.there:
+        return {"curves": [*curves.values()]}
+    subjects = ((subject, one.name) for one in known.listed for subject in (one.subject, one.twin) if subject)
+    title_of = {subject: f"{name[0].upper()}{name[1:]}" for subject, name in subjects}
+    heatmaps = heatmaps_of(known.folder, known.review.run, title_of)
+    cards = sorted(summary["groups"], key=lambda one: one["rcc"] == NOISE)
+    return {
+        "pictures": _pictures(known.clusters, [path for one in cards for path, _ in one["sample"]]),
+        "map": _map(known), "curves": [*curves.values()], "elbow": elbow_svg(known.review.original),
+        "heatmaps": [(title_of[name], heatmap_html(heatmap)) for name, heatmap in heatmaps.items()],
+    }  # fmt: skip
+
+
+def _pictures(clusters: RootCauseClusters, paths: Sequence[str]) -> dict[str, str]:
+    """Data URIs of images by path, in their order, until the report would become too large."""
     side, quality = next((kind for most, *kind in IMAGE_SIDES if len(paths) <= most), SMALLEST_IMAGE)
 
     def uri(path: str) -> str:
@@ -224,105 +416,7 @@ def _images(clusters: RootCauseClusters, rccs: list[int]) -> dict[str, str]:
     return images
 
 
-# --- The first page --------------------------------------------------------------------------------------------------
-
-
-def summarize(known: Material) -> dict[str, Any]:
-    """What somebody who reads one page has to know: texts, numbers, and lists and dictionaries of these.
-
-    Returns
-    -------
-    dict
-        `subject`, `noun` (what was tested), `network`, `runs` and `engineers`; `test`, the record of the test set,
-        empty without one; `sentence`, `headline` and `baseline` on all of it; `warnings`; `failing`, `clusters` and
-        `no_cluster`, how many there are (None without clusters);
-        `rated`, whether error rates are known; `reasons`, a dictionary for each in the order of the list, with what
-        `rates` gives; `unsafe_set` and `retraining`, dictionaries, or why there is none; `fresh`, of how many images;
-        `outdated`, a sentence; `responsible` and `reviewer`.
-    """
-    known.check_found()
-    clusters, result, unsafe = known.clusters if known.there else None, known.result, known.selection
-    test, rates = known.test, known.reasons.rates
-    unrated = "The RCCs were not compared with images that are right: their error rates are missing."
-    doubts = [*test.get("doubts", ()), clusters and no_steady_groups_text(clusters), known.missing.get("counted", "")]
-    doubts += [unrated] if clusters and test and not rates and not doubts[-1] else []
-    of = (result.final or result) if result else None
-    return {
-        "subject": subject(known), "noun": known.reasons.noun,
-        "network": os.fspath((clusters and failing_model(clusters.image_root)) or test.get("source", "")),
-        "runs": known.rests_on, "test": test, "warnings": [*filter(None, doubts)],
-        "rated": bool(rates or not test or not clusters), "sentence": sentence(known.listed, known.reasons.base),
-        "headline": headline(clusters) if clusters else failures_summary(known.failures),
-        "baseline": known.baseline if known.reasons.base else "", "outdated": outdated(known.folder),
-        "failing": len(clusters.paths if clusters else known.failures.failing),
-        "clusters": len(rccs_of(clusters)) if clusters else None,
-        "no_cluster": int((clusters.labels == NOISE).sum()) if clusters else None,
-        "reasons": [_summary_of(one, known) for one in known.entries],
-        "unsafe_set": {
-            "images": len(unsafe.images), "labelled": sum(bool(image.label) for image in unsafe.images),
-        } if unsafe else known.lacking["unsafe"],
-        "retraining": {
-            "accuracy_before": of.accuracy_before, "accuracy_after": of.accuracy_after, "claim": claim_text(result),
-            "images": result.final.images_text if result.final else count(result.test_size, "image"),
-            "of": "retraining" if result.after is None else "",
-        } if result and of else known.lacking["retraining"],
-        "fresh": known.confirmation.get("images", 0),
-        "engineers": sorted({edit.engineer for edit in known.edits if edit.engineer}),
-        "responsible": known.scope[0].responsible, "reviewer": known.scope[0].reviewer,
-    }  # fmt: skip
-
-
-def _summary_of(entry: Entry, known: Material) -> dict[str, Any]:
-    reason, note = entry.about, entry.note
-    assert reason  # only the analysis as a whole has none
-    known_rate = reason.figures if reason.figures and reason.figures.tested else None
-    return {
-        "reason": entry.reason, "where": entry.where, "name": note.name, "hazard": note.hazard,
-        "images": len(reason.images),
-        "profile": known.profile_of(reason.rcc), "to_judge": entry.to_judge, "verdict": note.verdict,
-        "status": note.status, "missing": entry.missing, "differing": reason.differing, "rcc": reason.rcc,
-        "fails_more": reason.fails_more, "fresh": entry.fresh, "rates": {
-            "tested": known_rate.tested, "wrong": known_rate.wrong, "rate": known_rate.rate, "low": known_rate.low,
-            "high": known_rate.high, "comparable": known_rate.like, "interval": known_rate.interval,
-        } if known_rate else {},
-    }  # fmt: skip
-
-
-def first_page(summary: Mapping[str, Any], known: Material) -> Markup:
-    """The summary in words, with what retraining changed of its first reasons."""
-    # The reasons to judge and those judged unsafe, which come first, or else all
-    judged = [one for one in summary["reasons"] if one["to_judge"] or one["verdict"]]
-    first = [one for one in judged if one["to_judge"] or one["verdict"] == UNSAFE] or summary["reasons"]
-    first = sorted(first, key=lambda one: one["verdict"] != UNSAFE)
-    by_name = {one.name: one for one in known.listed}
-    changed = changed_reasons([by_name[one["reason"]] for one in first[:MOST_REASONS]], known.result)
-    return filled(
-        "first_page.html", **summary, judged=judged, first=first[:MOST_REASONS], left=len(first) - MOST_REASONS,
-        most=MOST_MISSING, changed=changed,
-    )  # fmt: skip
-
-
-# --- The sections ----------------------------------------------------------------------------------------------------
-
-
-def summary_section(known: Material) -> Markup:
-    """A row for each RCC, and the map."""
-    clusters = known.clusters
-    common = {rcc: _common(known, rcc) for rcc in clusters.groups}
-    return filled(
-        "summary.html", known=known, rccs=by_excess(clusters.groups, known.reasons.rates), common=common,
-        steady=bool(clusters.steadiness and rccs_of(clusters)), carded=set(known.carded),
-        **_map(known),
-    )  # fmt: skip
-
-
-def _common(known: Material, rcc: int) -> list[str]:
-    """What the images of a group have in common, and what most of an RCC's are taken for, as far as it is known."""
-    confusion = known.clusters.confusion_of(rcc) if rcc != NOISE else ""
-    return [text for text in (known.profile_of(rcc), confusion) if text]
-
-
-def _map(known: Material) -> dict[str, Any]:
+def _map(known: Analysis) -> dict[str, Any]:
     """All images as points, similar images close together; laid out by PCA if no map is stored."""
     clusters, rccs = known.clusters, rccs_of(known.clusters)
     stored = load_map(known.folder, clusters)
@@ -345,50 +439,6 @@ def _map(known: Material) -> dict[str, Any]:
     }
 
 
-def weak_spots_section(known: Material) -> Markup:
-    """A row for each weak spot with its rates and the engineer's judgement; or why there are none."""
-    reasons, notes = known.reasons, tuple[str, ...]()
-    if reasons.comparison:
-        notes = reasons.comparison.notes
-    elif not known.there and known.ungrouped:
-        notes = known.ungrouped.notes
-    return filled(
-        "weak_spots.html", known=known, notes=notes, reasons=reasons, most_overlaps=MOST_OVERLAPS,
-        curves=curves_of(reasons, [spot.literals for spot in reasons.spots]).values(), probes=_probes(known),
-        baseline=known.baseline, names={one.about.subject: one.reason for one in known.entries if one.about},
-        elsewhere=notes_elsewhere(known.notes_on_spots, (spot.conditions for spot in reasons.spots)),
-    )  # fmt: skip
-
-
-def _probes(known: Material) -> list[tuple[str, Markup]]:
-    """What probes say of the weak spots and RCCs that are there, with their names."""
-    names = {spot.conditions: spot.where for spot in known.reasons.spots}
-    names |= {subject: known.title(rcc) for rcc, subject in (known.review.subjects if known.there else {}).items()}
-    by_subject = itertools.groupby(known.probes, lambda probe: probe.subject)
-    return [(names[subject], probes_html(list(own))) for subject, own in by_subject if subject in names]
-
-
-def confirmation_html(facts: Mapping[str, Any], *, changed: bool) -> Markup:
-    """The facts of a confirmation (see `api.confirmation`); without any, that no fresh test set was asked.
-
-    Parameters
-    ----------
-    changed : bool
-        RCCs were edited since.
-    """
-    return filled("confirmation.html", facts=facts, changed=changed)
-
-
-def probes_html(probes: Sequence[Probe]) -> Markup:
-    """The clearest probe of a reason, and the others; empty without any."""
-    return filled("probes.html", probes=probes) if probes else Markup()
-
-
-def run_section(known: Material) -> Markup:
-    """The features, the settings tried and chosen, and how steady the RCCs are."""
-    return filled("run.html", known=known, curve=elbow_svg(known.review.original))
-
-
 def elbow_svg(clusters: RootCauseClusters) -> Markup:
     """The k-distance curve with its knee and the chosen eps, as an SVG drawing in the colour of the text around it."""
     curve = clusters.k_distances
@@ -405,120 +455,47 @@ def elbow_svg(clusters: RootCauseClusters) -> Markup:
     )  # fmt: skip
 
 
-def heatmaps_section(known: Material) -> Markup:
-    """The report's section: the reasons whose heatmaps are kept."""
-    subjects = ((subject, one.name) for one in known.listed for subject in (one.subject, one.twin) if subject)
-    title_of = {subject: f"{name[0].upper()}{name[1:]}" for subject, name in subjects}
-    heatmaps = heatmaps_of(known.folder, known.review.run, title_of)
-    return filled(
-        "heatmaps.html", named=[(title_of[name], heatmap_html(heatmap)) for name, heatmap in heatmaps.items()]
-    )
+# --- Render ----------------------------------------------------------------------------------------------------------
 
 
-# --- What retraining changed -----------------------------------------------------------------------------------------
+def confirmation_html(facts: Mapping[str, Any], *, changed: bool) -> Markup:
+    """The facts of a confirmation (see `api.confirmation`); without any, that no fresh test set was asked.
+
+    Parameters
+    ----------
+    changed : bool
+        RCCs were edited since.
+    """
+    return filled("confirmation.html", confirmation=facts, changed=changed)
 
 
-def retraining_section(known: Material) -> Markup:
-    """What retraining changed, how sure that is, and the images concerned; or why there is nothing."""
-    result = known.result
-    if result is None:
-        return warning(known.lacking["retraining"])
-    sure = certainty_of_classes(result)
-    changed = [
-        (share, one)
-        for share, one in zip(result.per_class, sure, strict=bool(sure))
-        if one.counts.improved + one.counts.worsened
-    ]
-    settings = result.settings._asdict() if result.settings else {}
-    return filled(
-        "retraining.html", result=result, claim=claim_text(result), sure=certainty_of(result), changed=changed,
-        certainty=certainty, aim=AIM_TEXTS.get(aim_of(result.settings), "") if result.settings else "",
-        confusions=confusions_html(result),
-        settings=", ".join(f"{name} {value:g}" for name, value in settings.items()), most_listed=MOST_LISTED,
-        reasons=changed_reasons(known.listed, result),
-        per_class=with_intervals(result.per_class, result.by_group),
-    )  # fmt: skip
+def probes_html(probes: Sequence[Probe]) -> Markup:
+    """The clearest probe of a reason, and the others; empty without any."""
+    return filled("probes.html", probes=_of_probes(probes)) if probes else Markup()
 
 
 def changed_reasons(listed: Sequence[Reason], result: Retraining | None) -> Markup:
     """Each reason of a list with its rates before and after; those that are no reasons for failing are folded."""
-    if result is None:
-        return Markup("")
-    known = shares_by_reason(listed, result)
-    intervals = dict(with_intervals([share for _, share, _ in known]))
-    parts = [[(*one, intervals[one[1]]) for one in known if one[0].to_judge is first] for first in (True, False)]
-    apart = ("Held out" if result.final.held_out else "Final test set") if result.final else ""
-    return filled("changed_reasons.html", parts=parts, apart=apart)
-
-
-def matrices_of(result: Retraining) -> tuple[ConfusionMatrix, ConfusionMatrix]:
-    """The confusion matrices before and after, with the same classes in the same order; there must be answers."""
-    _, label, before, after = (np.array(column) for column in zip(*result.answers, strict=True))
-    return confusion_matrices(label, before, after)
-
-
-def confused_before_and_now(result: Retraining) -> list[tuple[str, str, int, int]]:
-    """Every confusion: the class, what its images were taken for, how many before, and how many now.
-
-    Those with the most images before and now together come first, ties by name.
-    """
-    before, now = (
-        Counter((row.label, taken) for row in result.answers if row.label != (taken := getattr(row, when)))
-        for when in ("before", "after")
-    )
-    confusions = [(*pair, before[pair], now[pair]) for pair in before.keys() | now.keys()]
-    return sorted(confusions, key=lambda one: (-one[2] - one[3], *one))
+    return filled("changed_reasons.html", **reason_changes(listed, result)) if result else Markup()
 
 
 def confusions_html(result: Retraining) -> Markup:
     """The confusions before and after; empty for a regression."""
-    if result.task != "classification" or not result.answers:
-        return Markup("")
-    if len({name for row in result.answers for name in row[1:]}) > MOST_IN_MATRIX:
-        return filled("confusions.html", listed=confused_before_and_now(result), most=MOST_CONFUSIONS)
-    before, now = matrices_of(result)
-    return filled(
-        "confusions.html",
-        matrices=[(TAKEN_BEFORE, before), (TAKEN_NOW, now)],
-        # Long names are broken where they have parts
-        names=[Markup(re.sub("([_/-])", r"\1<wbr>", escaped(name))) for name in before.names],
-        most=int(max(before.wrong.max(), now.wrong.max(), 1)),
-    )
+    return filled("confusions.html", **_confusions(result))
 
 
-# --- The whole -------------------------------------------------------------------------------------------------------
-
-
-# The sections in order: key, title, and the function that writes it; without one, a template of that name says all.
-SECTIONS: tuple[tuple[str, str, Callable[[Material], Markup] | None], ...] = (
-    ("scope", "Scope and operating domain", None),
-    ("summary", "Summary", summary_section),
-    ("reading", "How to read this report", None),
-    ("rccs", "Root cause clusters", None),
-    ("weak-spots", "Weak spots", weak_spots_section),
-    ("heatmaps", "Where the network looks", heatmaps_section),
-    ("confirmation", "On a fresh test set", lambda known: confirmation_html(known.confirmation, changed=known.changed)),
-    ("register", "Register", None),
-    ("noise", "Images in no cluster", None),
-    ("skipped", "Skipped images", None),
-    ("edits", "What was changed by hand", None),
-    ("unsafe-set", "The images to label (the unsafe set)", None),
-    ("retraining", "Retraining", retraining_section),
-    ("earlier", "Since the analysis before", None),
-    ("run", "How the clusters were found", run_section),
-    ("limits", "Limits", None),
-)
-
+# The sections in order: key, which names the template, and title.
+SECTIONS = (
+    ("scope", "Scope and operating domain"), ("summary", "Summary"), ("reading", "How to read this report"),
+    ("rccs", "Root cause clusters"), ("weak-spots", "Weak spots"), ("heatmaps", "Where the network looks"),
+    ("confirmation", "On a fresh test set"), ("register", "Register"), ("noise", "Images in no cluster"),
+    ("skipped", "Skipped images"), ("edits", "What was changed by hand"),
+    ("unsafe-set", "The images to label (the unsafe set)"), ("retraining", "Retraining"),
+    ("earlier", "Since the analysis before"), ("run", "How the clusters were found"), ("limits", "Limits"),
+)  # fmt: skip
 
 WITHOUT_CLUSTERS = ("scope", "weak-spots", "register", "earlier")
 """The sections that there are where failures were collected, but not grouped."""
-
-
-def subject(known: Material) -> str:
-    """The subject of the report: the end of the image folder's path or, without clusters, of that of the answers."""
-    if not known.there:
-        return "/".join(known.failures.source.parts[-2:])
-    return "/".join(known.clusters.home.parts[-2:]).removeprefix("//") or os.fspath(known.clusters.home)
 
 
 def write_report(folder: Path) -> dict[str, Any]:
@@ -531,7 +508,7 @@ def write_report(folder: Path) -> dict[str, Any]:
     """
     prepare_folder(folder)
     check_own(folder, REPORT_FILE)
-    known = Material(folder)
+    known = Analysis(folder)
     summary = summarize(known)
     save_files(folder, {REPORT_FILE: _rendered(known, summary)})
     return summary
@@ -545,21 +522,18 @@ def report_html(folder: Path) -> str:
     SAFEError
         There are no clusters, or one of the files is damaged.
     """
-    known = Material(folder)
+    known = Analysis(folder)
     return _rendered(known, summarize(known))
 
 
-def _rendered(known: Material, summary: Mapping[str, Any]) -> str:
-    now = datetime.datetime.now().astimezone()
+def _rendered(known: Analysis, summary: Mapping[str, Any]) -> str:
+    now, values = datetime.datetime.now().astimezone(), {**summary, **_drawings(known, summary)}
+    found = datetime.datetime.fromisoformat(summary["found"]).astimezone(now.tzinfo) if summary["found"] else None
+    keys = [key for key, _ in SECTIONS] if known.there else WITHOUT_CLUSTERS
     page = filled(
-        "report.html", known=known, **summary, now=now,
-        found=known.there and datetime.datetime.fromisoformat(known.runs[CLUSTERS].time).astimezone(now.tzinfo),
-        first_page=first_page(summary, known),
-        sections=[
-            (key, name, write(known) if write else filled(f"{key}.html", known=known))
-            for key, name, write in SECTIONS
-            if known.there or key in WITHOUT_CLUSTERS
-        ],
+        "report.html", **values, now=now, found_at=found,
+        first_page=filled("first_page.html", **values),
+        sections=[(key, name, filled(f"{key}.html", **values)) for key, name in SECTIONS if key in keys],
     )  # fmt: skip
     # It goes to others, and the folder may be moved: of what lies in that, it says where in it.
     return page.replace(escaped(f"{known.folder}/"), "")
