@@ -199,7 +199,8 @@ def summarize(known: Analysis) -> dict[str, Any]:
         "edits": [(edit.time, edit.engineer, describe_edit(edit, edits)) for edit in edits],
         "n_moved": int((known.review.original.labels != clusters.labels).sum()) if clusters and edits else 0,
         "scope": scope._asdict(), "scope_said": (said.engineer, said.time) if said else (),
-        "skipped": plain(clusters.skipped) if clusters else [], "method": _method(known) if clusters else {},
+        "skipped": [tuple(one) for one in clusters.skipped] if clusters else [],
+        "method": _method(known) if clusters else {},
         "earlier": since_earlier(known.folder, test.get("digest", "")),
     }  # fmt: skip
 
