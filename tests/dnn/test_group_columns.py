@@ -15,6 +15,6 @@ def test_groups_are_said_beside_the_images():
     assert "78% of 41 tested images like these (of 18 persons) are wrong (62–89%)" in rate.in_words()
     assert "(nearly all of one person)" in rate._replace(figures=rate.figures._replace(groups=1)).in_words()
     few = rate._replace(verdict="too few")
-    assert few.text.startswith(
+    assert few.in_words().startswith(
         "Images of 18 persons do not decide: of 41 tested images (of 18 persons) like these, 32 "
     )
