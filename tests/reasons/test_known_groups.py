@@ -165,4 +165,4 @@ def test_one_note_warns_of_what_looks_like_groups(people, monkeypatch):
     explain_failures(people.out)
     reasons = load_reasons(people.out, load_clusters(people.out))
     assert sum("name person as the group" in note for note in reasons.comparison.notes) == 1
-    assert not any("person" in rate.text for rate in reasons.rates.values())
+    assert not any("person" in rate.in_words() for rate in reasons.rates.values())
