@@ -94,9 +94,12 @@ def test_choosing_another_rcc_moves_nothing_and_the_page_fits_a_tablet(browser, 
             of = ["#note-name", "#reason-list", "#map", "#grid", "#undo-row"]
             places.append(page.wait_for_function(TOPS, arg=of, polling=250).json_value())
         assert np.ptp(places, axis=0).max() <= 2, places
-        page.evaluate("""() => {  // faster than pictures are sent
+        page.evaluate("""async () => {  // faster than pictures are sent
             const cards = document.querySelectorAll("#reason-list .safe-card");
-            for (const number of [1, 0, 2]) cards[number].click();
+            for (const number of [1, 0, 2]) {
+                cards[number].click();
+                await new Promise((done) => setTimeout(done, 30));
+            }
         }""")
         expect(page.locator("#reason-heading h2")).to_have_text("RCC 2")
         expect(page.locator("#grid-title")).to_contain_text("RCC 2")
