@@ -170,7 +170,7 @@ class WorkTab:
         """Follow work and folder; `loaded` is the event that a window that was just opened shows the RCCs."""
         tab.select(self.on_tab, [self.marks, self.form.filled, *self.form.widgets], widgets_in(tab), **LATEST)
         loaded.then(self.first_look, None, widgets_in(tab), **VIEW)
-        self.timer.tick(self.tick, self.followed, widgets_in(tab), **VIEW)
+        self.timer.tick(lambda followed: self.tick(followed) or gr.skip(), self.followed, widgets_in(tab), **VIEW)
 
     def _wire_form(self, tab: gr.Tab) -> None:
         """Start work, and fill in the example."""
@@ -239,14 +239,20 @@ class WorkTab:
         return self._start(checked, show or self._view)
 
     def tick(self, followed: int) -> dict:
-        """The progress of the tab's latest job, then what it has found, or its error."""
+        """The progress of the tab's latest job, then what it has found, or its error; nothing once it is followed.
+
+        Only the end of a job stops the timer, and only once. An answer without news may reach the window after that to
+        a click that has started the next job, which nobody would follow then.
+        """
         job = self._job
         if job and not job.finished(0):
             return self._progress(job)
-        updates: dict[Any, Any] = {self.timer: gr.Timer(active=False)}
         if job is None or job.number == followed:
-            return updates
-        updates |= {self.followed: job.number, **self._switch(interactive=True), self.cancel: gr.Button(visible=False)}
+            return {}
+        updates = {
+            self.followed: job.number, self.timer: gr.Timer(active=False),
+            **self._switch(interactive=True), self.cancel: gr.Button(visible=False),
+        }  # fmt: skip
         try:
             found = job.show() if job.outcome is None else self._without_result(job.outcome)
         except SAFEError as error:

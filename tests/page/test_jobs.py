@@ -4,10 +4,12 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 
 from safe_dnn.page.jobs import STOPPED, TOO_LONG, Allowance, Job, Jobs, Turn
+from safe_dnn.page.report.tab import ReportTab
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import cache_folder
 from safe_dnn.support.progress import report_progress
+from tests.helpers.laid_out import laid_out, settings_of
 
 
 def test_of_many_clicks_at_once_one_starts_a_job():
@@ -85,3 +87,19 @@ def test_work_that_takes_longer_than_a_service_allows_is_stopped_and_says_why():
     assert job
     assert job.finished(10)
     assert job.outcome == TOO_LONG
+
+
+def test_only_the_end_of_a_job_stops_a_window_from_following_and_only_once(tmp_path):
+    """An answer that is late would stop it from following the job that a click has started since."""
+    settings = settings_of(tmp_path)
+    tab = laid_out(lambda: ReportTab(settings))
+    assert tab.tick(0) == {}
+    gate = threading.Event()
+    job = settings.jobs.start(tab.name, lambda job: gate.wait(10))
+    assert tab.tick(0)[tab.timer].active
+    gate.set()
+    assert job.finished(10)
+    end = tab.tick(0)
+    assert not end[tab.timer].active
+    assert end[tab.followed] == 1
+    assert tab.tick(1) == {}

@@ -299,9 +299,9 @@ class ClustersTab(WorkTab):
         try:
             state = results.state() if results.latest.there else None
         except SAFEError as error:
-            return {**updates, self.status: failed(error)} if ended else updates
+            return {**updates, self.status: failed(error)} if ended else updates or gr.skip()
         if state is None or (not ended and (state.run, state.comparison_key) == (run, compared)):
-            return updates
+            return updates or gr.skip()
         if state.run != run:
             return {**self.form.anew(state.run), **self.show(), **updates}
         views = self.show(rcc, key)
