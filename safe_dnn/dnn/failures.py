@@ -395,7 +395,7 @@ def collect_failures(
         chosen_columns(group, group_columns(answered.root, answered.paths, tables, group))
     if hold_out:
         labels = answered.answers.label if answered.task == "classification" else np.zeros((len(answered.paths), 0))
-        held, sentences = draw(answered.root, answered.paths, labels, hold_out, tables=tables)
+        held, sentences = draw(answered.root, answered.paths, labels, hold_out, tables=tables, unit=answered.noun)
         answered = dataclasses.replace(answered.without(held), notes=answered.notes + sentences)
         group = hold_out.group
     return keep_failures(answered, out, options=options, group=group)

@@ -145,8 +145,9 @@ def hold_out_of(share: str | None, group: Sequence[str]) -> HoldOut | None:
 
 
 def draw(
-    root: Path, paths: Sequence[str], labels: np.ndarray, hold_out: HoldOut, *, tables: Sequence[Path | None] = ()
-) -> tuple[np.ndarray, tuple[str]]:
+    root: Path, paths: Sequence[str], labels: np.ndarray, hold_out: HoldOut, *, tables: Sequence[Path | None] = (),
+    unit: str = "image",
+) -> tuple[np.ndarray, tuple[str]]:  # fmt: skip
     """Draw the images that are held out.
 
     Parameters
@@ -155,6 +156,8 @@ def draw(
         Their classes; the same share of each is held out.
     tables : sequence of path or None
         Tables that may have the columns of the groups; by default that of the parameters.
+    unit : str
+        What is tested, as of `AnsweredImages.noun`.
 
     Returns
     -------
@@ -171,7 +174,7 @@ def draw(
     if not 0 < share < MOST:
         raise SAFEError(f"hold_out must be above 0 and below {MOST}, a share of the test images. Received: {share:g}")
     names = list(paths)
-    of, noun = np.arange(len(names)), "image"
+    of, noun = np.arange(len(names)), unit
     if hold_out.group:
         columns = group_columns(root, names, tables or (find_parameters(root),), hold_out.group)
         values = chosen_columns(hold_out.group, columns)
@@ -196,11 +199,11 @@ def draw(
     if min(held.sum(), (~held).sum()) < LEAST:
         raise SAFEError(
             f"Expected a share that holds out {count(LEAST, noun)} or more, and leaves as many. Received: {share:g} of "
-            f"{count(len(held), noun)}, the largest with {sizes.max():,} of {count(len(of), 'image')}. Hold out "
+            f"{count(len(held), noun)}, the largest with {sizes.max():,} of {count(len(of), unit)}. Hold out "
             f"another share{', or name another column' if hold_out.group else ''}."
         )
     groups = f" ({held.sum():,} of {count(len(held), noun)})" if hold_out.group else ""
-    part = f"{held[of].sum():,} of {count(len(of), 'image')}{groups}"
+    part = f"{held[of].sum():,} of {count(len(of), unit)}{groups}"
     return held[of], (f"Held out, to prove a retraining: {part}. Nothing is chosen by them.",)
 
 

@@ -70,33 +70,33 @@ def named_groups(
     except SAFEError as error:
         if required:
             raise
-        return _alone(names, tested.paths, error)
+        return _alone(names, len(tested.paths), error, tested.noun)
     column = names[0] if len(names) == 1 and names[0] not in (PREFIX, FOLDER) else ""
     groups, unknown = grouped(noun_of(names), chosen, column=column)
     return KnownGroups(groups, True, tuple(_notes(groups, unknown, tested)))
 
 
-def _alone(names: Sequence[str], paths: Sequence[str], error: SAFEError) -> KnownGroups:
-    groups = Groups(noun_of(names), np.arange(len(paths)))
-    return KnownGroups(groups, False, (f"Images count as independent: {error}",))
+def _alone(names: Sequence[str], n: int, error: SAFEError, unit: str = "image") -> KnownGroups:
+    groups = Groups(noun_of(names), np.arange(n))
+    return KnownGroups(groups, False, (f"{unit.capitalize()}s count as independent: {error}",))
 
 
 def _notes(groups: Groups, unknown: int, tested: AnsweredImages) -> list[str]:
-    name, told = groups.name, tally(groups.of, ~tested.right)
+    name, unit, told = groups.name, tested.noun, tally(groups.of, ~tested.right)
     n = len(told.sizes)
     if n == len(groups.of):
-        return [f"Each image is of another {name}: images count as independent."]
+        return [f"Each {unit} is of another {name}: {unit}s count as independent."]
     if n == 1:
-        return [f"All images are of one {name}: what is found may hold for this one alone."]
+        return [f"All {unit}s are of one {name}: what is found may hold for this one alone."]
     notes = [
-        f"The images are of {count(n, name)}, with an intra-group correlation of failing of {told.correlation:.2f}: "
+        f"The {unit}s are of {count(n, name)}, with an intra-group correlation of failing of {told.correlation:.2f}: "
         "rates, verdicts and weak spots take it into account."
     ]
     if unknown:
-        notes.append(f"The {name} of {count(unknown, 'image')} is unknown: each counts as one of its own.")
+        notes.append(f"The {name} of {count(unknown, unit)} is unknown: each counts as one of its own.")
     classes = np.unique(np.column_stack([groups.of, np.unique(tested.answers.label, return_inverse=True)[1]]), axis=0)
     if len(classes) == n and len(np.unique(tested.answers.label)) > 1:
-        notes.append(f"Each {name} has images of one class only, so that classes are compared between them alone.")
+        notes.append(f"Each {name} has {unit}s of one class only, so that classes are compared between them alone.")
     return notes
 
 
@@ -122,7 +122,7 @@ def suspected_groups(tested: AnsweredImages, *, parameters: Path | None) -> Know
         As for `named_groups`.
     """
     try:
-        return _suspected(_columns_of(tested, parameters), ~tested.right)
+        return _suspected(_columns_of(tested, parameters), ~tested.right, tested.noun)
     except SAFEError:
         return None  # the weak spots do without it as well
 
@@ -132,7 +132,7 @@ def _columns_of(tested: AnsweredImages, parameters: Path | None, names: Sequence
     return group_columns(tested.root, tested.paths, (source, tested.source), names)
 
 
-def _suspected(columns: Mapping[str, list[str]], wrong: np.ndarray) -> KnownGroups | None:
+def _suspected(columns: Mapping[str, list[str]], wrong: np.ndarray, unit: str = "image") -> KnownGroups | None:
     found: tuple[float, KnownGroups] | None = None
     for name, values in sorted(columns.items(), key=lambda each: each[0] in (PREFIX, FOLDER)):
         groups, _ = grouped(noun_of([name]), [values])
@@ -142,9 +142,10 @@ def _suspected(columns: Mapping[str, list[str]], wrong: np.ndarray) -> KnownGrou
         loss = 1 + told.correlation * (float((told.sizes**2).sum() / told.sizes.sum()) - 1)
         if loss >= LEAST_LOSS and (found is None or loss > found[0]):
             sentence = (
-                f"Images of one {groups.name} are not independent ({count(len(told.sizes), groups.name)}, intra-group "
-                f"correlation of failing {told.correlation:.2f}): name {printable(name)} as the group. Until "
-                "then, intervals are too narrow, and weak spots and RCCs may stand out by chance."
+                f"{unit.capitalize()}s of one {groups.name} are not independent "
+                f"({count(len(told.sizes), groups.name)}, intra-group correlation of failing {told.correlation:.2f}): "
+                f"name {printable(name)} as the group. Until then, intervals are too narrow, and weak spots and RCCs "
+                "may stand out by chance."
             )
             found = loss, KnownGroups(groups, False, (sentence,))
     return found[1] if found else None
@@ -173,7 +174,7 @@ def groups_of_test(folder: Path, root: Path, paths: Sequence[str], right: np.nda
         columns = group_columns(root, paths, [*(tables if ours else ()), find_parameters(root)], names)
         chosen = chosen_columns(names, columns)
     except SAFEError as error:
-        return _alone(names, paths, error) if names else None
+        return _alone(names, len(paths), error) if names else None
     if names == INDEPENDENT:
         return None
     if not names:

@@ -194,7 +194,7 @@ def test_a_table_of_units_goes_through_all_steps(fake_network, case, tmp_path, c
     text = capsys.readouterr()
     assert "26 failing units of 222" in text.out
     assert "label = sky: 26 of 74 (of 74 full images) are wrong" in text.out
-    assert "The images are of 74 full images" in text.err
+    assert "The units are of 74 full images" in text.err
     assert safe("cluster", case.out / "failures", "--out", case.out) == 0
     text = capsys.readouterr().out
     assert "RCC 0" in text

@@ -27,7 +27,7 @@ def test_units_are_tested_by_row_and_grouped_by_image_up_to_the_report(browser, 
         collect(page, case.table, case.test)
         expect(page.locator("#failures-status strong").last).to_contain_text("38 failing units of 148")
         expect(page.locator("#failures-reasons .safe-card").first).to_contain_text("unit = car and light < 0.8065")
-        expect(page.locator("#failures-pane")).to_contain_text("The images are of 74 full images")
+        expect(page.locator("#failures-pane")).to_contain_text("The units are of 74 full images")
         expect(page.locator("#matrix tbody tr")).to_have_count(1)  # no unit is truly absent
         expect(page.locator("#class-rates tbody tr")).to_contain_text("yes38 of 148")
         page.get_by_text("What was assumed").first.click()
@@ -43,7 +43,7 @@ def test_units_are_tested_by_row_and_grouped_by_image_up_to_the_report(browser, 
         page.locator("#report").click()
         expect(page.locator("#report-state")).to_contain_text("Written on")
     report = (served.out / "report.html").read_text()
-    assert "The images are of 74 full images" in report
+    assert "The units are of 74 full images" in report
     assert "(of 12 full images)" in report
     assert ": 148 units" in report
     assert "failing units" in report

@@ -49,7 +49,7 @@ def test_each_row_is_tested_and_images_are_groups(images, tmp_path):
     assert load_failures(tmp_path / "out").group == ("full_image",)
     notes = " ".join((*found.failures.notes, *found.reasons.notes))
     assert "120 units of 40 images, by units.csv; those of one image are a group" in notes
-    assert "The images are of 40 full images" in notes
+    assert "The units are of 40 full images" in notes
     assert "full_image is left out" not in notes
     parameters = (tmp_path / "out" / "objects" / "parameters.csv").read_text().splitlines()
     assert parameters[0] == "image,full_image,unit,rain"
@@ -65,6 +65,7 @@ def test_what_is_held_out_are_whole_images(images, tmp_path):
     held, tested = ({name[:8] for name in names} for names in (found.held_out, found.paths))
     assert held
     assert not held & tested
+    assert any("60 of 120 units (20 of 40 full images)." in note for note in found.notes)
     assert json.loads((tmp_path / "out" / "accuracy.json").read_text())["hold_out"]["group"] == ["full_image"]
 
 
