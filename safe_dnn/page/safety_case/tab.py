@@ -14,12 +14,14 @@ from safe_dnn.page.messages import done, empty, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import SAFETY_TAB
 from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
-from safe_dnn.rccs.review.journal import Maker, newest
+from safe_dnn.rccs.review.journal import ELSEWHERE, Maker, newest
 from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.reasons import register
 from safe_dnn.report.report import confirmation_html
+from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import CONFIRMATION
+from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
 
 FIXED = ("Reason", "About", "Judged", "Fresh test set", "Missing")  # columns that are not filled in here
@@ -39,7 +41,8 @@ class RegisterView:
     def __init__(self, settings: PageSettings):
         self._settings = settings
         self._window = gr.Textbox("", label="Window", visible="hidden")
-        self._newest_number, self._rows = gr.State(0), gr.State([])  # the number of the newest entry, and the table
+        # The number of the newest entry; and by what the table calls a reason, its key and its row
+        self._newest_number, self._rows = gr.State(0), gr.State({})
         with gr.Accordion("The analysis as a whole: scope, operating domain", open=False, elem_id="scope"), gr.Row():
             self.scope = [
                 gr.Textbox(
@@ -64,9 +67,10 @@ class RegisterView:
     def show(self) -> dict:
         """What is said by now."""
         number = newest(self._settings.out)
-        rows = [_row(entry) for entry in self._settings.results.latest.register]
+        rows = {entry.key: _row(entry) for entry in self._settings.results.latest.register}
         said = dict(zip(self.scope, map(printable, self._settings.results.latest.scope[0]), strict=True))
-        return {self._newest_number: number, self._rows: rows, self.table: rows, **said}
+        by_name = {row[0]: (key, row) for key, row in rows.items()}
+        return {self._newest_number: number, self._rows: by_name, self.table: [*rows.values()], **said}
 
     def wire(self, loaded: gr.events.Dependency) -> None:
         """Connect the widgets."""
@@ -88,20 +92,26 @@ class RegisterView:
         return self._newest(last_entry)
 
     def _on_register(
-        self, window: object, last_entry: int, rows_before: list[list[str]], table: list[list[object]]
+        self, window: object, last_entry: int, shown: dict[str, tuple[str, list[str]]], table: list[list[object]]
     ) -> dict:
-        """Keep the cells that were filled in; they stay in the table if they cannot be kept."""
-        before = {row[0]: row for row in rows_before}
-        entries = {printable(entry.reason): entry for entry in self._settings.results.latest.register}
-        changes, rows = [], [*map(list, rows_before)]
-        for reason, *cells in table:
-            named = zip(REGISTER, cells[len(FIXED) - 1 :], before.get(str(reason), [])[len(FIXED) :], strict=False)
-            texts = ((field, REGISTER[field].tidy(str(text or "")), was) for field, text, was in named)
-            changes += [register.Change(entries[str(reason)], field, text) for field, text, was in texts if text != was]
-        register.take_over(self._settings.out, changes, maker=Maker(visitor_of(window), None, last_entry))
-        for change in changes:
-            row = next(row for row in rows if row[0] == printable(change.entry.reason))
-            row[len(FIXED) + list(REGISTER).index(change.field)] = change.now
+        """Keep the cells that were filled in; they stay in the table if they cannot be kept.
+
+        They belong to the reasons that the window shows: `RCC 0` may be another one by now.
+        """
+        settings, changes, rows = self._settings, list[register.Change](), dict(shown)
+        with writing(settings.out):
+            entries = {entry.key: entry for entry in settings.results.latest.register}
+            for name, *cells in table:
+                key, before = shown.get(str(name), ("", []))
+                named = zip(REGISTER, cells[len(FIXED) - 1 :], before[len(FIXED) :], strict=False)
+                texts = {field: (REGISTER[field].tidy(str(text or "")), was) for field, text, was in named}
+                changed = {field: text for field, (text, was) in texts.items() if text != was}
+                if changed and key not in entries:
+                    raise SAFEError(ELSEWHERE)
+                changes += [register.Change(entries[key], field, text) for field, text in changed.items()]
+                if changed:
+                    rows[str(name)] = key, [*before[: len(FIXED)], *(text for text, _ in texts.values())]
+            register.take_over(settings.out, changes, maker=Maker(visitor_of(window), None, last_entry))
         return {self._newest_number: self._newest(last_entry), self._rows: rows}
 
     def _newest(self, last_entry: int) -> int:
