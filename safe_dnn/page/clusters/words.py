@@ -20,9 +20,9 @@ from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.report.markup import filled
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.text import printable
+from safe_dnn.support.text import count, printable
 from safe_dnn.words.probe import BATCH
-from safe_dnn.words.tagging import Tagging, answer, begin, next_images, open_tagging, rate, undo
+from safe_dnn.words.tagging import Tagging, answer, begin, content_hex, next_images, open_tagging, rate, undo
 from safe_dnn.words.tags import LONGEST_WORD, load_words
 
 TAB = "words"  # of its jobs, which no tab follows: the script does
@@ -104,17 +104,29 @@ class WordsView:
         return {**_word_record(tagging), "images": self._tiles(tagging, images)}
 
     def keep_answers(self, name: str, answers: list[list[str]], visitor: object) -> dict[str, Any]:
-        """Keep answers, each of an image and what was answered; if one is refused, the others are kept."""
-        pairs = [(os.fsdecode(unquote_to_bytes(image)), str(text)) for image, text in answers]
-        refused = None
+        """Keep answers, each of an image (see `_sent_as`) and a text; if one is refused, the others are kept.
+
+        A browser may send them days later, when another test set has images of the same names.
+        """
+        pairs, changed, refused = list[tuple[str, str]](), list[str](), None
         with self._lock:
             tagging, by = self._open(name), visitor_of(visitor)
-            known = {image for image, _ in pairs} <= {*tagging.tested.paths}
-            for some in [pairs] if known else [[one] for one in pairs]:
+            known = {*tagging.tested.paths}
+            for sent, text in answers:
+                content, _, quoted = str(sent).rpartition(":")
+                image = os.fsdecode(unquote_to_bytes(quoted))
+                if image in known and content_hex(tagging.tested.root / image) != content:
+                    changed.append(image)
+                else:
+                    pairs.append((image, str(text)))
+            for some in [pairs] if {image for image, _ in pairs} <= known else [[one] for one in pairs]:
                 try:
                     tagging = answer(tagging, some, by=by)
                 except SAFEError as error:
                     refused = error
+        if changed:
+            what = f"{count(len(changed), 'answer')} about other images of these names, the first {changed[0]}"
+            refused = SAFEError(f"Expected answers about the images of {tagging.tested.root}. Received {what}.")
         if refused:
             raise refused
         return {}
@@ -131,16 +143,20 @@ class WordsView:
         """Take back the last answer of a visitor, which is given with its image."""
         with self._lock:
             tagging, tag = undo(self._open(name), by=visitor_of(visitor))
-        again = {"image": quote(os.fsencode(tag.image)), "tile": self._tiles(tagging, [tag.image])}
+        again = {"image": _sent_as(tagging, tag.image), "tile": self._tiles(tagging, [tag.image])}
         return {**_word_record(tagging), "answer": tag.answer, **again}
 
     def _open(self, name: str) -> Tagging:
         return open_tagging(self._settings.out, name, tested=self._settings.results.latest.tested)
 
     def _tiles(self, tagging: Tagging, images: Iterable[str]) -> str:
-        files = [(quote(os.fsencode(image)), tagging.tested.root / image) for image in images]
-        tiles = [(name, data_uri(file, SIDE)) for name, file in files]
+        tiles = [(_sent_as(tagging, image), data_uri(tagging.tested.root / image, SIDE)) for image in images]
         return filled("page/clusters/word_tiles.html", images=tiles)
+
+
+def _sent_as(tagging: Tagging, image: str) -> str:
+    """An image as a script sends it back: its content and its name."""
+    return f"{content_hex(tagging.tested.root / image)}:{quote(os.fsencode(image))}"
 
 
 def _in_sentences(function: Callable[..., dict[str, Any]]) -> Callable[[object], dict[str, Any]]:

@@ -174,7 +174,7 @@ def test_what_is_listed_is_what_somebody_saw_and_images_come_without_their_answe
     shown = view._settings.results.state()
     seen = load_words(explained.out)["dark"].examples
     assert [Path(image).name for image in seen] == [Path(path).name for path in shown.clusters.paths[:2]]
-    assert {*seen} <= {*images_of(found)}
+    assert {*seen} <= {image.partition(":")[2] for image in images_of(found)}
 
 
 def test_answers_are_kept_undone_and_told_and_the_map_knows_them(view, explained):
@@ -195,6 +195,15 @@ def test_answers_are_kept_undone_and_told_and_the_map_knows_them(view, explained
     assert {value for path, value in column.items() if "night" in path} <= {"yes", ""}
     assert "yes" in column.values()
     assert "dark" not in results.latest.parameters, "which may be set aside"
+
+
+def test_an_answer_that_arrives_late_is_not_kept_about_another_image_of_the_same_name(view, explained):
+    first, second = images_of(next_images(view, "dark"))[:2]
+    tested = view._settings.results.latest.tested
+    Image.new("RGB", (8, 8), "red").save(tested.root / first.partition(":")[2])
+    problem = served_by(view, "keep_answers", "dark", [[first, "yes"], [second, "no"]], "me")["problem"]
+    assert f"1 answer about other images of these names, the first {first.partition(':')[2]}" in problem
+    assert [tag.image for tag in all_words(explained.out)["dark"].tags] == [second.partition(":")[2]]
 
 
 def test_a_word_whose_rate_differs_by_class_is_told_by_class_with_a_bar_for_each(view, explained):
