@@ -381,7 +381,7 @@ class Analysis:
 
     @part(*CLUSTERED, NOTES, CONFIRMATION)
     def fresh(self) -> Mapping[str, str]:
-        """The verdicts of a fresh test set, by the names of reasons; empty if none was asked."""
+        """The verdicts of a fresh test set, as of `fresh_verdicts`; empty if none was asked."""
         return fresh_verdicts(self.runs.get(CONFIRMATION), self.review) if self.there else {}
 
     @part(NOTES)

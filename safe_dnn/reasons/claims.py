@@ -200,12 +200,15 @@ def confirmation_text(answers: Iterable[Answer]) -> str:
     return table_text(_COLUMNS, map(attrgetter(*_COLUMNS.values()), answers))
 
 
-def fresh_verdicts(
-    run: Run | None, review: Review, file: str = CONFIRMATION_FILE, column: str = "verdict"
-) -> dict[str, str]:
-    """The verdict of a confirmation on each reason, by its name; empty without one, or if RCCs were edited since."""
-    if run is None or file not in run.files or run.facts["edits"] != review.last_number:
+def fresh_verdicts(run: Run | None, review: Review) -> dict[str, str]:
+    """The verdict of a confirmation on each reason, by its condition or, of an RCC, its name.
+
+    Empty without a confirmation, or if RCCs were edited since. A rank is no name: `weak spot 1` may be another one once
+    reasons were searched for again.
+    """
+    if run is None or CONFIRMATION_FILE not in run.files or run.facts["edits"] != review.last_number:
         return {}
-    with reading_file(run, file) as path:
+    with reading_file(run, CONFIRMATION_FILE) as path:
         table = read_table(path, "what a fresh test set says", own=True)
-    return dict(zip(table.texts("reason"), table.texts(column), strict=True))
+    names = (where or reason for where, reason in zip(table.texts("where"), table.texts("reason"), strict=True))
+    return dict(zip(names, table.texts("verdict"), strict=True))

@@ -107,11 +107,8 @@ def register_of(listed: Iterable[Reason], fresh: Mapping[str, str]) -> list[Entr
     fresh : mapping of str to str
         As of `reasons.claims.fresh_verdicts`.
     """
-    entries = []
-    for reason in listed:
-        answer = next((fresh[name] for name in reason.names if name in fresh), "")
-        entries.append(Entry(_key(reason.identity), reason.name, reason.where, reason.note, answer, reason))
-    return entries
+    answered = ((reason, fresh.get(reason.where or reason.name, "")) for reason in listed)
+    return [Entry(_key(one.identity), one.name, one.where, one.note, answer, one) for one, answer in answered]
 
 
 def scope_entry(folder: Path) -> Entry:

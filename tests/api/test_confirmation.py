@@ -16,11 +16,13 @@ from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters
 from safe_dnn.rccs.review.review import load_review, merge_rccs
+from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.rates import RATES_FILE
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.reasons.claims import CONFIRMATION_FILE, CONFIRMED
 from safe_dnn.reasons.known import FRESH_FILE, TESTED_FILE
+from safe_dnn.reasons.register import register_of
 from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.report.exports import export_results
 from safe_dnn.report.present_files import mend
@@ -60,6 +62,11 @@ def test_reasons_are_confirmed_kept_and_shown(explained, fresh, capsys):
     rows = rows_in(explained.out / CONFIRMATION_FILE)
     assert rows[0]["verdict"] == CONFIRMED
     assert len(rows) == 1, "an RCC with the same images is no claim of its own"
+    found = Analysis(explained.out)
+    entry = found.register[0]
+    assert (entry.where, entry.fresh) == (rows[0]["where"], CONFIRMED)
+    other = entry.about.spot._replace(literals=(Literal("light", "<", 0.1),))
+    assert register_of([entry.about._replace(spot=other)], found.fresh)[0].fresh == "", "another one of this rank"
     images = rows_in(explained.out / FRESH_FILE)
     inside = [one["wrong"] for one in images if one["label"] == "night"]
     assert (str(len(inside)), str(inside.count("1"))) == (rows[0]["tested"], rows[0]["wrong"])

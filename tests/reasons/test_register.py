@@ -81,7 +81,9 @@ def test_what_is_missing_is_told_and_decides_about_the_exit_status(out, capsys):
 
 def test_a_hypothesis_stands_beside_what_a_fresh_test_set_says_and_neither_overwrites_the_other(out):
     run = present_runs(out)[CLUSTERS]
-    table = table_text(("reason", "verdict"), [("weak spot 1", "refuted"), ("RCC 0", "confirmed")])
+    where = Analysis(out).register[0].where
+    rows = [("weak spot 1 (RCC 0)", where, "refuted"), ("RCC 0", "", "confirmed")]
+    table = table_text(("reason", "where", "verdict"), rows)
     facts = {"edits": 0, "told": [], "closed": [], "notes": [], "images": 1, "wrong": 1}
     add_run(out, CONFIRMATION, {CONFIRMATION_FILE: table}, clusters=run.itself, facts=facts)
     set_note(out, Note(0, hypothesis="glare hides the pupil", belief="confirmed"))
