@@ -18,7 +18,6 @@ from tests.helpers.scripts import run_alone
 
 N = 20_000
 SMOOTH = 50  # milliseconds for a frame
-AS_DISCS = 1.7  # on a slower machine: at most so many times as long as the browser takes for the same number of discs
 
 
 def of_points(xy: np.ndarray, labels: np.ndarray, columns: Mapping[str, np.ndarray], names: Mapping[int, str]) -> dict:
@@ -87,22 +86,6 @@ def time_frames(window: Page) -> None:
       window.requestAnimationFrame = (paint) => ask((now) => {
         const start = performance.now(); paint(now); times.push(performance.now() - start); });
     }""")
-
-
-def draw_discs(window: Page) -> float:
-    """How long the browser takes to draw N discs on a bare canvas of the map's size, in milliseconds."""
-    draw = """(n) => {
-      const { width, height } = document.querySelector("#map canvas");
-      const disc = new OffscreenCanvas(8, 8), small = disc.getContext("2d");
-      small.arc(4, 4, 2.2, 0, 7);
-      small.fill();
-      const pen = new OffscreenCanvas(width, height).getContext("2d"), stamp = disc.transferToImageBitmap();
-      const start = performance.now();
-      for (let i = 0; i < n; i++) pen.drawImage(stamp, (i * 7919) % width, (i * 104729) % height);
-      pen.getImageData(0, 0, 1, 1);
-      return performance.now() - start;
-    }"""
-    return float(np.median([window.evaluate(draw, N) for _ in range(5)]))
 
 
 def frames(page: Page) -> list[float]:
@@ -301,13 +284,12 @@ def test_twenty_thousand_images_in_400_rccs_and_twelve_parameters_stay_smooth_an
             data(window, "shown")
         assert data(window, "shown") == str(N)
         filtering.append(frames(window))
-    discs = draw_discs(window)
     for what, rounds, least in (("drawing", drawing, 12), ("filtering", filtering, 4)):
         times = min(rounds, key=np.median)
         with capsys.disabled():
-            print(f"\n20,000 images, {what}: median {np.median(times):.1f} ms (discs alone: {discs:.1f} ms)")
+            print(f"\n20,000 images, {what}: median {np.median(times):.1f} ms, longest {max(times):.1f} ms")
         assert min(map(len, rounds)) > least
-        assert np.median(times) < max(SMOOTH, AS_DISCS * discs)
+        assert np.median(times) < SMOOTH
 
 
 # --- Colours ----------------------------------------------------------------------------------------------------

@@ -100,7 +100,7 @@ class ClustersTab(WorkTab):
         loaded = app.load(self._on_load, [note.visitor, note.draft], outputs, js=ON_LOAD, **VIEW)
         mended = loaded.then(self._mended, note.about, outputs, **VIEW)
         looked = [self.followed, rcc, reasons, note.run, self._compared]
-        ticked = self.timer.tick(self._on_tick, looked, outputs, **VIEW, **EDITS)
+        ticked = self.timer.tick(lambda *seen: self._on_tick(*seen) or gr.skip(), looked, outputs, **VIEW, **EDITS)
         for event in (mended, ticked):
             event.then(self._draw, self._drawn, outputs, **VIEW)
         return loaded
@@ -299,9 +299,9 @@ class ClustersTab(WorkTab):
         try:
             state = results.state() if results.latest.there else None
         except SAFEError as error:
-            return {**updates, self.status: failed(error)} if ended else updates or gr.skip()
+            return {**updates, self.status: failed(error)} if ended else updates
         if state is None or (not ended and (state.run, state.comparison_key) == (run, compared)):
-            return updates or gr.skip()
+            return updates
         if state.run != run:
             return {**self.form.anew(state.run), **self.show(), **updates}
         views = self.show(rcc, key)
