@@ -27,7 +27,8 @@ async function showAnalyses() {
 
 // Outside of fields, a browser would take back what was typed into the last of them, such as this name.
 document.addEventListener("keydown", (event) => { if ((event.ctrlKey || event.metaKey) && undoes(event)) event.preventDefault(); });
-document.addEventListener("click", (event) => { if (!$("nav").contains(event.target)) $("nav > details")?.removeAttribute("open"); });
+// A click of the page's own (see tabs.js) leaves the list open.
+document.addEventListener("click", ({ isTrusted, target }) => { if (isTrusted && !$("nav").contains(target)) $("nav > details")?.removeAttribute("open"); });
 engineer.addEventListener("input", () => { document.cookie = NAME + encodeURIComponent(engineer.value.trim()) + LASTING; });
 window.addEventListener("focus", showName);  // it may have been typed in another window
 showName();
