@@ -224,11 +224,13 @@ def test_the_keyboard_moves_goes_from_image_to_image_selects_and_opens(square):
     expect(live).to_have_text("RCC 0. 0.png. Selected")
     square.keyboard.press("ArrowRight")
     square.keyboard.press("Space")
-    assert event(square) == ["input", [0, 1]]
+    assert event(square) == ["select", [0, 1]]
     square.keyboard.press("Space")
-    assert event(square) == ["input", [0]]
+    assert event(square) == ["select", [0]]
+    square.evaluate("() => document.addEventListener('safe-open', ({ detail }) => { window.openedRcc = detail; })")
     square.keyboard.press("Enter")
-    assert event(square) == ["select", [1]]
+    assert square.evaluate("window.openedRcc") == 0
+    assert square.evaluate("window.alone.props.value") == [1]
     square.keyboard.press("Escape")
     expect(square.locator("#map .safe-map-tip")).to_be_hidden()
 

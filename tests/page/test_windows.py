@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.review.review import load_review
@@ -112,6 +112,33 @@ def test_what_is_half_typed_survives_another_card_a_reload_and_a_closed_window(b
         wait_until(lambda turn=turn: noted(served, 2)[1] == f"pasted {turn} and typed")
     page.context.close()
     assert noted(served, 0) == ("", "", "")
+
+
+def test_a_judgement_is_not_taken_back_by_a_name_that_arrives_after_it(served, windows):
+    page, _ = windows
+    late: list[Route] = []
+
+    def hold_name(route: Route) -> None:
+        if "dark" in (route.request.post_data or "") and not late:
+            late.append(route)
+        else:
+            route.continue_()
+
+    page.route("**/gradio_api/queue/join*", hold_name)
+    with page.expect_request("**/gradio_api/queue/join*"):
+        write(page, "note-name", "dark")
+    page.locator("#note-verdict").get_by_text("Unsafe").click()
+    page.locator("#reason-list [data-rcc='1']").click()  # sends all that is typed as well
+    expect(page.locator("#grid-title")).to_contain_text("RCC 1")
+    assert noted(served, 0) == ("dark", "", "unsafe")
+    with page.expect_response("**/gradio_api/queue/join*"):
+        late[0].continue_()
+    page.unroute_all(behavior="wait")
+    # What is typed now is about the reason in sight, also while the answer about the other one is on its way.
+    write(page, "note-name", "noisy")
+    wait_until(lambda: noted(served, 1) == ("noisy", "", ""))
+    expect(page.locator("#reason-heading h2")).to_have_text("RCC 1 · noisy")
+    assert noted(served, 0) == ("dark", "", "unsafe")
 
 
 # --- While the clusters are generated anew, and afterwards ------------------------------------------------------

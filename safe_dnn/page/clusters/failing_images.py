@@ -91,17 +91,23 @@ class ImagesView:
         path = clusters.paths[range(len(clusters.paths))[int(index)]]  # type: ignore[call-overload]  # the caller expects what this raises
         return clusters.image_root / path
 
-    def show(self, results: Analysis, rcc: int) -> dict:
-        """The images of an RCC, those nearest to its core first."""
+    def show(self, results: Analysis, rcc: int, sent: object = None) -> dict:
+        """The images of an RCC, those nearest to its core first; before them the one that opened it on the map."""
         clusters = results.clusters
         row_of = {path: row for row, path in enumerate(clusters.paths)}
         rows = [row_of[path] for path, _ in by_closeness(clusters, rcc)]
         order = "those nearest to an RCC first" if rcc == NOISE and clusters.n_rccs else "the most typical first"
+        heading, opening = f"{title(rcc)}: {count(len(rows), 'image')}, {order}", _rows(sent, len(clusters.paths))
+        if len(opening) == 1 and clusters.labels[opening[0]] == rcc:
+            rows.sort(key=opening[0].__ne__)
+            heading = f"{printable(clusters.paths[opening[0]])}, then the others of its group"
+        else:
+            opening = []
         targets = [(named(results, other), other) for other in (*rccs_of(clusters), NOISE) if other != rcc]
         targets.append(("A new RCC", A_NEW_RCC))
         return {
             self.map: gr.HTML(chosen=rcc),
-            **self._list(results, rows, f"{title(rcc)}: {count(len(rows), 'image')}, {order}"),
+            **self._list(results, rows, heading, picked=opening),
             self.to: gr.Dropdown(choices=targets, value=None, info="None selected"),
         }
 
@@ -160,24 +166,14 @@ class ImagesView:
             self.to: gr.Dropdown(info=f"{count(n, 'image')} selected" if n else "None selected"),
         }
 
-    def wire(
-        self, rcc: gr.State, window: NoteView, outputs: list, edited: Callable[..., dict], choose: Callable[..., dict]
-    ) -> None:
-        """Connect the widgets (see `ReasonView.wire`).
-
-        Parameters
-        ----------
-        choose : callable
-            From the results and an RCC to the page's updates where that RCC is selected.
-        """
-        self._edited, self._choose = edited, choose
+    def wire(self, rcc: gr.State, window: NoteView, outputs: list, edited: Callable[..., dict]) -> None:
+        """Connect the widgets (see `ReasonView.wire`)."""
+        self._edited = edited
         run, images = window.run, self.images
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
         self.words.widget.select(self._on_word, run, outputs, **LATEST)
         self.curve.select(self._on_range, [self.curve, run], outputs, **LATEST, **IN_TURN)
-        self.map.select(partial(self._on_map, opens=True), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
-        # Images are selected one after the other: the first one does not open its RCC.
-        self.map.input(partial(self._on_map, opens=False), [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
+        self.map.select(self._on_map, [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         images.grid.select(self._on_pick, [images.grid, run], [self.move, self.to, self.similar], **LATEST)
         self.similar.click(self._on_similar, [images.grid, run], outputs, **VIEW, **IN_TURN)
         for button, by in ((images.back, -1), (images.forth, 1)):
@@ -190,18 +186,12 @@ class ImagesView:
         results = self._settings.results.state(run)
         return results, _rows(sent, len(results.clusters.paths))
 
-    def _on_map(self, sent: object, rcc: int, run: str, *, opens: bool) -> dict:
-        """Show the images selected on the map; a single one, where it `opens` its RCC, with the others of it."""
+    def _on_map(self, sent: object, rcc: int, run: str) -> dict:
+        """Show the images selected on the map."""
         results, rows = self._listed(sent, run)
         if not rows:
             return {name: value for name, value in self.show(results, rcc).items() if name is not self.map}
-        if len(rows) > 1 or not opens:
-            return self._selected(results, rows, "selected on the map")
-        [row] = rows
-        updates = self._choose(results, int(results.clusters.labels[row]))
-        ordered = [row, *(other for other in updates[self.listed] if other != row)]
-        heading = f"{printable(results.clusters.paths[row])}, then the others of its group"
-        return {**updates, **self._list(results, ordered, heading, picked=rows)}
+        return self._selected(results, rows, "selected on the map")
 
     def _on_range(self, sent: object, run: str) -> dict:
         """List the failing images in a range of the curve."""

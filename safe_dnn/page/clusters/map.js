@@ -116,10 +116,15 @@ function hint(words = "", seconds = 2.5) {
   if (words && seconds) hinting = setTimeout(hint, 1000 * seconds);
 }
 
-function pick(rows, how = "select") {
+function pick(rows) {
   mark(rows);
   props.value = [...picked];
-  trigger(how);
+  trigger("select");
+}
+// The RCC of an image becomes the one at hand, and lists this image first.
+function open(i) {
+  announce("safe-open", map.rcc[i]);
+  mark(props.value = [i]);
 }
 
 const toggled = (i) => picked.has(i) ? [...picked].filter((other) => other !== i) : [...picked, i];
@@ -129,7 +134,7 @@ const byLasso = () => $("[data-do=lasso]").ariaPressed === "true", adds = (event
 
 function click(event, [x, y]) {
   const i = nearest(x, y), more = event.shiftKey || adds(event);
-  if (i >= 0) pick(more ? toggled(i) : [i], more ? "input" : "select");
+  if (i >= 0) more ? pick(toggled(i)) : open(i);
   else if (picked.size && !more) pick([]);
 }
 
@@ -212,7 +217,7 @@ watch("named", () => {
   for (const entry of given("named") ?? []) Object.assign(map.known.get(entry.rcc) ?? {}, entry);
   renewFilters();
 });
-hears("safe-chosen", () => { mark([]); hint(); });  // also the RCC that was at hand before a weak spot was looked at
+hears("safe-chosen", () => { mark(props.value = []); hint(); });  // also the RCC that was at hand before a weak spot was looked at
 watch("chosen", () => { mark([]); showChosen(); });
 watch("found", () => {
   const { rows = [], tells = "" } = given("found") ?? {};

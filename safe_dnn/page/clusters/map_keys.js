@@ -3,8 +3,8 @@ const ARROWS = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], Arrow
 const zoomBy = (factor) => zoom(factor, frame().x, frame().y);
 const enter = () => stand(nearest(frame().x, frame().y, Infinity));
 const KEYS = { "+": () => zoomBy(1.5), "=": () => zoomBy(1.5), "-": () => zoomBy(1 / 1.5), 0: () => go(fitted()), " ": enter, Enter: enter, Escape: () => pick([]) };
-const WALKING = { Enter: () => pick([hovered]), Escape: () => over(-1), " "() {
-  pick(toggled(hovered), "input");
+const WALKING = { Enter: () => open(hovered), Escape: () => over(-1), " "() {
+  pick(toggled(hovered));
   stand(hovered);
 } };
 

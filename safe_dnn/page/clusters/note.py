@@ -59,13 +59,15 @@ class NoteView:
         The inputs of a handler that changes anything, from which `keep` keeps what is typed.
     run : State
         Fingerprint of the clusters that the window shows, as they were found.
+    key : State
+        Of the reason that it was last given.
     draft : JSON
         What was typed in a window that is gone, and was not kept.
     """
 
     def __init__(self, settings: PageSettings):
         self._settings = settings
-        self.run = gr.State("")
+        self.run, self.key = gr.State(""), gr.State(NOISE)
         self.visitor = gr.Textbox(
             "", label="Visitor", info="A name of this window's", visible="hidden", elem_id="visitor"
         )
@@ -88,14 +90,14 @@ class NoteView:
         self.draft = gr.JSON(None, visible=False)
         fields = [self.name, self.verdict, self.note]
         self.parts = [self.visitor, self.about, *fields]
-        self.outputs = [self.run, self.about, *fields]
+        self.outputs = [self.run, self.key, self.about, *fields]
 
     def show(self, state: Analysis, key: int | str, problem: str = "") -> dict:
         """The note on a reason, and why something else was not kept."""
         note = _note_on(state, key)
         about = About(key, state.run, state.number, [getattr(note, field) for field in TYPED])
         return {
-            self.run: state.run,
+            self.run: state.run, self.key: key,
             self.about: self._about(about, problem),
             self.name: gr.Textbox(note.name, placeholder=EXAMPLES[type(key)]),
             self.verdict: note.verdict, self.note: note.note,
@@ -120,10 +122,14 @@ class NoteView:
         maker = Maker(visitor_of(visitor), where.run, where.last_entry)
         if [*typed] == where.saved:
             return maker, {}
+        # What was typed later may arrive earlier: the fields that were not changed are left alone.
+        changed = {
+            name: str(text) for name, text, saved in zip(TYPED, typed, where.saved, strict=True) if text != saved
+        }
         with writing(settings.out):
             state = settings.results.state(where.run)
             note, reason = _note_on(state, where.key), state.reason(where.key)
-            mine = tidy_note(note._replace(**dict(zip(TYPED, map(str, typed), strict=True))))
+            mine = tidy_note(note._replace(**changed))
             if mine == note:  # as where the answer did not reach a window that was closed
                 return maker, {}
             twin = reason.twin_rcc if reason else None
@@ -162,7 +168,8 @@ def about_of(sent: object) -> About:
     try:
         about = json.loads(str(sent))
         at = About(*(about[field] for field in About._fields))
-        if isinstance(at.key, int | str) and isinstance(at.run, str) and isinstance(at.last_entry, int):
+        numbered = isinstance(at.key, int | str) and isinstance(at.run, str) and isinstance(at.last_entry, int)
+        if numbered and isinstance(at.saved, list) and len(at.saved) == len(TYPED):
             return at
     except (ValueError, TypeError, KeyError):
         pass

@@ -96,6 +96,7 @@ document.addEventListener("click", ({ target }) => {
   const rcc = target.closest?.("[data-open-rcc]")?.dataset.openRcc;
   if (rcc !== undefined) choose(Number(rcc));
 });
+hears("safe-open", choose);
 
 watch("value", mark);
 shows("cards", build);

@@ -17,7 +17,7 @@ from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
 from safe_dnn.page.clusters.reason_list import cards_of, lay_out_reasons, show_reasons
-from safe_dnn.page.events import EACH, EDITS, IN_TURN, LATEST, VIEW, visitor_of
+from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW, visitor_of
 from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, reveal, show_skipped, warn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
@@ -89,13 +89,13 @@ class ClustersTab(WorkTab):
         self._wire_form(tab)
         chosen = reasons.select(self._on_select, [reasons, *note.parts], outputs, **LATEST, **EDITS)
         # What follows an event is dropped by default while the same of an earlier one is not answered
-        chosen.then(self._on_pictures, note.about, outputs, **LATEST, **IN_TURN)
+        chosen.then(self._on_pictures, [note.about, images_view.map], outputs, **LATEST, **IN_TURN)
         edited = [note.name.blur, note.name.submit, note.note.blur, note.verdict.input]
-        gr.on(edited, self._on_note, note.parts, outputs, **EACH, **EDITS)
+        gr.on(edited, self._on_note, [note.key, *note.parts], outputs, **LATEST, **EDITS)
         for query in reason_view.queries:
             self._wire_query(query, outputs)
         reason_view.wire(reasons, note, outputs, self._edited)
-        images_view.wire(rcc, note, outputs, self._edited, self._choose)
+        images_view.wire(rcc, note, outputs, self._edited)
         self._runs_view.wire(rcc, reasons, note, outputs, self._edited)
         loaded = app.load(self._on_load, [note.visitor, note.draft], outputs, js=ON_LOAD, **VIEW)
         mended = loaded.then(self._mended, note.about, outputs, **VIEW)
@@ -195,10 +195,6 @@ class ClustersTab(WorkTab):
         notice = " ".join(filter(None, [*first, *notes]))
         return done(headline, notice, summary) if headline else done(summary, notice)
 
-    def _choose(self, results: Analysis, chosen: int) -> dict:
-        updates = {**self._reason_view.show(results, chosen), **self.images_view.show(results, chosen)}
-        return {**updates, **self._note.show(results, chosen), self._reasons: gr.HTML(chosen), self._rcc: chosen}
-
     # --- What the engineer does ---------------------------------------------------------------------------------
 
     def _edited(
@@ -223,14 +219,17 @@ class ClustersTab(WorkTab):
             warn("Changed, but some pictures could not be drawn again", error)
         return self.show(chosen, spot)
 
-    def _on_note(self, *parts: object) -> dict:
-        """Keep what is typed; it stays in the fields if it cannot be kept."""
+    def _on_note(self, key: int | str, *parts: object) -> dict:
+        """Keep what is typed; it stays in the fields if it cannot be kept.
+
+        `key` is that of the reason that the window was last given: what was typed before may arrive afterwards.
+        """
         if not parts[1]:  # a window that shows nothing yet
             return gr.skip()
         try:
             _, updates = self._note.keep(*parts)
-            state, key = self._settings.results.state(), about_of(parts[1]).key
-            return {**updates, **self._show_said(state, key)} if updates else gr.skip()
+            state, late = self._settings.results.state(), about_of(parts[1]).key != key
+            return {**({} if late else updates), **self._show_said(state, key)} if updates else gr.skip()
         except SAFEError as error:
             return self._note.refuse(error, parts[1])
 
@@ -267,7 +266,7 @@ class ClustersTab(WorkTab):
         updates |= {**self._note.show(results, key), **self._reason_view.show_words(results, key)}
         return updates if is_spot else {**updates, self._rcc: key}
 
-    def _on_pictures(self, about: object) -> dict:
+    def _on_pictures(self, about: object, on_map: object) -> dict:
         """The images of the selected reason; they take longer than words."""
         key, run, *_ = about_of(about)
         results = self._settings.results.state(run)
@@ -277,7 +276,7 @@ class ClustersTab(WorkTab):
             selection = self.images_view.show_selection(results, rows, f"with {where}")
             right = self.images_view.show_right(results, rank - 1)
             return {**pictures, **selection, **right, self.images_view.curve: _curve(results, key)}
-        return {**pictures, **self.images_view.show(results, int(key))}
+        return {**pictures, **self.images_view.show(results, int(key), on_map)}
 
     def _mended(self, about: object) -> dict:
         """Draw what a killed process did not."""

@@ -8,7 +8,7 @@ import gradio as gr
 
 from safe_dnn import api
 from safe_dnn.analysis import NOTES
-from safe_dnn.page.events import EACH, EDITS, LATEST, NAME_OF_WINDOW, VIEW, visitor_of
+from safe_dnn.page.events import EDITS, LATEST, NAME_OF_WINDOW, VIEW, visitor_of
 from safe_dnn.page.forms import remembered
 from safe_dnn.page.messages import done, empty, pane, reveal
 from safe_dnn.page.settings import PageSettings
@@ -79,7 +79,7 @@ class RegisterView:
         typed = [event for field in self.scope for event in (field.input, field.blur)]
         gr.on(typed, self._on_scope, [*looked, *self.scope], self._newest_number, **LATEST, **EDITS)
         self.table.input(
-            self._on_register, [*looked, self._rows, self.table], [self._newest_number, self._rows], **EACH, **EDITS
+            self._on_register, [*looked, self._rows, self.table], [self._newest_number, self._rows], **LATEST, **EDITS
         )
 
     def _on_scope(self, window: object, last_entry: int, *texts: str) -> int:
