@@ -30,8 +30,8 @@ import numpy as np
 from safe_dnn.features import batches
 from safe_dnn.features.attributes import attribute_cache, decoded
 from safe_dnn.features.extractor import OWN, Extractor
-from safe_dnn.features.network import load_network
 from safe_dnn.features.own import own_loader
+from safe_dnn.features.vgg16 import load_network
 from safe_dnn.store.places import source_folder_of
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.images import MOST_MEMORY, ImageListing, Skipped, find_images

@@ -147,7 +147,7 @@ class SelectionSettings(NamedTuple):
     learned : collection of Path
         Files that the DNN has learned already, and which are left out.
     weights : path, optional
-        As for `safe_dnn.features.weights.choose_extractor`; by default those of the clustering.
+        As for `safe_dnn.features.vgg16.choose_extractor`; by default those of the clustering.
     features : path, optional
         The improvement images' own features, if the file that the images were clustered by does not have them.
     """

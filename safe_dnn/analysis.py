@@ -18,8 +18,7 @@ from safe_dnn.dnn.failures import TABLES, load_failures
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters, run_record
 from safe_dnn.rccs.profiles import PROFILES_FILE, Profile, load_profiles
-from safe_dnn.rccs.review.journal import KINDS, Edit
-from safe_dnn.rccs.review.notes import Note, Scope
+from safe_dnn.rccs.review.journal import KINDS, Edit, Note, Scope
 from safe_dnn.rccs.review.review import Review, all_edits, folder_tested, load_review, load_scope, notes_of_run
 from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.unsafe_set import LABEL, UnsafeSet, load_unsafe_set

@@ -19,8 +19,7 @@ from safe_dnn.api.generation import ClusteringSettings, generate_clusters
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.model_process import connect
 from safe_dnn.features.extractor import Extractor
-from safe_dnn.features.network import load_network
-from safe_dnn.features.weights import FC2_VARIABLE
+from safe_dnn.features.vgg16 import FC2_VARIABLE, load_network
 from safe_dnn.rccs.clusters import RootCauseClusters, save_clusters
 from safe_dnn.rccs.dbscan.consensus import FEWEST_SAMPLES
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -52,7 +51,7 @@ def alone(monkeypatch: pytest.MonkeyPatch, homes: Iterator[Path]) -> None:
         monkeypatch.setenv(variable, str(home / name))
     monkeypatch.setenv("no_proxy", "127.0.0.1,localhost")
     monkeypatch.delenv(FC2_VARIABLE, raising=False)
-    monkeypatch.setattr("safe_dnn.features.weights.FC2_URL", f"http://127.0.0.1:{closed_port()}/vgg16_weights.h5")
+    monkeypatch.setattr("safe_dnn.features.vgg16.FC2_URL", f"http://127.0.0.1:{closed_port()}/vgg16_weights.h5")
 
 
 @pytest.fixture
@@ -93,7 +92,7 @@ def models_in_processes() -> None:
 @pytest.fixture(autouse=True)
 def plain_processor(monkeypatch: pytest.MonkeyPatch) -> None:
     """By default, features are in float32, on whatever processor the tests run."""
-    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", set)
+    monkeypatch.setattr("safe_dnn.features.vgg16._processor_flags", set)
 
 
 def put_fake_network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
@@ -107,7 +106,7 @@ def put_fake_network(monkeypatch: pytest.MonkeyPatch) -> FakeNetwork:
         return fake
 
     monkeypatch.setattr(FE, "load_network", load)
-    monkeypatch.setattr("safe_dnn.features.weights._conv_extractor", lambda: fake.extractor)
+    monkeypatch.setattr("safe_dnn.features.vgg16._conv_extractor", lambda: fake.extractor)
     return fake
 
 
@@ -154,7 +153,7 @@ def generated_once(tmp_path_factory: pytest.TempPathFactory) -> Path:
     home = tmp_path_factory.mktemp("generated")
     with pytest.MonkeyPatch.context() as monkeypatch:
         monkeypatch.setenv("SAFE_CACHE", str(home / "cache"))
-        monkeypatch.setattr("safe_dnn.features.weights._processor_flags", set)
+        monkeypatch.setattr("safe_dnn.features.vgg16._processor_flags", set)
         monkeypatch.setattr("safe_dnn.rccs.dbscan.consensus.MOST_SAMPLES", FEWEST_SAMPLES)
         put_fake_network(monkeypatch)
         case = draw_case(home / "generated")

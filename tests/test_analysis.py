@@ -7,7 +7,7 @@ import pytest
 from safe_dnn import analysis as module
 from safe_dnn.analysis import Analysis
 from safe_dnn.rccs.clusters import save_clusters
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.support.errors import SAFEError, confined
 

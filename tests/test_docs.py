@@ -11,9 +11,8 @@ from packaging.version import Version
 from safe_dnn.cli import commands
 from safe_dnn.cli.arguments import build_parser
 from safe_dnn.features.extractor import CONV_LAYERS, DIMENSIONS, INPUT_SIZE
-from safe_dnn.features.network import BATCH_SIZE
 from safe_dnn.features.on_cluster import PER_THREAD, SENT
-from safe_dnn.features.weights import CONV_WHEEL, FC2_BYTES
+from safe_dnn.features.vgg16 import BATCH_SIZE, CONV_WHEEL, FC2_BYTES
 from safe_dnn.page.serving import guard
 from safe_dnn.rccs.clusters import INSPECTED_PER_RCC
 from safe_dnn.rccs.dbscan.projection import AVERAGING_ROUNDS, N_COMPONENTS

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from safe_dnn.dnn.detection.units import failures_in_table
+from safe_dnn.dnn.detection.converter import failures_in_table
 from safe_dnn.dnn.failures import collect_failures, find_failures, read_answers
 from tests.helpers.small_models import NAMES, colour_model, draw_set
 

@@ -11,7 +11,7 @@ from safe_dnn.dnn.predictions import labelled_images, predict
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
-from safe_dnn.report.present_files import show_present
+from safe_dnn.report.exports import show_present
 from safe_dnn.report.summary_lines import retraining_summary
 from safe_dnn.retrain import retrain
 from safe_dnn.selection import SelectionSettings, select_unsafe_set

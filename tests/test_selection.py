@@ -227,7 +227,7 @@ def test_without_the_weights_known_images_are_selected_and_new_ones_are_an_error
     def gone():
         raise SAFEError("The weights are gone.")
 
-    monkeypatch.setattr("safe_dnn.features.weights._conv_extractor", gone)
+    monkeypatch.setattr("safe_dnn.features.vgg16._conv_extractor", gone)
     assert select_unsafe_set(improvement, clusters, SelectionSettings(size=9)) == with_weights
     draw_folder(improvement, {"sea": 1}, seed=11)
     with pytest.raises(SAFEError, match=r"weights are no longer found\. Name a copy"):

@@ -34,7 +34,7 @@ from safe_dnn.casestudies.sets import MODEL_FILE
 from safe_dnn.cli.terminal import terminal_progress
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.own import own_extractor
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import find_images

@@ -32,9 +32,8 @@ from lab.benchmarks.results import RESULTS, table, write_section
 from safe_dnn.clustering import Grouping, cluster_points
 from safe_dnn.FE import stream_features
 from safe_dnn.features.extractor import INPUT_SIZE
-from safe_dnn.features.network import BATCH_SIZE, load_network
 from safe_dnn.features.on_cluster import on_cluster
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import BATCH_SIZE, choose_extractor, load_network
 from safe_dnn.rccs.dbscan.projection import relevant_directions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder

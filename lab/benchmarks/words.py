@@ -40,7 +40,7 @@ from lab.casestudies.signs.build import read_parts
 from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.FE import extract_features
 from safe_dnn.features.extractor import comparable
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_parameters
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Groups
@@ -50,9 +50,20 @@ from safe_dnn.support.files import prepare_folder
 from safe_dnn.support.images import find_images
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.run_folder import ACCURACY_FILE, OBJECTS, PREDICTIONS_FILE
-from safe_dnn.words.drawing import UNTAGGED, Frame, make_frame, next_drawn
-from safe_dnn.words.probe import BATCH, chosen_to_teach, is_taught, probe_points, scores
-from safe_dnn.words.rates import Sample, WordRate, rate_of
+from safe_dnn.words.rates import (
+    BATCH,
+    UNTAGGED,
+    Frame,
+    Sample,
+    WordRate,
+    chosen_to_teach,
+    is_taught,
+    make_frame,
+    next_drawn,
+    probe_points,
+    rate_of,
+    scores,
+)
 from tests.helpers.cases import read_subjects
 
 IMPROVEMENT = "improvement"
@@ -64,7 +75,7 @@ SMALL = 0.25  # share of the images that have a word, up to which half-widths ar
 CHANCE = 0.15  # share of yes in answers by chance
 CORRELATIONS = (0.1, 0.2)
 WITH, WITHOUT = 0.4, 0.15  # rates of failing that persons' rates are drawn around
-SOURCES = ("safe_dnn/words/probe.py", "safe_dnn/words/drawing.py", "safe_dnn/words/rates.py", "lab/benchmarks/words.py")
+SOURCES = ("safe_dnn/words/rates.py", "safe_dnn/words/rates.py", "safe_dnn/words/rates.py", "lab/benchmarks/words.py")
 PLAIN_WORDS = {
     "baby": Literal("age", "<", 3.5), "child": Literal("age", "from", (4.0, 13.0)),
     "in their teens": Literal("age", "from", (13.0, 20.0)), "in their twenties": Literal("age", "from", (20.0, 30.0)),
@@ -82,7 +93,7 @@ class WordsCase(NamedTuple):
     Attributes
     ----------
     points : ndarray of shape (n_images, n_components)
-        As of `safe_dnn.words.probe.probe_points`.
+        As of `safe_dnn.words.rates.probe_points`.
     wrong : ndarray of shape (n_images,), bool
     words : mapping of str to ndarray of shape (n_images,), bool
     groups : Groups or None

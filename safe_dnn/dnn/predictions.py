@@ -22,9 +22,8 @@ from PIL import Image
 from safe_dnn.dnn.model import ONNX_SUFFIX, SCALINGS, Dnn, sized_for
 from safe_dnn.features.batches import load_ahead
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
-from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder
-from safe_dnn.support.images import UNREADABLE, Skipped, decode, find_images, read_bytes, reason_for
+from safe_dnn.support.images import UNREADABLE, Skipped, copies_in, decode, find_images, read_bytes, reason_for
 from safe_dnn.support.progress import report_progress
 from safe_dnn.support.tables import number_in
 from safe_dnn.support.text import count, printable, some, visible_text
@@ -309,7 +308,7 @@ def counted_once(
     Parameters
     ----------
     copies : mapping of str to str
-        As of `support.contents.copies_in`, also of images that are not among `paths`.
+        As of `support.images.copies_in`, also of images that are not among `paths`.
     known : sequence of str
         What is known of each image, in words.
 

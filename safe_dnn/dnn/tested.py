@@ -34,9 +34,8 @@ from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import check_spelling, class_folders, counted_once, errors_of, is_decided
 from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.store.places import test_set_of, tested_by
-from safe_dnn.support.contents import copies_in
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, may_open, path_of
-from safe_dnn.support.images import ImageListing, Skipped, find_images
+from safe_dnn.support.images import ImageListing, Skipped, copies_in, find_images
 from safe_dnn.support.matching import check_matched, in_slashes, rows_by_image, rows_in
 from safe_dnn.support.run_folder import FAILURES_MARK, OBJECTS, PREDICTIONS_FILE
 from safe_dnn.support.tables import IMAGE, Table, number_in, table_text
@@ -73,7 +72,7 @@ class AnsweredImages:
     held_out : tuple of str
         Further images, which are used only after a model was retrained (see `dnn/group_columns.py`).
     copies : mapping of str to str
-        As in `support.contents.copies_in`; `paths` has at most one image of each content.
+        As in `support.images.copies_in`; `paths` has at most one image of each content.
     skipped : tuple of Skipped
         Test images that have no row, or cannot be used.
     known_classes : tuple of str
@@ -243,7 +242,7 @@ def match_images(
     about_others : bool
         Whether any number of rows may be without an image.
     copies : mapping of str to str, optional
-        As of `support.contents.copies_in`: a row for one of them is enough.
+        As of `support.images.copies_in`: a row for one of them is enough.
 
     Raises
     ------

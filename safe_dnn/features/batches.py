@@ -24,13 +24,19 @@ import numpy as np
 from PIL import Image
 
 from safe_dnn.features.extractor import INPUT_SIZE, Extractor
-from safe_dnn.features.network import BATCH_SIZE, Network
-from safe_dnn.support.contents import content_key
-from safe_dnn.support.contexts import holding
+from safe_dnn.features.vgg16 import BATCH_SIZE, Network
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import cache_folder, log_ahead, private_cache
-from safe_dnn.support.images import UNREADABLE, ImageListing, Skipped, decode_with_size, read_bytes, reason_for
-from safe_dnn.support.progress import report_progress
+from safe_dnn.support.images import (
+    UNREADABLE,
+    ImageListing,
+    Skipped,
+    content_key,
+    decode_with_size,
+    read_bytes,
+    reason_for,
+)
+from safe_dnn.support.progress import holding, report_progress
 
 CHECKSUM_BYTES = 8
 PATIENCE = 30.0  # seconds that a process waits for another one's batch

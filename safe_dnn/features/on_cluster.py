@@ -25,11 +25,9 @@ from typing import Any
 from safe_dnn.features import batches
 from safe_dnn.features.attributes import attribute_cache, decoded
 from safe_dnn.features.extractor import Extractor
-from safe_dnn.features.network import Network, load_network
-from safe_dnn.features.weights import recall_extractor
-from safe_dnn.support.contents import content_key
+from safe_dnn.features.vgg16 import Network, load_network, recall_extractor
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.images import UNREADABLE, ImageListing, read_bytes, reason_for
+from safe_dnn.support.images import UNREADABLE, ImageListing, content_key, read_bytes, reason_for
 from safe_dnn.support.progress import report_progress
 from safe_dnn.support.version import install
 

@@ -14,10 +14,9 @@ import numpy as np
 from safe_dnn.features import batches
 from safe_dnn.features.attributes import measured
 from safe_dnn.features.extractor import OWN, Extractor
-from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import DAMAGED, read_arrays
-from safe_dnn.support.images import ImageListing
+from safe_dnn.support.images import ImageListing, digest_of
 from safe_dnn.support.matching import in_slashes, rows_by_image
 from safe_dnn.support.text import count, printable, some
 

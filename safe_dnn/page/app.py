@@ -1,4 +1,4 @@
-"""The page as a whole: its tabs, its look, and how it is served."""
+"""The page as a whole: its tabs, what goes from one to another, its look, and how it is served."""
 
 import contextlib
 import importlib
@@ -20,34 +20,125 @@ from starlette.middleware.trustedhost import TrustedHostMiddleware
 from starlette.routing import Mount
 
 from safe_dnn.analysis import check_places
+from safe_dnn.api.generation import missing_folder, moved_around, take_new_place
 from safe_dnn.page import analyses
-from safe_dnn.page.assets import script
-from safe_dnn.page.between_tabs import MovedView, wire_classes, wire_reasons
+from safe_dnn.page.assets import VIEW, script
 from safe_dnn.page.clusters.tab import ClustersTab
 from safe_dnn.page.failures.tab import FailuresTab
+from safe_dnn.page.forms import field_of, required_path
 from safe_dnn.page.jobs import Allowance, Jobs, Turn
 from safe_dnn.page.labels.tab import LabelsTab
-from safe_dnn.page.paths import lay_out_paths
+from safe_dnn.page.messages import pane, put_away, reveal, warn
+from safe_dnn.page.paths import lay_out_paths, lay_out_upload
 from safe_dnn.page.pictures import PICTURE_FOLDER
 from safe_dnn.page.report.tab import ReportTab
 from safe_dnn.page.retraining.tab import RetrainingTab
 from safe_dnn.page.safety_case.tab import SafetyCaseTab
 from safe_dnn.page.serving.connections import AT_THE_ROOT, LOOPBACK, Outside, answer
-from safe_dnn.page.serving.door import Page
-from safe_dnn.page.serving.guard import Guard, Visitor, failed, with_password
+from safe_dnn.page.serving.guard import Guard, Page, Visitor, failed, with_password
 from safe_dnn.page.serving.routes import routes
 from safe_dnn.page.serving.service import BROUGHT, WORKSPACES, Service
 from safe_dnn.page.settings import Opened, PageSettings, Results, find_example, of_request
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS, lay_out_steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
-from safe_dnn.page.uploading import lay_out_upload
 from safe_dnn.page.work_tab import widgets_in
+from safe_dnn.reasons.run_record import specified_parameters, specified_predictions
 from safe_dnn.report.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
 from safe_dnn.support.errors import SAFEError, confined, existing_folder, path_of
 from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import printable
 from safe_dnn.support.uploads import Limits
+
+# --- From tab to tab ----------------------------------------------------------------------------------------------
+
+TO_CLUSTERS = f"""(...sent) => {{
+  document.querySelector('.tab-container [role="tab"][data-tab-id="{CLUSTERS_TAB}"]')?.click();
+  return sent;
+}}"""
+
+
+def wire_reasons(failures: FailuresTab, clusters: ClustersTab, outputs: list, settings: PageSettings) -> None:
+    """Connect *Group failing images*: the first tab's failing images become root cause clusters in the second."""
+
+    form = clusters.form
+
+    def on_find(*sent: Any) -> dict:
+        """Generate RCCs, unless something was typed there that would be lost."""
+        *values, last = sent
+        fields, filled_in = form.named(values), last.get("folder") or ""
+        failing = printable(str(settings.out / FAILURES))
+        specified = tuple(map(printable, specified_predictions(settings.out)))
+        # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
+        of_run = ((fields["predictions"] or ""), (fields["tested"] or "")) in (("", ""), specified)
+        if (fields["folder"] or "").strip() not in ("", filled_in, failing) or not of_run:
+            warn(
+                "Not started",
+                f"What you have typed there has not been used yet. The failing images are in {failing}: give this "
+                "folder, with nothing under Predictions and Test images, and click Generate RCCs.",
+            )
+            return clusters.fold.show(folded=False)
+        fields |= {"folder": failing, "predictions": "", "tested": ""}
+        if filled_in not in ("", failing) and fields["parameters"] == printable(specified_parameters(settings.out)):
+            fields["parameters"] = ""  # about the images of an earlier run as well
+        # A start that is refused, since other work is running, leaves the form filled in.
+        filled_fields = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}
+        return {**filled_fields, **clusters.begin(fields)}
+
+    failures.view.find.click(on_find, [*form.widgets, form.filled], outputs, js=TO_CLUSTERS, **VIEW)
+
+
+def wire_classes(labels: LabelsTab, retraining: RetrainingTab) -> None:
+    """Connect the two fields for the training folder: what is typed into one fills in the other, if that is empty."""
+
+    for here, there in ((labels, retraining), (retraining, labels)):
+
+        def copied(typed: str | None, other: str | None, filled: dict, *, there: Any = there) -> dict:
+            if (other or "").strip() or not (typed or "").strip():
+                return gr.skip()
+            return {
+                there.form["train"]: typed,
+                there.form.filled: {**filled, "train": typed},
+            }  # not typed there: as filled in
+
+        train, filled = here.form["train"], [there.form["train"], there.form.filled]
+        filled_in = gr.on([train.blur, train.submit], copied, [train, *filled], filled, **VIEW)
+        if there is labels:  # the tab may have been opened before the field was filled in
+            labels.show_after(filled_in)
+
+
+class MovedView:
+    """Lay out the question, which is away as long as nothing is missing; `wire` connects it."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with pane("moved") as self._pane, gr.Row(elem_classes="safe-form"):
+            self._place = field_of("moved", "place", scale=3)
+            self._confirm = gr.Button("They are there", variant="primary", scale=0, min_width=150, elem_id="take-place")
+
+    def wire(self, loaded: gr.events.Dependency) -> None:
+        """Ask a window that has shown what there is; once an answer is right, it is loaded anew."""
+        settings = self._settings
+
+        def on_load() -> dict:
+            if (missing := missing_folder(settings.out)) is None:
+                return {self._pane: put_away()}
+            label = f"The images of this analysis are no longer in {printable(str(missing))}"
+            return {self._pane: reveal(), self._place: gr.Textbox(label=label)}
+
+        def on_place(typed: str | None) -> None:
+            place = Path(required_path(typed, "folder in which they lie now", settings))
+            if missing := missing_folder(settings.out):
+                take_new_place(settings.out, *moved_around(missing, place))
+
+        loaded.then(on_load, None, [self._pane, self._place], **VIEW)
+        for sent in (self._confirm.click, self._place.submit):
+            taken = sent(on_place, self._place, None, **VIEW)
+            taken.success(None, None, None, js="() => { location.reload(); }")
+
+
+# --- The page -----------------------------------------------------------------------------------------------------
 
 MOST_QUEUED = 256  # waiting events of all visitors; opening a window causes up to five
 # In the order of `TABS`
@@ -126,7 +217,7 @@ def serve(
         If given, only paths below it are accepted, all links followed, and only images below it are shown.
     auth : "USER:PASSWORD", optional
     weights : path, optional
-        As for `features.weights.choose_extractor`.
+        As for `features.vgg16.choose_extractor`.
     example : path, optional
         A case study (see `casestudies/`) that the page offers to fill in.
     uploads : Limits, optional

@@ -14,8 +14,7 @@ import gradio as gr
 from safe_dnn.analysis import Analysis
 from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.page.assets import FORMS
-from safe_dnn.page.events import VIEW
+from safe_dnn.page.assets import FORMS, VIEW
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.store.database import append, changing, entries, reading
 from safe_dnn.store.places import absolute, relative

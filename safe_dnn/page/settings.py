@@ -19,9 +19,9 @@ from safe_dnn.page.jobs import Jobs, Turn
 from safe_dnn.rccs.review.review import CHANGED
 from safe_dnn.rccs.unsafe_set import UnsafeSet, set_key
 from safe_dnn.store.database import speaking
-from safe_dnn.support.contexts import holding
 from safe_dnn.support.errors import SAFEError, confined, is_within, path_of, quoted
 from safe_dnn.support.files import DAMAGED, caching_in
+from safe_dnn.support.progress import holding
 from safe_dnn.support.run_folder import ACCURACY_FILE
 from safe_dnn.support.uploads import Limits
 
@@ -104,7 +104,7 @@ class PageSettings(NamedTuple):
     jobs : Jobs
     results : Results
     weights : str or None
-        As for `features.weights.choose_extractor`.
+        As for `features.vgg16.choose_extractor`.
     root : Path or None
         Where given, only folders below it are accepted.
     example : Example or None
@@ -121,7 +121,7 @@ class PageSettings(NamedTuple):
     cache : Path or None
         As for `support.files.caching_in`.
     names : mapping of str to str
-        What paths are called outside (see `page/serving/inside.py`); empty where they are no secret.
+        What paths are called outside (see `page/serving/guard.py`); empty where they are no secret.
     workspace : mapping of str to str
         What a visitor of a service sees about his workspace: its `link`, and the `days` that it stays.
     """

@@ -7,8 +7,7 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from safe_dnn.analysis import LABELS, NOTES, Analysis
-from safe_dnn.page.assets import script
-from safe_dnn.page.events import VIEW
+from safe_dnn.page.assets import VIEW, script
 from safe_dnn.page.messages import AWAY
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.report.report import REPORT_FILE

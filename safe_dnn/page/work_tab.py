@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from safe_dnn.analysis import check_links
-from safe_dnn.page.events import LATEST, VIEW
+from safe_dnn.page.assets import LATEST, VIEW
 from safe_dnn.page.forms import FormView, take_labels
 from safe_dnn.page.jobs import STOPPED, Job
 from safe_dnn.page.messages import OPENING, done, failed, put_away, warn

@@ -20,7 +20,7 @@ import numpy as np
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import OWN, Extractor
 from safe_dnn.features.own import own_extractor
-from safe_dnn.features.weights import recall_extractor
+from safe_dnn.features.vgg16 import recall_extractor
 from safe_dnn.rccs.answers import ERROR, Answers, commonest_confusion
 from safe_dnn.rccs.dbscan.contrast import ExplainedUncertainty
 from safe_dnn.rccs.dbscan.neighbours import Points
@@ -29,10 +29,9 @@ from safe_dnn.rccs.dbscan.projection import Projection, SetAside
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import absolute, packed, plain, recorded, relative, test_set_of, tested_by, unpacked
 from safe_dnn.store.runs import CLUSTERS, Run, add_run, present_runs, reading_file, run_file, runs_of
-from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.files import read_record
-from safe_dnn.support.images import Skipped
+from safe_dnn.support.images import Skipped, content_of
 from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.text import count, percent
 from safe_dnn.support.version import VERSION
@@ -125,7 +124,7 @@ class RootCauseClusters:
         return text.replace(", beyond the class", "") if self.answers and self.answers.kind == ERROR else text
 
     def recalled_extractor(self, weights: StrPath | None = None) -> Extractor:
-        """The extractor, found again for tested images (see `features.weights.recall_extractor`)."""
+        """The extractor, found again for tested images (see `features.vgg16.recall_extractor`)."""
         known = self.extractor
         return (
             known

@@ -21,7 +21,7 @@ from threadpoolctl import threadpool_limits
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.dbscan.tuning import UMAP_NEIGHBOURS, load_umap
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX
-from safe_dnn.rccs.review.notes import Note, title
+from safe_dnn.rccs.review.journal import Note, title
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.runs import CLUSTERS, MAP, add_run, present_runs, run_file
 from safe_dnn.support.errors import SAFEError

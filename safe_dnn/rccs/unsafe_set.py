@@ -18,9 +18,8 @@ from safe_dnn.store.database import present, reading
 from safe_dnn.store.output_folder import Writer
 from safe_dnn.store.places import plain, restored
 from safe_dnn.store.runs import SELECTION, Files, Run, add_run, present_runs, reading_file
-from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.images import Skipped
+from safe_dnn.support.images import Skipped, content_of
 from safe_dnn.support.tables import table_text
 
 FILENAMES_FILE = "IS_filenames.txt"

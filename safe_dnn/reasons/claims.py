@@ -17,8 +17,7 @@ from safe_dnn.dnn.answer_columns import LABEL, PREDICTED
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.rccs.spots.conditions import Conditions
 from safe_dnn.rccs.spots.figures import Alike, Figures, Groups, assess
-from safe_dnn.rccs.spots.like import alike, distinct_reasons
-from safe_dnn.rccs.spots.rates import LEVEL, corrected
+from safe_dnn.rccs.spots.rates import LEVEL, alike, corrected, distinct_reasons
 from safe_dnn.reasons.listed import CHANCE, LISTED, Reason
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.tables import read_table, table_text

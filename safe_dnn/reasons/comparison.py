@@ -30,8 +30,7 @@ from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import Aside, find_parameters
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, load_curves
 from safe_dnn.rccs.spots.figures import Groups
-from safe_dnn.rccs.spots.like import of_classes
-from safe_dnn.rccs.spots.rates import Placed, Rate, among_failing, failure_rates, nearest_failing, regions
+from safe_dnn.rccs.spots.rates import Placed, Rate, among_failing, failure_rates, nearest_failing, of_classes, regions
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
 from safe_dnn.reasons.known import Known, class_names, known_classes
 from safe_dnn.reasons.known_groups import KnownGroups, notes_of

@@ -12,9 +12,9 @@ from safe_dnn.rccs.spots.curves import Bin, load_curves
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, load_spots
 from safe_dnn.reasons.listed import Reason, ungrouped, with_notes
 from safe_dnn.store.runs import REASONS, Run, reading_file, runs_of
-from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import read_arrays
+from safe_dnn.support.images import content_of
 from safe_dnn.support.run_folder import PREDICTIONS_FILE
 
 HOLDS_FILE = "holds.npz"  # of a run: for which tested images each weak spot holds

@@ -21,11 +21,11 @@ from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.gifs import gif_path, spot_gif_path
 from safe_dnn.rccs.profiles import Profile
-from safe_dnn.rccs.review.notes import FIELDS, Note, title
+from safe_dnn.rccs.review.journal import FIELDS, Note, title
 from safe_dnn.rccs.review.review import Review, both
 from safe_dnn.rccs.spots.conditions import Conditions, are_known, hold
 from safe_dnn.rccs.spots.figures import Figures
-from safe_dnn.rccs.spots.like import by_gain, is_other
+from safe_dnn.rccs.spots.rates import by_gain, is_other
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons, takes
 from safe_dnn.support.errors import SAFEError

@@ -10,8 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from safe_dnn.rccs.review.journal import NOBODY, Maker
-from safe_dnn.rccs.review.notes import FIELDS, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, tidy_note
+from safe_dnn.rccs.review.journal import FIELDS, NOBODY, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, Maker, tidy_note
 from safe_dnn.rccs.review.review import load_scope, set_note
 from safe_dnn.rccs.spots.figures import row_of
 from safe_dnn.reasons.listed import Reason

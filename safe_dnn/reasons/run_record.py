@@ -21,8 +21,8 @@ from safe_dnn.rccs.parameters import find_parameters, read_parameters
 from safe_dnn.rccs.profiles import Profile, profile_clusters
 from safe_dnn.reasons.known_groups import group_names
 from safe_dnn.store.runs import CLUSTERS, present_runs
-from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, may_open, path_of, present_root
+from safe_dnn.support.images import content_of
 from safe_dnn.support.run_folder import FAILURES, PREDICTIONS_FILE
 from safe_dnn.support.text import count
 

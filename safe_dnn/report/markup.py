@@ -11,7 +11,7 @@ from markupsafe import Markup
 from PIL import Image
 
 from safe_dnn.rccs import confidence
-from safe_dnn.rccs.review.notes import NOT_JUDGED, REGISTER, SCOPE, VERDICTS, judgements, title
+from safe_dnn.rccs.review.journal import NOT_JUDGED, REGISTER, SCOPE, VERDICTS, judgements, title
 from safe_dnn.support.images import thumbnail
 from safe_dnn.support.text import count, display_name, printable, range_text, rate_text, some
 

@@ -38,8 +38,7 @@ from safe_dnn.rccs.confidence import (
 )
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, plane_points
-from safe_dnn.rccs.review.journal import describe_edit
-from safe_dnn.rccs.review.notes import REGISTER, UNSAFE, Note, title
+from safe_dnn.rccs.review.journal import REGISTER, UNSAFE, Note, describe_edit, title
 from safe_dnn.rccs.review.review import notes_elsewhere
 from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet

@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
-from safe_dnn.support.contexts import holding
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import log_ahead, state_of_file
+from safe_dnn.support.progress import holding
 from safe_dnn.support.text import printable
 
 DATABASE_FILE = "analysis.db"

@@ -18,9 +18,9 @@ from pathlib import Path
 import filelock
 
 from safe_dnn.store.database import DATABASE_FILE, changing, reading
-from safe_dnn.support.contents import content_key
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import encoded, free_name, not_writable, prepare_folder, regular, replacing_together
+from safe_dnn.support.images import content_key
 
 LOCK_FILE = ".safe.lock"
 WORK_FILE = ".safe-work.lock"

@@ -1,9 +1,14 @@
-"""Paths as an analysis records them, so that it can be moved and copied: never as an absolute path to itself."""
+"""Paths as an analysis records them, so that it can be moved and copied, and the folders of images that SAFE writes.
 
+No path leads from an analysis to itself as an absolute one. Of the folders `failures/`, and `objects/` with an image
+for each unit, each has a hidden file with the names of all that SAFE wrote, so that nothing of others is ever replaced.
+"""
+
+import contextlib
 import functools
 import json
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from types import UnionType
@@ -12,8 +17,10 @@ from typing import Any, get_args, get_origin, get_type_hints
 import numpy as np
 
 from safe_dnn.store.database import DATABASE_FILE, append, changing, present, reading
-from safe_dnn.support.files import encoded, read_arrays, read_record
-from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import encoded, put_back, read_arrays, read_record, replacing_folder
+from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
+from safe_dnn.support.text import some
 
 NEW_PLACE = "new place of a folder"
 """The kind of an entry: what lay in a folder lies in another one by now."""
@@ -141,3 +148,58 @@ def recorded(path: str | os.PathLike, folder: Path) -> str:
     at, home = (os.path.abspath(one) for one in (path, folder))  # noqa: PTH100
     first = next(filter(None, (_replaced(at, new, old) for old, new in _new_places(home))), at)
     return relative(first, folder).encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+# --- Folders of images that SAFE writes ---------------------------------------------------------------------------
+
+
+def names_in(folder: Path) -> frozenset[str]:
+    """The images in a folder as SAFE wrote it; none if it did not, or the folder is gone."""
+    try:
+        text = (folder / FAILURES_MARK).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError:
+        return frozenset()
+    return frozenset(text.split("\n")) - {""}
+
+
+@contextlib.contextmanager
+def replacing_images(target: Path, then: Callable[[], object] = lambda: None) -> Iterator[Path]:
+    """Yield a folder to fill with images, which then replaces `target`, with a hidden list of them.
+
+    Parameters
+    ----------
+    target : Path
+    then : callable, optional
+        Called when the new folder is on the disk, right before it takes the place of `target`.
+
+    Raises
+    ------
+    SAFEError
+        `target` has files that SAFE did not write, or cannot be written.
+    """
+    check_replaceable(target)
+    try:
+        with replacing_folder(target) as new:
+            yield new
+            # The files written by SAFE, a path per line
+            names = sorted(path.relative_to(new).as_posix() for path in new.rglob("*") if not path.is_dir())
+            text = "".join(f"{name}\n" for name in names)
+            (new / FAILURES_MARK).write_text(text, "utf-8", errors="surrogateescape")
+            then()
+    except OSError as error:
+        raise SAFEError(f"Could not write {target}: {error.strerror or error}. Its content is unchanged.") from error
+
+
+def check_replaceable(target: Path) -> None:
+    """Refuse to replace a folder of images with files that SAFE did not write."""
+    put_back(target)
+    if not target.exists():
+        return
+    present = {path.relative_to(target).as_posix() for path in target.rglob("*") if not path.is_dir()} - {FAILURES_MARK}
+    foreign = sorted(present - names_in(target))
+    if foreign or not target.is_dir():
+        raise SAFEError(
+            f"Expected {target} to be missing or written by SAFE. Received one with other files"
+            f"{f' ({some(foreign, limit=2)})' if foreign else ''}. "
+            "Choose another output folder."
+        ).about("out")

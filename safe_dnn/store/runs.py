@@ -17,9 +17,9 @@ from typing import Any, NamedTuple
 
 from safe_dnn.store.database import RUN, RUNS_FOLDER, Entry, append, changing, entries, last_entry, marks, reading
 from safe_dnn.store.output_folder import Writer, fill
-from safe_dnn.support.contents import digest_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import intact, new_folder, regular, umask
+from safe_dnn.support.images import digest_of
 
 CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS = (
     "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"

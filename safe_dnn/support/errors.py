@@ -12,7 +12,7 @@ from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from safe_dnn.support.contexts import holding
+from safe_dnn.support.progress import holding
 
 StrPath: TypeAlias = str | os.PathLike
 """A path as it is given."""

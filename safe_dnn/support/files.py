@@ -28,8 +28,8 @@ from typing import Any
 import numpy as np
 import platformdirs
 
-from safe_dnn.support.contexts import holding
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
+from safe_dnn.support.progress import holding
 
 LEFTOVER_SECONDS = 3600
 PARSING_ATTEMPTS = 5

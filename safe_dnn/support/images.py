@@ -2,15 +2,18 @@
 
 In: a folder, or a text file that lists paths. Out: the images in a fixed order, and their pixels in one format (RGB,
 8 bits), whatever camera, simulator or tool wrote them. An unusable image is reported as `Skipped`; it is neither fatal
-nor dropped silently.
+nor dropped silently. Images are the same by content, whatever their names; large files have digests.
 """
 
+import functools
+import hashlib
 import io
 import os
 import re
 import stat
 import struct
 import zlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,7 +21,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageDraw, ImageFont, ImageOps
 
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
-from safe_dnn.support.files import put_back, regular
+from safe_dnn.support.files import put_back, regular, state_of_file
 from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK, GIF_FOLDER, OBJECTS
 
 SUFFIXES = frozenset(
@@ -299,3 +302,79 @@ def _draw_box(image: Image.Image, text: object, scale: float) -> None:
         for around, line in enumerate(BOX_LINES):
             corners = (left - around, top - around, right - 1 + around, bottom - 1 + around)
             ImageDraw.Draw(image).rectangle(corners, outline=line)
+
+
+# --- Content ------------------------------------------------------------------------------------------------------
+
+
+def content_key(data: bytes) -> bytes:
+    """Digest of an image file's content, 16 bytes (BLAKE2b)."""
+    return hashlib.blake2b(data, digest_size=16).digest()
+
+
+def same_content(files: Sequence[Path], candidates: Sequence[Path]) -> list[list[int]]:
+    """Which of the others have the content of each file, as indices.
+
+    Only files of equal sizes are read; those that cannot be read have nothing in common.
+    """
+    sizes, of_candidates = ([_size_of(file) for file in each] for each in (files, candidates))
+    both = set(sizes) & set(of_candidates) - {None}
+    rows_of: dict[bytes | None, list[int]] = {}
+    for row, (other, size) in enumerate(zip(candidates, of_candidates, strict=True)):
+        if size in both:
+            rows_of.setdefault(content_of(other), []).append(row)
+    rows_of.pop(None, None)
+    return [rows_of.get(content_of(file), []) if size in both else [] for file, size in zip(files, sizes, strict=True)]
+
+
+def copies_in(root: Path, paths: Sequence[str]) -> dict[str, str]:
+    """The images that are the same as another one byte for byte, each with the first of them by path.
+
+    Only files of equal sizes are read.
+    """
+    alike = [sorted(paths)]
+    for known_by in (_size_of, content_of):
+        same: dict[tuple[int, object], list[str]] = {}
+        for number, candidates in enumerate(alike):
+            for path in candidates:
+                same.setdefault((number, known_by(root / path)), []).append(path)
+        alike = [several for (_, known), several in same.items() if known is not None and len(several) > 1]
+    return {copy: first for first, *copies in alike for copy in copies}
+
+
+def in_common(files: Sequence[Path], candidates: Sequence[Path]) -> np.ndarray:
+    """Whether each file has the content of one of the others: ndarray of shape (n_files,), bool."""
+    return np.array([bool(rows) for rows in same_content(files, candidates)], bool)
+
+
+def _size_of(file: Path) -> int | None:
+    state = state_of_file(file)
+    return state[1] or None if state else None
+
+
+def content_of(file: Path) -> bytes | None:
+    """A digest of the content; None if it cannot be read."""
+    try:
+        return content_key(read_bytes(file))
+    except OSError:
+        return None
+
+
+def digest_of(path: Path, kind: str = "sha256") -> str:
+    """The SHA-256, or MD5, of a file, in hexadecimal digits, computed once in a process.
+
+    As in git's index, one that is known is valid while the file's size, inode and times are unchanged.
+
+    Raises
+    ------
+    OSError
+        The file cannot be read.
+    """
+    state = path.stat()
+    return _computed(path.absolute(), kind, (state.st_size, state.st_ino, state.st_mtime_ns, state.st_ctime_ns))
+
+
+@functools.lru_cache
+def _computed(path: Path, kind: str, _: tuple[int, ...]) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.new(kind, usedforsecurity=False)).hexdigest()

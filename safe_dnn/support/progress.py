@@ -1,4 +1,4 @@
-"""Progress of long jobs, and how it is worded.
+"""Progress of long jobs, how it is worded, and other values that hold in a block without a parameter.
 
 Work calls `report_progress`. Whoever starts it may listen by `reporting`, and stop it by raising an exception; cached
 results are kept.
@@ -8,8 +8,20 @@ import contextlib
 import time
 from collections.abc import Callable, Iterator
 from contextvars import ContextVar
+from typing import TypeVar
 
-from safe_dnn.support.contexts import holding
+_Value = TypeVar("_Value")
+
+
+@contextlib.contextmanager
+def holding(variable: ContextVar[_Value], value: _Value) -> Iterator[None]:
+    """Let a variable have a value in the block, in this thread and the tasks that begin there."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
 
 Progress = Callable[[str, int, int], None]
 _listening: ContextVar[Progress] = ContextVar("progress", default=lambda what, done, total: None)

@@ -33,7 +33,7 @@ LARGEST = 1e38  # a number in single precision, in which scores are kept
 IMAGE = "image"
 """The column that names the image: the one in which names of files that are no UTF-8 are read as they are."""
 UNIT = "unit"
-"""What of an image a row is about, in a table that has several for it (see `dnn/detection/units.py`)."""
+"""What of an image a row is about, in a table that has several for it (see `dnn/detection/converter.py`)."""
 
 
 def _is_formula(text: str) -> bool:

@@ -16,7 +16,7 @@ from safe_dnn.rccs.spots.weak_spots import load_spots
 from safe_dnn.reasons.known import is_tested, known_of, nearest_to_tested
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_test, notes_of
 from safe_dnn.store.runs import COMPARISON, REASONS, present_runs, runs_of
-from safe_dnn.support.contents import same_content
+from safe_dnn.support.images import same_content
 
 
 class Answered(NamedTuple):

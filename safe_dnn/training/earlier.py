@@ -9,15 +9,15 @@ import filecmp
 import os
 from pathlib import Path
 
-from safe_dnn.rccs.review.notes import FIELDS
+from safe_dnn.rccs.review.journal import FIELDS
 from safe_dnn.rccs.review.review import condition_of, load_scope, load_spot_notes, notes_of_run, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from safe_dnn.store.database import DATABASE_FILE, append, changing, check_database, present, reading
 from safe_dnn.store.places import absolute, recorded, relative, test_set_of
 from safe_dnn.store.runs import RETRAINING, SELECTION, present_runs, runs_of
-from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder
 from safe_dnn.support.files import read_record
+from safe_dnn.support.images import content_of
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
 from safe_dnn.training.labels import take_over_labels
 from safe_dnn.training.result import MODEL_FILE, saved_model

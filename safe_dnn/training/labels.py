@@ -27,8 +27,8 @@ from safe_dnn.rccs.unsafe_set import (
 )
 from safe_dnn.store.database import append, changing
 from safe_dnn.store.output_folder import is_edited, save_files, showing, writing
-from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, path_of
+from safe_dnn.support.images import content_of
 from safe_dnn.support.matching import rows_in
 from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable, some

@@ -54,10 +54,9 @@ from safe_dnn.store.runs import (
     runs_of,
     texts_of,
 )
-from safe_dnn.support.contents import in_common
 from safe_dnn.support.errors import SAFEError, StrPath
 from safe_dnn.support.files import intact, prepare_folder, read_json, read_record
-from safe_dnn.support.images import Skipped
+from safe_dnn.support.images import Skipped, in_common
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.before_after import BeforeAfter, Share, compare_in, shares_by_rcc

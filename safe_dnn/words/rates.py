@@ -1,7 +1,7 @@
 """How often the network fails on images that have a word, from answers on a stratified sample of them.
 
 What the network gets wrong is known of all tested images; the word is known of some. The rate is wrong / (wrong +
-right), two totals over strata (see `drawing.py`). What was asked of a stratum is counted; the rest of it is
+right), two totals over strata. What was asked of a stratum is counted; the rest of it is
 beta-binomial given the answers. The distribution of each total is a convolution, so that the limits are computed, not
 simulated. The prior is a range, `FEW` to `MANY` images with the word against `OTHERS`: how many there are where none
 was found depends on it, so that each limit takes the end that leaves more open, of wrong images and of right ones.
@@ -16,9 +16,21 @@ the effective number of them): variance estimates recovery.
 
 *Unsure* is counted as yes and as no, and the interval holds both.
 
-Sources: Särndal, Swensson & Wretman, "Model Assisted Survey Sampling", 1992; Ericson, J. R. Stat. Soc. B 31(2), 1969
-(the posterior of a finite population); Walley, J. R. Stat. Soc. B 58(1), 1996 (a range of priors); Zou & Donner,
-Statistics in Medicine 27(10), 2008 (variance estimates recovery).
+Sources: Särndal, Swensson & Wretman, "Model Assisted Survey Sampling", 1992, chapters 3 and 12; Ericson, J. R. Stat.
+Soc. B 31(2), 1969 (the posterior of a finite population); Walley, J. R. Stat. Soc. B 58(1), 1996 (a range of priors);
+Zou & Donner, Statistics in Medicine 27(10), 2008 (variance estimates recovery).
+
+Which images are asked is a stratified random sample, drawn in rounds, so that a rate follows. Once the probe has been
+taught, all images that were not asked yet are put into strata, by its score and by whether the network is right, and
+each stratum into a random order. That is the frame, which stays as it is. What is drawn of a stratum is the beginning
+of its order, so that any image of it is drawn with the same chance, which is known, whatever the probe is worth. Only
+how many are drawn of each depends on the answers: more where they differ and where it matters for the rate (Neyman's
+allocation, with what is known so far).
+
+Strata grow by `GROWTH` from the highest scores on: few images have a word, and those that hardly do are many.
+
+The probe is a logistic regression on features of the images for which the word is known. It only decides in which
+stratum an image lies: the rate holds however bad it is.
 """
 
 import math
@@ -30,8 +42,205 @@ import numpy as np
 from safe_dnn.rccs.spots.figures import Groups, grouping, tally
 from safe_dnn.support.intervals import LEFT_OUT, lower_limit, upper_limit
 from safe_dnn.support.text import count, range_text, rate_text
-from safe_dnn.words.drawing import CHOSEN, UNSURE, YES, Frame
-from safe_dnn.words.probe import BATCH
+
+# --- The probe ----------------------------------------------------------------------------------------------------
+
+COMPONENTS = 64
+PENALTY = 0.1  # scikit-learn's C, where images are `SPREAD` from their mean
+SPREAD = 8.0
+BATCH = 20  # images that are asked at a time
+LEAST_OF_EACH = 3  # images with the word, and without it, that a probe needs
+MOST_CHOSEN = 60  # images; if there is nothing to learn from these, a random order serves as well
+
+
+def probe_points(features: np.ndarray, further: np.ndarray | None = None) -> np.ndarray:
+    """Features as points for the probe: principal components, halfway between as they are and of equal variance.
+
+    Parameters
+    ----------
+    features : ndarray of shape (n_images, dimension), float32
+        As of `features.extractor.comparable`.
+    further : ndarray of shape (n_further, dimension), float32, optional
+        Of further images, which do not determine the components.
+
+    Returns
+    -------
+    ndarray of shape (n_images + n_further, n_components), float64
+    """
+    from sklearn.decomposition import PCA
+
+    components = min(COMPONENTS, *features.shape)
+    with np.errstate(divide="ignore", invalid="ignore"):  # of images that are all alike
+        fitted = PCA(components, svd_solver="randomized", random_state=0)
+        points = fitted.fit_transform(features).astype(float)
+    scale = np.sqrt(np.maximum(points.std(axis=0), np.finfo(float).tiny))
+    spread = float(np.sqrt(((points / scale) ** 2).sum(axis=1).mean()))
+    points = points if further is None else np.concatenate([points, fitted.transform(further)])
+    return points / scale * (SPREAD / spread if spread else 0.0)
+
+
+def scores(points: np.ndarray, rows: np.ndarray, has_it: np.ndarray) -> np.ndarray:
+    """How likely each image has the word, as log odds; 0 if the known images are all alike.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_images, n_components)
+    rows : ndarray of shape (n_known,), int
+    has_it : ndarray of shape (n_known,), bool
+    """
+    from sklearn.linear_model import LogisticRegression
+
+    if has_it.all() or not has_it.any():
+        return np.zeros(len(points))
+    regression = LogisticRegression(C=PENALTY, max_iter=1000).fit(points[rows], has_it)
+    return np.asarray(regression.decision_function(points))
+
+
+def is_taught(has_it: np.ndarray) -> bool:
+    """Whether the answers to chosen images are enough for a probe, or as many as there will be."""
+    n, yes = len(has_it), int(has_it.sum())
+    return n >= MOST_CHOSEN or (n >= BATCH and min(yes, n - yes) >= LEAST_OF_EACH)
+
+
+def chosen_to_teach(
+    points: np.ndarray, wrong: np.ndarray, rows: np.ndarray, has_it: np.ndarray, examples: np.ndarray,
+    rng: np.random.Generator,
+) -> np.ndarray:  # fmt: skip
+    """The next `BATCH` images to teach the probe: half where the word is likely, half at random.
+
+    Parameters
+    ----------
+    points : ndarray of shape (n_images, n_components)
+    wrong : ndarray of shape (n_images,), bool
+    rows, has_it
+        As for `scores`.
+    examples : ndarray of int
+        Images that somebody saw when they chose the word.
+
+    Returns
+    -------
+    ndarray of int
+        Rows that are not known yet; fewer if there are no more.
+    """
+    open_rows = np.setdiff1d(np.arange(len(points)), rows)
+    if has_it.any():
+        likely = open_rows[np.argsort(-scores(points, rows, has_it)[open_rows], kind="stable")]
+    else:  # the network fails there, or nobody would ask
+        open_seen = np.intersect1d(examples, open_rows)
+        likely = rng.permutation(open_seen if len(open_seen) else open_rows[wrong[open_rows]])
+    likely = likely[: BATCH // 2]
+    unlikely = rng.permutation(np.setdiff1d(open_rows, likely))
+    return np.concatenate([likely, unlikely[: BATCH - len(likely)]])
+
+
+# --- Drawing ------------------------------------------------------------------------------------------------------
+
+STRATA = 4  # by score, of wrong images and of right ones each
+GROWTH = 4
+LEAST = 4  # images drawn of each stratum before more are drawn of any
+DRAWN_TO_ALL = 8  # answers that the rate of a stratum is drawn to that of all with, for the allocation
+FLOOR = 0.05  # added to the standard deviation of a stratum: none is known to be all alike
+CHOSEN = -1  # the stratum of images that were asked before the frame was made
+NO, YES, UNSURE, UNTAGGED = 0, 1, 2, -1
+"""What is known of an image."""
+
+
+class Frame(NamedTuple):
+    """The images of a test set that may be asked.
+
+    Attributes
+    ----------
+    wrong : ndarray of shape (n_images,), bool
+        Whether the network gets them wrong.
+    stratum : ndarray of shape (n_images,), int
+        From 0; `CHOSEN` if the image was asked before.
+    place : ndarray of shape (n_images,), int
+        From 0, in the random order of the stratum; 0 if chosen.
+    """
+
+    wrong: np.ndarray
+    stratum: np.ndarray
+    place: np.ndarray
+
+    @property
+    def sizes(self) -> np.ndarray:
+        """Images in each stratum."""
+        return np.bincount(self.stratum[self.stratum != CHOSEN])
+
+    @property
+    def of_wrong(self) -> np.ndarray:
+        """Whether each stratum is one of wrong images."""
+        return np.bincount(self.stratum[(self.stratum != CHOSEN) & self.wrong], minlength=len(self.sizes)) > 0
+
+    def counts(self, tags: np.ndarray) -> np.ndarray:
+        """The answers that count: of chosen images, and of each stratum's beginning without a gap; bool."""
+        gap = np.append(self.sizes, 0)  # the last is that of `CHOSEN`
+        open_rows = (tags == UNTAGGED) & (self.stratum != CHOSEN)
+        np.minimum.at(gap, self.stratum[open_rows], self.place[open_rows])
+        return (tags != UNTAGGED) & ((self.stratum == CHOSEN) | (self.place < gap[self.stratum]))
+
+    def drawn(self, counts: np.ndarray) -> np.ndarray:
+        """How many of some images each stratum has: those that were drawn, or those of them that have the word."""
+        return np.bincount(self.stratum[counts & (self.stratum != CHOSEN)], minlength=len(self.sizes))
+
+
+def make_frame(scores: np.ndarray, wrong: np.ndarray, known: np.ndarray, seed: int) -> Frame:
+    """Put images into strata, in random order.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_images,), float
+    wrong, known : ndarray of shape (n_images,), bool
+        `known`: whether they were asked already.
+    seed : int
+    """
+    rng, n = np.random.default_rng(seed), len(scores)
+    stratum, place, number = np.full(n, CHOSEN), np.zeros(n, int), 0
+    shares = np.cumsum(float(GROWTH) ** np.arange(STRATA))
+    for which in (True, False):
+        rows = rng.permutation(np.flatnonzero(~known & (wrong == which)))  # ties at random
+        rows = rows[np.argsort(-scores[rows], kind="stable")]
+        ends = np.round(shares / shares[-1] * len(rows)).astype(int)
+        for part in np.split(rows, ends[:-1]):
+            if len(part):
+                stratum[part], place[rng.permutation(part)] = number, np.arange(len(part))
+                number += 1
+    return Frame(wrong, stratum, place)
+
+
+def next_drawn(frame: Frame, tags: np.ndarray, number: int) -> np.ndarray:
+    """The next images to ask, as rows: gaps first, then by the allocation; fewer if there are no more.
+
+    Parameters
+    ----------
+    tags : ndarray of shape (n_images,), int
+        `NO`, `YES`, `UNSURE` or `UNTAGGED`; unsure counts as half.
+    """
+    sizes, counts = frame.sizes, frame.counts(tags)
+    n, yes = frame.drawn(counts), frame.drawn(counts & (tags == YES)) + frame.drawn(counts & (tags == UNSURE)) / 2
+    pooled = (yes.sum() + 0.5) / (n.sum() + 1) if n.sum() else 0.3
+    share = (yes + DRAWN_TO_ALL * pooled) / (n + DRAWN_TO_ALL)
+    chosen = (frame.stratum == CHOSEN) & (tags == YES)
+    totals = [share[which] @ sizes[which] for which in (frame.of_wrong, ~frame.of_wrong)]
+    totals = [total + (chosen & (frame.wrong == w)).sum() for total, w in zip(totals, (True, False), strict=True)]
+    rate = np.clip(totals[0] / max(sum(totals), 1e-9), 0.1, 0.9)
+    # The variance of the rate, wrong / (wrong + right), by those of both
+    spread = sizes * (np.sqrt(share * (1 - share)) + FLOOR) * np.where(frame.of_wrong, 1 - rate, rate)
+    wanted = n.copy()
+    for _ in range(min(number, int((sizes - n).sum()))):
+        gain = np.where(wanted < np.minimum(LEAST, sizes), np.inf, spread**2 / np.maximum(wanted * (wanted + 1), 1))
+        gain[wanted >= sizes] = -1
+        wanted[np.argmax(gain + spread / (1 + spread.sum()))] += 1
+    drawn = (tags == UNTAGGED) & (frame.stratum != CHOSEN) & (frame.place < wanted[frame.stratum])
+    later = np.zeros(len(sizes), int)  # tagged behind a gap, which is asked first
+    tagged = (tags != UNTAGGED) & (frame.stratum != CHOSEN)
+    np.maximum.at(later, frame.stratum[tagged], frame.place[tagged])
+    gaps = (tags == UNTAGGED) & (frame.stratum != CHOSEN) & (frame.place < later[frame.stratum])
+    rows = np.flatnonzero(drawn | gaps)
+    return rows[np.lexsort((frame.stratum[rows], frame.place[rows], ~gaps[rows]))][:number]
+
+
+# --- Rates --------------------------------------------------------------------------------------------------------
 
 FEW, MANY, OTHERS = 0.1, 0.25, 0.5
 LEVEL = 0.97  # of the distribution's interval, for one of 95 %

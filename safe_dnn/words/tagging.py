@@ -25,7 +25,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import OWN, Extractor, comparable
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import Figures, Groups
@@ -37,16 +37,32 @@ from safe_dnn.reasons.run_record import NONE_GIVEN, answers_of_run, groups_of, k
 from safe_dnn.store.database import present_engineer
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.store.runs import CLUSTERS, DRAWING, add_run, present_runs, reading_file, runs_of
-from safe_dnn.support.contents import content_of
 from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
 from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.images import content_of
 from safe_dnn.support.matching import rows_by_image
 from safe_dnn.support.run_folder import FAILURES
 from safe_dnn.support.tables import IMAGE, read_own, read_table, table_text
 from safe_dnn.support.text import count, some
-from safe_dnn.words.drawing import CHOSEN, NO, UNSURE, UNTAGGED, YES, Frame, make_frame, next_drawn
-from safe_dnn.words.probe import BATCH, chosen_to_teach, is_taught, probe_points, scores
-from safe_dnn.words.rates import Sample, WordRate, clear_rates, rate_of
+from safe_dnn.words.rates import (
+    BATCH,
+    CHOSEN,
+    NO,
+    UNSURE,
+    UNTAGGED,
+    YES,
+    Frame,
+    Sample,
+    WordRate,
+    chosen_to_teach,
+    clear_rates,
+    is_taught,
+    make_frame,
+    next_drawn,
+    probe_points,
+    rate_of,
+    scores,
+)
 from safe_dnn.words.tags import ANSWERS, Tag, Word, add_tags, begin_word, known_word, load_tags, load_words, undo_tag
 
 FRAME_FILE = "frame.csv"
@@ -87,7 +103,7 @@ class Tagging(NamedTuple):
 
     @property
     def known(self) -> np.ndarray:
-        """What is known of each image, as for `words.drawing.next_drawn`."""
+        """What is known of each image, as for `words.rates.next_drawn`."""
         known = np.full(len(self.tested.paths), UNTAGGED)
         for row, tag in self.counted:  # the later counts
             known[row] = ANSWERS.index(tag.answer)

@@ -19,7 +19,7 @@ from safe_dnn.support.text import some
 WORD, TAG = "word", "answer about a word"
 """Kinds of entries."""
 ANSWERS = ("no", "yes", "unsure")
-"""In the order of `NO`, `YES` and `UNSURE` in `drawing.py`."""
+"""In the order of `NO`, `YES` and `UNSURE` in `rates.py`."""
 LONGEST_WORD = 40  # characters
 MOST_WORDS = 100
 _NAME = re.compile(r"(?!.*\b(and|or|from)\b)[^\W_]([^\W_]|[ -])*")  # of a column in conditions, and of a file
@@ -62,7 +62,7 @@ class Tag(NamedTuple):
     image : str
         Relative to the test folder.
     content : str
-        As of `support.contents.content_of`, in hexadecimal; empty if the image could not be read.
+        As of `support.images.content_of`, in hexadecimal; empty if the image could not be read.
     answer : one of ANSWERS
     again : bool
         Whether the image was shown a second time, to see whether the answers agree.

@@ -24,8 +24,7 @@ from safe_dnn.reasons.claims import CONFIRMATION_FILE, CONFIRMED
 from safe_dnn.reasons.known import FRESH_FILE, TESTED_FILE
 from safe_dnn.reasons.register import register_of
 from safe_dnn.reasons.run_record import GivenAnswers
-from safe_dnn.report.exports import export_results
-from safe_dnn.report.present_files import mend
+from safe_dnn.report.exports import export_results, mend
 from safe_dnn.report.report import report_html
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import CONFIRMATION, runs_of

@@ -20,7 +20,7 @@ from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.known import TESTED_FILE
 from safe_dnn.reasons.run_record import notes_of, specified_parameters
-from safe_dnn.report.present_files import refresh_rccs, show_present
+from safe_dnn.report.exports import refresh_rccs, show_present
 from safe_dnn.store.runs import COMPARISON, earlier_runs, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES

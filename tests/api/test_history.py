@@ -5,7 +5,7 @@ import pytest
 
 from safe_dnn.api.generation import generate_clusters, restore_run
 from safe_dnn.rccs.clusters import CLUSTERS_FILE, save_clusters
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.runs import CLUSTERS, present_runs

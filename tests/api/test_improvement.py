@@ -7,7 +7,7 @@ import pytest
 from safe_dnn import SAFE_Tool
 from safe_dnn.api.generation import Likely, select_images
 from safe_dnn.rccs.clusters import load_clusters, rccs_of
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, load_unsafe_set
 from safe_dnn.selection import SelectionSettings

@@ -8,11 +8,10 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import load_review, merge_rccs, move_images, new_rcc, redo_edit, set_note, undo_edit
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
-from safe_dnn.report.exports import export_results
-from safe_dnn.report.present_files import mend, refresh_rccs, show_present
+from safe_dnn.report.exports import export_results, mend, refresh_rccs, show_present
 from safe_dnn.report.report import report_html, write_report
 from safe_dnn.store.runs import earlier_runs
 from safe_dnn.training.labels import take_typed_labels

@@ -8,7 +8,7 @@ from safe_dnn.casestudies.cases import CASES, EYES
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.tested import collected_answers
 from safe_dnn.FE import extract_features
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from tests.helpers import cases
 from tests.helpers.places import names_in, rows_in
 

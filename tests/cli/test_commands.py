@@ -12,7 +12,7 @@ import pytest
 from safe_dnn import SAFE_Tool
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
-from safe_dnn.support.contents import digest_of
+from safe_dnn.support.images import digest_of
 from tests.helpers.answered import SCENES, draw_case, redraw
 from tests.helpers.places import names_in
 

@@ -12,7 +12,7 @@ from safe_dnn.dnn.predictions import labelled_images
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, save_unsafe_set
 from safe_dnn.reasons.run_record import groups_of
-from safe_dnn.report.present_files import show_unsafe_set
+from safe_dnn.report.exports import show_unsafe_set
 from safe_dnn.training.result import load_retraining
 from tests.helpers.fake_network import FakeNetwork
 from tests.helpers.places import names_in, rows_in

@@ -5,8 +5,7 @@ import pytest
 from PIL import Image
 
 from safe_dnn.FE import extract_features
-from safe_dnn.features.network import conv_shapes, load_network, read_weights
-from safe_dnn.features.weights import _conv_extractor, choose_extractor
+from safe_dnn.features.vgg16 import _conv_extractor, choose_extractor, conv_shapes, load_network, read_weights
 from safe_dnn.support.errors import SAFEError
 
 

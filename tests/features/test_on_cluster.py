@@ -14,7 +14,7 @@ from safe_dnn.features import attributes
 from safe_dnn.features import on_cluster as extraction
 from safe_dnn.features.batches import streaming
 from safe_dnn.features.on_cluster import on_cluster
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import reporting

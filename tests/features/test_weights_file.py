@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.features.extractor import CONV_LAYERS
-from safe_dnn.features.network import read_weights
+from safe_dnn.features.vgg16 import read_weights
 from safe_dnn.support.errors import SAFEError
 
 BLOCKS = ((2, 2), (3, 2), (4, 3), (5, 3), (5, 3))  # (channels, layers) of each block

@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 from playwright.sync_api import Browser, Locator, Page, expect, sync_playwright
 
 from safe_dnn.rccs.clusters import LABELS_FILE
-from safe_dnn.rccs.review.journal import standing
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note, standing
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note, undo_edit
 from tests.helpers import visiting
 from tests.helpers.places import closed_port

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from safe_dnn import FE
-from safe_dnn.features import weights
+from safe_dnn.features import vgg16
 from safe_dnn.features.extractor import Extractor
 
 
@@ -21,9 +21,9 @@ class FakeNetwork:
     def stand_in(self, run: Callable[[np.ndarray], np.ndarray]) -> None:
         """From now on, in all of this process; `run` calls it."""
         FE.load_network = lambda extractor: run
-        weights._conv_extractor = lambda: self.extractor
-        weights._processor_flags = set  # float32 on every machine
-        weights.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
+        vgg16._conv_extractor = lambda: self.extractor
+        vgg16._processor_flags = set  # float32 on every machine
+        vgg16.FC2_URL = "http://127.0.0.1:9/vgg16_weights.h5"  # nobody listens there
 
     def __call__(self, pixels: np.ndarray) -> np.ndarray:
         assert pixels.dtype == np.uint8

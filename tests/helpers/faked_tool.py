@@ -25,7 +25,7 @@ def main() -> int:
     from safe_dnn.rccs import image_map
     from safe_dnn.rccs.dbscan import consensus
     from safe_dnn.rccs.gifs import write_gifs
-    from safe_dnn.report import present_files
+    from safe_dnn.report import exports
     from safe_dnn.store import database
     from tests.helpers.fake_network import FakeNetwork
 
@@ -49,7 +49,7 @@ def main() -> int:
 
         return wait
 
-    generation.write_gifs = present_files.write_gifs = once_free(write_gifs)
+    generation.write_gifs = exports.write_gifs = once_free(write_gifs)
     explaining.weak_spots_of = once_free(explaining.weak_spots_of)
     make, full = tempfile.mkstemp, os.environ.get("FAKE_FULL", "")
 

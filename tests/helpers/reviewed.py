@@ -1,7 +1,6 @@
 """What was said and done in an analysis, as tests ask for it."""
 
-from safe_dnn.rccs.review.journal import Maker, describe_edit
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Maker, Note, describe_edit
 from safe_dnn.rccs.review.review import all_edits, load_review
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import httpx
 
-from safe_dnn.features.weights import FC2_VARIABLE
+from safe_dnn.features.vgg16 import FC2_VARIABLE
 from tests.helpers.places import closed_port
 
 FAKED = Path(__file__).with_name("faked_tool.py")

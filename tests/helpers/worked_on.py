@@ -9,12 +9,12 @@ import numpy as np
 
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, save_clusters
 from safe_dnn.rccs.image_map import load_map, plane_points, save_map
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, merge_rccs, move_images, set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from safe_dnn.reasons.comparison import Reasons, load_reasons, save_reasons
-from safe_dnn.report.present_files import show_present
+from safe_dnn.report.exports import show_present
 from safe_dnn.training.labels import save_labels
 from safe_dnn.training.result import retraining_of, save_retraining
 from tests.helpers.small_models import FakeModel, retraining_for

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from safe_dnn.page.grid_view import PER_PAGE
+from safe_dnn.page.pictures import PER_PAGE
 from safe_dnn.rccs.clusters import LABELS_FILE
 from tests.helpers.browsing import (
     WAIT,

@@ -12,7 +12,7 @@ from safe_dnn.page.assets import asset
 from safe_dnn.page.clusters.failing_images import MAP_SCRIPTS
 from safe_dnn.page.messages import as_text
 from safe_dnn.rccs.image_map import COLOURS, STEPS, colour_apart, map_filters, packed
-from safe_dnn.rccs.review.notes import judgements
+from safe_dnn.rccs.review.journal import judgements
 from tests.helpers.browsing import new_window
 from tests.helpers.scripts import run_alone
 

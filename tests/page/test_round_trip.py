@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from safe_dnn.page.safety_case.tab import FIXED
-from safe_dnn.rccs.review.notes import REGISTER
+from safe_dnn.rccs.review.journal import REGISTER
 from safe_dnn.rccs.review.review import all_edits, load_review
 from safe_dnn.report.evidence import SUMS_FILE
 from safe_dnn.report.report import REPORT_FILE

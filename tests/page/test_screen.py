@@ -8,7 +8,7 @@ from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.confidence import confidence_text
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from tests.helpers.browsing import Served, await_pictures, field, forget, generate, opened, served_from, wait_until
 from tests.helpers.steadied import steadied

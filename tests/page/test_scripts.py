@@ -14,9 +14,9 @@ from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset, script
 from safe_dnn.page.clusters.reason_list import note_fields
-from safe_dnn.page.failures.view import matrix_table
+from safe_dnn.page.failures.tab import matrix_table
 from safe_dnn.rccs.gifs import MOST_FRAMES, _drawn
-from safe_dnn.rccs.review.notes import SAFE, UNSAFE, Note
+from safe_dnn.rccs.review.journal import SAFE, UNSAFE, Note
 from safe_dnn.rccs.unsafe_set import UnsafeImage
 from safe_dnn.report.markup import filled
 from tests.helpers.browsing import new_window

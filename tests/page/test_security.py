@@ -19,7 +19,7 @@ import pytest
 from safe_dnn.analysis import check_places
 from safe_dnn.page.analyses import make, names_in
 from safe_dnn.page.app import serve
-from safe_dnn.page.clusters.edits_and_runs import refreshed
+from safe_dnn.page.clusters.tab import refreshed
 from safe_dnn.page.paths import FIELDS
 from safe_dnn.page.pictures import picture
 from safe_dnn.page.serving.guard import DELAY, MAX_BODY, MOST_GUESSES

@@ -7,7 +7,7 @@ import pytest
 from safe_dnn.analysis import Analysis
 from safe_dnn.page.steps import steps_of
 from safe_dnn.rccs.clusters import fingerprint, rccs_of, save_clusters
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.report.report import write_report

@@ -23,7 +23,7 @@ from safe_dnn.rccs.image_map import (
     plane_points,
     stored_map,
 )
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from tests.helpers.places import in_run
 
 

@@ -5,8 +5,7 @@ import csv
 import pytest
 
 from safe_dnn.analysis import Analysis
-from safe_dnn.rccs.review.journal import Maker, describe_edit, newest
-from safe_dnn.rccs.review.notes import REGISTER, Note
+from safe_dnn.rccs.review.journal import REGISTER, Maker, Note, describe_edit, newest
 from safe_dnn.rccs.review.review import all_edits, load_review, merge_rccs, set_note, undo_edit
 from safe_dnn.reasons.claims import CONFIRMATION_FILE
 from safe_dnn.reasons.probes import PROBES_FILE, Probe, probes_text

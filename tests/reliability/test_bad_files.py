@@ -33,12 +33,12 @@ from safe_dnn.rccs.clusters import CLUSTERS_FILE, RUN_FILE, fingerprint, load_cl
 from safe_dnn.rccs.image_map import MAP_FILE, load_map
 from safe_dnn.rccs.parameters import PARAMETERS_FILE, read_parameters
 from safe_dnn.rccs.profiles import PROFILES_FILE, load_profiles
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import all_edits, load_review, load_spot_notes, set_note
 from safe_dnn.rccs.unsafe_set import SELECTION_FILE, UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.reasons.comparison import COMPARISON_FILE, Comparison, Reasons, load_reasons, save_reasons
 from safe_dnn.reasons.run_record import notes_of
-from safe_dnn.report.present_files import mend
+from safe_dnn.report.exports import mend
 from safe_dnn.store.database import DATABASE_FILE, RUNS_FOLDER
 from safe_dnn.store.runs import present_runs
 from safe_dnn.support.errors import SAFEError

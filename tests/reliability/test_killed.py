@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeSet, load_unsafe_set
-from safe_dnn.report.present_files import SHOWN, mend
+from safe_dnn.report.exports import SHOWN, mend
 from safe_dnn.store.runs import SELECTION, present_runs
 from tests.helpers.killing import Zygote
 from tests.helpers.places import OWN, check_entries

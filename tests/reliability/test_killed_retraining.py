@@ -14,7 +14,7 @@ import pytest
 from safe_dnn.dnn.predictions import labelled_images
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set, save_unsafe_set
-from safe_dnn.report.present_files import mend, show_present
+from safe_dnn.report.exports import mend, show_present
 from safe_dnn.training.checkpoint import CHECKPOINT_FILE, SECOND_CHECKPOINT_FILE
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE
 from tests.helpers.killing import Zygote

@@ -36,8 +36,7 @@ from safe_dnn.rccs.clusters import (
 )
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.review import journal, review
-from safe_dnn.rccs.review.journal import SAYING, Edit, Maker, newest, reviewed, standing
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import SAYING, Edit, Maker, Note, newest, reviewed, standing
 from safe_dnn.rccs.review.review import (
     CHANGED,
     Review,
@@ -58,15 +57,15 @@ from safe_dnn.rccs.unsafe_set import (
     load_unsafe_set,
     unsafe_table,
 )
-from safe_dnn.report import present_files
+from safe_dnn.report import exports
 from safe_dnn.selection import SelectionSettings
 from safe_dnn.store import database
 from safe_dnn.store.database import RUNS_FOLDER
 from safe_dnn.store.output_folder import foreign_files, writing
 from safe_dnn.store.runs import CLUSTERS, RETRAINING, SELECTION, present_runs, run_file, runs_of
 from safe_dnn.store.runs import Run as StoredRun
-from safe_dnn.support.contents import content_key
 from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.images import content_key
 from safe_dnn.training.labels import (
     label_images,
     save_labels,
@@ -281,8 +280,8 @@ class OutputFolder(RuleBasedStateMachine):
             self._check(m)
 
     def _check(self, m: Model) -> None:
-        present_files.mend(self.out)
-        assert not present_files.mend(self.out), "what is mended is outdated again"
+        exports.mend(self.out)
+        assert not exports.mend(self.out), "what is mended is outdated again"
         if m.run is not None:
             now, state = load_review(self.out), m.state(m.run)
             assert fingerprint(now.original) == m.run.name, "another run is there"
@@ -451,7 +450,7 @@ class OutputFolder(RuleBasedStateMachine):
         def restore() -> None:
             """As the page does."""
             restore_run(self.out, self._listed()[name].number)
-            present_files.show_present(self.out)
+            exports.show_present(self.out)
 
         def restored(m: Model, _) -> None:
             assert "open" in {kind for _, _, _, _, kind, *_ in self._added(m, "open", "label")}
@@ -625,7 +624,7 @@ class OutputFolder(RuleBasedStateMachine):
             path.unlink(missing_ok=True)
         else:
             path.write_text("0\tsomething else\n")
-        self.step(trouble, lambda: present_files.mend(self.out), lambda m, _: None)
+        self.step(trouble, lambda: exports.mend(self.out), lambda m, _: None)
 
     # The unsafe set and its labels
 
@@ -707,7 +706,7 @@ class OutputFolder(RuleBasedStateMachine):
         """What was typed is gone by the engineer's own hand; SAFE writes it again when it looks."""
         (self.out / UNSAFE_SET_FILE).unlink()
         self.m = dataclasses.replace(self.m, typed={}, edited=False)
-        self.step(trouble, lambda: present_files.mend(self.out), lambda m, _: None)
+        self.step(trouble, lambda: exports.mend(self.out), lambda m, _: None)
 
     @precondition(lambda self: self.m.edited)
     @rule(trouble=TROUBLES)
@@ -780,9 +779,9 @@ class Fakes:
         monkeypatch.setattr(generation, "choose_extractor", lambda *_, **__: None)
         monkeypatch.setattr(generation, "extract_features", lambda *_, **__: None)
         monkeypatch.setattr(generation, "find_root_cause_clusters", lambda *_, **__: self.clusters)
-        for drawing in (generation, present_files):
+        for drawing in (generation, exports):
             monkeypatch.setattr(drawing, "write_gifs", self._write_gifs)
-        monkeypatch.setattr(present_files, "gif_shows", lambda *_: True)
+        monkeypatch.setattr(exports, "gif_shows", lambda *_: True)
         monkeypatch.setattr(generation, "select_unsafe_set", _select)
         monkeypatch.setattr(journal, "rcc_reach", lambda *_: [0.0])
         self._loaded: dict[bytes, RootCauseClusters] = {}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.report.evidence import (
     CHANGED,

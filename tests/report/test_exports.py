@@ -8,7 +8,7 @@ import pytest
 
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.confidence import by_closeness
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.report.exports import EXPORT_ZIP, export_here, export_rows, folder_name, missing_in, write_copies
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import names_in, rows_in

@@ -15,7 +15,7 @@ from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.confidence import BOUND, confidence_text
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import merge_rccs, move_images, set_note, undo_edit
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.rates import RATES_FILE
@@ -24,9 +24,8 @@ from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, sa
 from safe_dnn.reasons.comparison import Comparison, Reasons, save_reasons
 from safe_dnn.reasons.register import REGISTER_FILE
 from safe_dnn.report import report
-from safe_dnn.report.exports import write_register
+from safe_dnn.report.exports import show_present, write_register
 from safe_dnn.report.markup import LOOSE
-from safe_dnn.report.present_files import show_present
 from safe_dnn.report.report import REPORT_FILE, report_html, write_report
 from safe_dnn.store.runs import CLUSTERS, present_runs
 from safe_dnn.support.images import Skipped

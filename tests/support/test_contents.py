@@ -5,7 +5,7 @@ import os
 
 import pytest
 
-from safe_dnn.support.contents import copies_in, digest_of
+from safe_dnn.support.images import copies_in, digest_of
 
 
 def test_copies_are_found_among_files_of_equal_size(tmp_path):

@@ -8,7 +8,7 @@ import pytest
 from safe_dnn import SAFE_Tool
 from safe_dnn import api as safe
 from safe_dnn.rccs.clusters import fingerprint, load_clusters
-from safe_dnn.rccs.review.notes import Note, Scope
+from safe_dnn.rccs.review.journal import Note, Scope
 from safe_dnn.rccs.review.review import load_scope, load_spot_notes, notes_of_run, set_note
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from safe_dnn.reasons.comparison import load_reasons

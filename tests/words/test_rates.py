@@ -7,8 +7,23 @@ import pytest
 from scipy.stats import betabinom
 
 from safe_dnn.rccs.spots.figures import Groups
-from safe_dnn.words.drawing import NO, UNSURE, UNTAGGED, YES, make_frame, next_drawn
-from safe_dnn.words.rates import FEW, MANY, OTHERS, Sample, Total, clear_rates, quantile, rate_of, total_of
+from safe_dnn.words.rates import (
+    FEW,
+    MANY,
+    NO,
+    OTHERS,
+    UNSURE,
+    UNTAGGED,
+    YES,
+    Sample,
+    Total,
+    clear_rates,
+    make_frame,
+    next_drawn,
+    quantile,
+    rate_of,
+    total_of,
+)
 
 N = 600
 

@@ -37,7 +37,7 @@ from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures, extract_features
 from safe_dnn.features.extractor import PRECISIONS, Extractor
 from safe_dnn.features.extractors import EXTRACTORS
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.support.errors import SAFEError
 

@@ -22,7 +22,7 @@ from lab.benchmarks.memory import peak_resident_mb
 from lab.benchmarks.rivals.hudd import run_hudd
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import extract_features
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import reporting
 

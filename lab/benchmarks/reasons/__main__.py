@@ -19,7 +19,7 @@ from lab.benchmarks.reasons.measuring import measure_case
 from lab.benchmarks.reasons.report import reasons_section
 from lab.benchmarks.results import tell
 from safe_dnn.cli.terminal import terminal_progress
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 

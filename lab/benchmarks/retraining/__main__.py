@@ -49,7 +49,7 @@ from safe_dnn.dnn.model import Dnn, load_dnn, sized_for
 from safe_dnn.dnn.predictions import LabelledImages, Pixels, check_classes, labelled_images, run_model
 from safe_dnn.FE import extract_features, stream_features
 from safe_dnn.features.extractor import PRECISIONS
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
 from safe_dnn.selection import SelectionSettings, select_unsafe_set, unsafe_set_size
 from safe_dnn.support.errors import SAFEError

@@ -33,7 +33,7 @@ from lab.benchmarks.spotcheck.network import EPOCHS
 from lab.benchmarks.spotcheck.scenes import SIDE
 from lab.benchmarks.spotcheck.scores import FIRST, Score, score
 from safe_dnn.cli.terminal import terminal_progress
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder
 

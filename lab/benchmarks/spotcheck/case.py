@@ -15,7 +15,7 @@ from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.features.attributes import ATTRIBUTES, measure
 from safe_dnn.features.batches import compute_rows, pixels_of
 from safe_dnn.features.extractor import Extractor
-from safe_dnn.features.network import BATCH_SIZE, Network, load_network
+from safe_dnn.features.vgg16 import BATCH_SIZE, Network, load_network
 from safe_dnn.support.files import prepare_folder, replacing
 from safe_dnn.support.progress import report_progress
 

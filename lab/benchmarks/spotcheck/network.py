@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from lab.benchmarks.spotcheck.scenes import SIDE, Scenes
-from safe_dnn.features.weights import choose_precision
+from safe_dnn.features.vgg16 import choose_precision
 from safe_dnn.support.progress import report_progress
 
 WIDTHS = (32, 64, 64)  # channels of the blocks after the first layer

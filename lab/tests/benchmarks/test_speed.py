@@ -41,7 +41,7 @@ def test_growth_is_measured_and_other_sections_stay(in_this_process, tmp_path):
 def test_extraction_counts_its_images(in_this_process, draw_folder, fake_network, monkeypatch, tmp_path):
     images = draw_folder(tmp_path / "images", {"night": 3, "snow": 2})
     monkeypatch.setattr(speed, "load_network", lambda _: fake_network)
-    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"avx512bw"})
+    monkeypatch.setattr("safe_dnn.features.vgg16._processor_flags", lambda: {"avx512bw"})
     monkeypatch.setitem(MEASURED, "extract_images_plainly", lambda *_: {"images": 4, "seconds": 2.0, "gflop": 30.7})
     monkeypatch.setitem(MEASURED, "multiply_matrices", lambda: {"gflops": 200.0})
     code, text = run(tmp_path, "--only", "extraction", "--images", images, "--extracted", 4)

@@ -23,7 +23,7 @@ from safe_dnn.dnn.failures import find_failures, read_targets, with_targets
 from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import collected_answers
 from safe_dnn.FE import extract_features
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.reasons.known import known_of, weak_spots_of
 from tests.helpers.cases import causes_found, read_subjects
 

@@ -20,7 +20,7 @@ from safe_dnn.casestudies.sets import lay_out_all
 from safe_dnn.casestudies.table import names_of, write_subjects
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import extract_features
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.cases import PLAIN, FakeModel, an_eye, read_subjects
 

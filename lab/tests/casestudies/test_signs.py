@@ -23,7 +23,7 @@ from safe_dnn.dnn.detection.converter import cut_detections
 from safe_dnn.dnn.detection.detections import FOUND, NONE, cases_of, read_coco
 from safe_dnn.dnn.tested import collected_answers
 from safe_dnn.FE import extract_features
-from safe_dnn.features.weights import choose_extractor
+from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.reasons.known import known_of, weak_spots_of
 from tests.helpers.cases import causes_found
 from tests.helpers.detected import counted_by_the_library, write_json

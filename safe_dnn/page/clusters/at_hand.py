@@ -9,10 +9,9 @@ from markupsafe import Markup
 from safe_dnn import api
 from safe_dnn.analysis import Analysis
 from safe_dnn.api.probing import model_at_hand
-from safe_dnn.page.assets import scripted
+from safe_dnn.page.assets import EDITS, VIEW, scripted
 from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.clusters.reason_list import named, words_of
-from safe_dnn.page.events import EDITS, VIEW
 from safe_dnn.page.messages import AWAY, warn
 from safe_dnn.page.pictures import thumbnails
 from safe_dnn.page.settings import PageSettings
@@ -20,7 +19,7 @@ from safe_dnn.rccs.clusters import answer_texts, sample
 from safe_dnn.rccs.confidence import nearest_rccs
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.gifs import gif_path, gif_shows, spot_gif_path
-from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.review.journal import title
 from safe_dnn.rccs.review.review import merge_rccs
 from safe_dnn.report.heatmaps import heatmap_html, heatmaps_of
 from safe_dnn.report.markup import escaped, filled

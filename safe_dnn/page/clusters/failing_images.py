@@ -14,21 +14,18 @@ import numpy as np
 from markupsafe import Markup
 
 from safe_dnn.analysis import Analysis
-from safe_dnn.page.assets import script, scripted
+from safe_dnn.page.assets import EDITS, IN_TURN, LATEST, VIEW, script, scripted
 from safe_dnn.page.clusters.note import NoteView
 from safe_dnn.page.clusters.reason_list import named
 from safe_dnn.page.clusters.words import WordsView
-from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW
-from safe_dnn.page.grid_view import PER_PAGE, GridView
 from safe_dnn.page.messages import as_text, tell, warn
-from safe_dnn.page.pictures import data_uri
+from safe_dnn.page.pictures import PER_PAGE, GridView, data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.rccs.clusters import RootCauseClusters, rccs_of
 from safe_dnn.rccs.confidence import by_closeness, most_similar
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.image_map import load_map, map_filters, map_record, map_shades, rcc_words, stored_map
-from safe_dnn.rccs.review.journal import Maker
-from safe_dnn.rccs.review.notes import judgements, title
+from safe_dnn.rccs.review.journal import Maker, judgements, title
 from safe_dnn.rccs.review.review import move_images, new_rcc
 from safe_dnn.reasons.known import TESTED_FILE
 from safe_dnn.store.runs import COMPARISON, reading_file

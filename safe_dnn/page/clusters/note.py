@@ -7,13 +7,11 @@ from typing import Any, NamedTuple
 import gradio as gr
 
 from safe_dnn.analysis import Analysis
-from safe_dnn.page.assets import scripted
-from safe_dnn.page.events import NAME_OF_WINDOW, visitor_of
+from safe_dnn.page.assets import NAME_OF_WINDOW, scripted, visitor_of
 from safe_dnn.page.messages import as_text
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.journal import Maker
-from safe_dnn.rccs.review.notes import FIELDS, VERDICTS, Note, judgements, tidy_note
+from safe_dnn.rccs.review.journal import FIELDS, VERDICTS, Maker, Note, judgements, tidy_note
 from safe_dnn.rccs.review.review import CHANGED, set_note
 from safe_dnn.store.output_folder import writing
 from safe_dnn.support.errors import SAFEError

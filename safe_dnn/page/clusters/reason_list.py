@@ -12,7 +12,7 @@ from safe_dnn.page.messages import noticed
 from safe_dnn.rccs.confidence import is_loose, representative
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.profiles import LEAST_BITS
-from safe_dnn.rccs.review.notes import UNSAFE, VERDICTS, Note, title
+from safe_dnn.rccs.review.journal import UNSAFE, VERDICTS, Note, title
 from safe_dnn.rccs.review.review import notes_elsewhere
 from safe_dnn.reasons.listed import LISTED, Reason, folded
 from safe_dnn.report.markup import filled

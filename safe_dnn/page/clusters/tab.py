@@ -1,8 +1,14 @@
-"""Second tab: a folder of failing images becomes root cause clusters to browse, name and edit."""
+"""Second tab: a folder of failing images becomes root cause clusters to browse, name and edit.
+
+Its form takes the failing images, what is known of them, and how they are described. Below the images, edits are undone
+and earlier runs are opened.
+"""
 
 import contextlib
+import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -10,30 +16,203 @@ from markupsafe import Markup
 
 from safe_dnn import api
 from safe_dnn.analysis import Analysis, check_links
-from safe_dnn.page.assets import scripted
+from safe_dnn.api.generation import restore_run
+from safe_dnn.dnn.group_columns import FOLDER, PREFIX
+from safe_dnn.features.extractor import OWN
+from safe_dnn.features.extractors import EXTRACTORS
+from safe_dnn.features.vgg16 import choose_precision
+from safe_dnn.page.assets import EACH, EDITS, IN_TURN, LATEST, VIEW, scripted, visitor_of
 from safe_dnn.page.clusters.at_hand import QueryView, ReasonView, rank_of
-from safe_dnn.page.clusters.edits_and_runs import RunsView, refreshed
 from safe_dnn.page.clusters.failing_images import ImagesView
-from safe_dnn.page.clusters.form import ClustersForm
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
 from safe_dnn.page.clusters.reason_list import cards_of, lay_out_reasons, show_reasons
-from safe_dnn.page.events import EDITS, IN_TURN, LATEST, VIEW, visitor_of
-from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, reveal, show_skipped, warn
+from safe_dnn.page.forms import FormView, remembered, take_labels
+from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, reveal, show_skipped, tell, warn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
-from safe_dnn.rccs.clusters import NEED_IMAGES
+from safe_dnn.rccs.clusters import NEED_IMAGES, RootCauseClusters
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
-from safe_dnn.rccs.review.journal import Maker
-from safe_dnn.rccs.review.notes import VERDICTS
+from safe_dnn.rccs.review.journal import UNKNOWN, VERDICTS, Maker, describe_edit
+from safe_dnn.rccs.review.review import redo_edit, undo_edit
 from safe_dnn.reasons.listed import sentence
-from safe_dnn.reasons.run_record import lost_notes, notes_of
+from safe_dnn.reasons.run_record import groups_of, lost_notes, notes_of, specified_parameters, specified_predictions
+from safe_dnn.report.exports import mend, refresh_rccs, show_present
 from safe_dnn.report.markup import filled
-from safe_dnn.report.present_files import mend
 from safe_dnn.report.rate_curves import curves_of
 from safe_dnn.report.report import elbow_svg
 from safe_dnn.report.summary_lines import algorithm_summary, cluster_summary
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.store.places import names_in
+from safe_dnn.store.runs import earlier_runs
+from safe_dnn.support.errors import SAFEError, path_of
+from safe_dnn.support.images import is_image_folder
+from safe_dnn.support.run_folder import FAILURES
+from safe_dnn.support.text import printable
+
+# --- Edits and runs -----------------------------------------------------------------------------------------------
+
+
+class RunsView:
+    """Lay out the panes below the images; `show` gives what they show."""
+
+    def __init__(self, settings: PageSettings):
+        self._settings = settings
+        with gr.Row(elem_classes="safe-form", elem_id="undo-row"):
+            self.undo = gr.Button("Undo", size="md", min_width=90, elem_id="undo")
+            self.redo = gr.Button("Redo", size="md", min_width=90, elem_id="redo")
+        with gr.Accordion("Edits", open=False, elem_id="edits") as self._edits_pane:
+            self.edits = gr.Dataframe(
+                headers=["time (UTC)", "who", "what was done or said"], interactive=False, max_height=260, wrap=True,
+                buttons=[], column_widths=["16%", "14%", "70%"],
+            )  # fmt: skip
+        with gr.Accordion("Earlier runs", open=False, elem_id="runs"), gr.Row(elem_classes="safe-form"):
+            self.run = gr.Dropdown(label="Earlier run", choices=[], scale=3, elem_id="earlier-run",
+                                   info="Its number in runs/, and when it was made (UTC)")  # fmt: skip
+            self.restore = gr.Button("Open", scale=0, min_width=90, elem_id="restore")
+
+    def show_edits(self, results: Analysis) -> dict:
+        """What was done and said, the latest first."""
+        edits = results.edits
+        rows = [(edit.time.removesuffix("+00:00").replace("T", " "), edit.engineer or UNKNOWN, edit) for edit in edits]
+        return {self.edits: [[*row, printable(describe_edit(edit, edits))] for *row, edit in reversed(rows)]}
+
+    def show(self, results: Analysis) -> dict:
+        """The state of edits and runs."""
+        choices = [
+            (f"{run.number} · {run.time[:16].replace('T', ' ')}", run.number)
+            for run in earlier_runs(self._settings.out)
+        ]
+        return {
+            **self.show_edits(results),
+            self.run: gr.Dropdown(choices=choices, value=choices[0][1] if choices else None, interactive=bool(choices)),
+            self.restore: gr.Button(interactive=bool(choices)),
+        }
+
+    def wire(self, rcc: gr.State, spot: gr.HTML, window: NoteView, outputs: list, changed: Callable) -> None:
+        """Connect the widgets (see `ReasonView.wire`).
+
+        Parameters
+        ----------
+        spot : gr.HTML
+            Its value is the selected weak spot, by its conditions.
+        """
+        settings, run = self._settings, window.run
+
+        def on_step(rcc: int, spot: object, *parts: object, edit: Callable) -> dict:
+            updates = changed(rcc, parts, lambda maker: edit(settings.out, maker=maker), spot)
+            edits = settings.results.latest.edits
+            tell(printable(describe_edit(edits[-1], edits)))
+            return updates
+
+        def on_restore(number: int | None) -> None:
+            """Bring a run back; the window is loaded anew then, since every tab and form is of another run."""
+            take_labels(settings.out)
+            restore_run(settings.out, int(number or 0))
+            check_links(settings.results.state().clusters)
+            show_present(settings.out)
+
+        def on_edits(run: str) -> dict:
+            try:
+                return self.show_edits(settings.results.state(run))
+            except SAFEError:
+                return gr.skip()  # another run by now, which is reported elsewhere
+
+        self._edits_pane.expand(on_edits, run, [self.edits], **LATEST)
+        for step, edit in ((self.undo, undo_edit), (self.redo, redo_edit)):
+            step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **EACH, **EDITS)
+        restored = self.restore.click(on_restore, self.run, None, **VIEW)
+        restored.success(None, None, None, js="() => { location.reload(); }")
+
+
+def refreshed(settings: PageSettings) -> None:
+    """Draw and describe anew what an edit has changed."""
+    check_links(settings.results.state().clusters)
+    refresh_rccs(settings.out)
+
+
+# --- The form -----------------------------------------------------------------------------------------------------
+
+PATHS = ("predictions", "tested", "parameters", "features")
+
+
+class ClustersForm(FormView):
+    """Lay out the form; `wanted` says what its fields ask for, `of` gives their values for clusters."""
+
+    def __init__(self, settings: PageSettings):
+        super().__init__(settings, CLUSTERS_TAB, self._last_form)
+        with gr.Column(elem_id="clusters-form") as self.pane:
+            self._lay_out()
+
+    def _lay_out(self) -> None:
+        with gr.Row(elem_classes="safe-form"):
+            self.lay_out("folder", scale=4)
+            self.lay_out_example("images")
+            self.generate = gr.Button("Generate RCCs", variant="primary", scale=1, min_width=170, elem_id="generate")
+        title = "More options: what is known of the images, what does not matter, and the features"
+        with self.options(title, "more-options"):
+            with gr.Row():
+                self.lay_out("predictions", "tested", "parameters", "group", "partial", "aside")
+            with gr.Row():
+                self.lay_out(
+                    "extractor", choices=[(f"{name}: {one.meaning}", name) for name, one in EXTRACTORS.items()]
+                )
+                self.lay_out("features", "reducer", "precision")
+
+    def wanted(self, fields: Mapping[str, Any]) -> tuple[str, dict[str, Any]]:
+        """The images and options of `api.cluster` by the fields, which are kept; a SAFEError where one is unusable."""
+        settings = self._settings
+        names, groups = (
+            tuple(name for name in sent if isinstance(name, str)) if isinstance(sent, list) else ()
+            for sent in (fields["aside"], fields["group"])
+        )
+        collected = settings.out / FAILURES  # what the first tab's button groups, which may have been stopped
+        images = settings.accept(fields["folder"] or (os.fspath(collected) if names_in(collected) else ""))
+        paths = self.taken(fields, (), PATHS)
+        is_image_folder(path_of(images, "an image folder"))
+        chosen = {name: fields[name] for name in ("extractor", "reducer", "precision")}
+        known = {"set_aside": names, "group": groups, "partial": bool(fields["partial"])}
+        return images, {**paths, **chosen, **known, "weights": settings.weights}
+
+    def _last_form(self) -> Mapping[str, Any]:
+        """The form that the clusters were generated with; until there are any, as it was last sent."""
+        results, out = self._settings.results.latest, self._settings.out
+        try:
+            clusters = results.clusters
+        except SAFEError:
+            return remembered(out, CLUSTERS_TAB)
+        predictions, tested = (printable(text) for text in specified_predictions(out))
+        return {
+            "folder": printable(os.fspath(clusters.home)), "reducer": clusters.reducer,
+            "predictions": predictions, "tested": tested,
+            "parameters": printable(specified_parameters(out)), "extractor": requested_extractor(clusters),
+            "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups_of(out))),
+            "aside": list(map(printable, clusters.without)),
+            "features": printable(os.fspath(clusters.own_features or "")),
+        }  # fmt: skip
+
+    def _choices(self) -> Mapping[str, list[str]]:
+        results = self._settings.results.latest
+        try:
+            hidden = results.clusters.answers.columns if results.clusters.answers else {}
+            known = [printable(name) for name in results.parameters if name not in hidden]
+        except SAFEError:
+            return {}
+        return {"aside": known, "group": [*known, PREFIX, FOLDER]}
+
+
+def requested_extractor(clusters: RootCauseClusters) -> str:
+    """The choice of an extractor that gives these clusters again; `auto` where that is what it chooses."""
+    name = clusters.extractor.name
+    return "auto" if clusters.extractor.notice or name in ("vgg16", OWN) else name
+
+
+def requested_precision(clusters: RootCauseClusters) -> str:
+    """The choice of a precision that gives these clusters again; `auto` where that is what it chooses here."""
+    precision = clusters.extractor.precision
+    return "auto" if clusters.own_features or precision == choose_precision("auto") else precision
+
+
+# --- The tab ------------------------------------------------------------------------------------------------------
 
 CURVE = 620  # width of the curve, in pixels, at most
 

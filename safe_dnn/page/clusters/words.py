@@ -12,8 +12,7 @@ from urllib.parse import quote, unquote_to_bytes
 import gradio as gr
 
 from safe_dnn.analysis import Analysis
-from safe_dnn.page.assets import scripted
-from safe_dnn.page.events import visitor_of
+from safe_dnn.page.assets import scripted, visitor_of
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import AWAY, as_text, worded
 from safe_dnn.page.pictures import data_uri
@@ -21,7 +20,7 @@ from safe_dnn.page.settings import PageSettings
 from safe_dnn.report.markup import filled
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
-from safe_dnn.words.probe import BATCH
+from safe_dnn.words.rates import BATCH
 from safe_dnn.words.tagging import Tagging, answer, begin, content_hex, next_images, open_tagging, rate, undo
 from safe_dnn.words.tags import LONGEST_WORD, load_words
 

@@ -7,7 +7,7 @@ import gradio as gr
 
 from safe_dnn import api
 from safe_dnn.analysis import LABELS, NOTES, Analysis
-from safe_dnn.page.events import VIEW
+from safe_dnn.page.assets import VIEW
 from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, failed, pane, reveal
 from safe_dnn.page.settings import PageSettings

@@ -8,14 +8,13 @@ import gradio as gr
 
 from safe_dnn import api
 from safe_dnn.analysis import NOTES
-from safe_dnn.page.events import EDITS, LATEST, NAME_OF_WINDOW, VIEW, visitor_of
+from safe_dnn.page.assets import EDITS, LATEST, NAME_OF_WINDOW, VIEW, visitor_of
 from safe_dnn.page.forms import remembered
 from safe_dnn.page.messages import done, empty, pane, reveal
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import SAFETY_TAB
 from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
-from safe_dnn.rccs.review.journal import ELSEWHERE, Maker, newest
-from safe_dnn.rccs.review.notes import REGISTER, SCOPE, Scope
+from safe_dnn.rccs.review.journal import ELSEWHERE, REGISTER, SCOPE, Maker, Scope, newest
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.reasons import register
 from safe_dnn.report.report import confirmation_html

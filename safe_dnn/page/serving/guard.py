@@ -1,18 +1,32 @@
 """What stands before the page: whose request it is, of which analysis, and that no other page makes it.
 
-Beside this, Starlette refuses requests for other hosts than those named when the page is started: a page of another
+`Guard` lets requests in, `Inside` gives paths other names for a visitor of a service, and `Page` is where every event
+enters and every answer leaves: a window gets an answer or a sentence, never less.
+
+Beside these, Starlette refuses requests for other hosts than those named when the page is started: a page of another
 name could otherwise reach this one by DNS rebinding.
+
+A visitor of a service knows paths in his workspace, which begin with `/~`, and no others. Analyses, forms and sentences
+name paths of this machine, which is right on the page of an engineer who works on it. A visitor has no business with
+them: what leaves has his own names, and what he sends is translated back before anything reads it.
 """
 
 import asyncio
 import base64
 import binascii
 import hmac
+import json
+import re
 import traceback
 from collections import Counter
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
+import gradio as gr
+import orjson
+from gradio.utils import get_upload_folder
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
@@ -20,16 +34,109 @@ from starlette.responses import HTMLResponse, PlainTextResponse, RedirectRespons
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from safe_dnn.page.analyses import TOP, address_of, latest_in, split_address, title_of
-from safe_dnn.page.serving.inside import Inside
+from safe_dnn.page.messages import worded
+from safe_dnn.page.paths import Brought
 from safe_dnn.page.settings import Opened, PageSettings, showing
-from safe_dnn.page.uploading import Brought
 from safe_dnn.reasons.register import REGISTER_FILE
 from safe_dnn.report.evidence import SUMS_FILE
 from safe_dnn.report.exports import EXPORT_ZIP
-from safe_dnn.report.markup import filled
+from safe_dnn.report.markup import escaped, filled
 from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.support.defects import report_defect
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, is_within
+
+_TEXT = re.compile(r"text/|application/(json|manifest\+json|x-ndjson)")
+_IN_QUERY, _IN_JSON = re.compile(rb"(?<![^&])session_hash="), re.compile(rb'"session_hash"\s*:\s*"')
+_EVENTS = "text/event-stream"
+
+
+# --- Paths of a service -------------------------------------------------------------------------------------------
+
+
+class Inside:
+    """ASGI middleware that gives paths other names on the way out, and takes these for the paths on the way in.
+
+    Parameters
+    ----------
+    app : ASGI application
+    names : mapping of str to str
+        By the path of a folder, its name; of a folder in another one that comes first. Both are ASCII, and need no
+        escapes in JSON, HTML or addresses.
+    visitor : str
+        What nobody else knows of a visitor: the sessions of his windows are named by it, and so of no use to others.
+    """
+
+    def __init__(self, app: ASGIApp, names: Mapping[str, str], visitor: str):
+        self._app = app
+        self._session = rb"\g<0>" + visitor.encode()
+        pairs = [(path.encode(), name.encode()) for path, name in names.items()]
+        self._out = _translation({**dict(pairs), **{_quoted(path): _quoted(name) for path, name in pairs}})
+        self._in = _translation({name + b"/": path + b"/" for path, name in pairs})
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = self._in(scope["path"].encode("utf-8", "surrogatepass")).decode("utf-8", "surrogatepass")
+        # What is packed cannot be read here.
+        headers = [(name, value) for name, value in scope["headers"] if name != b"accept-encoding"]
+        query = _IN_QUERY.sub(self._session, scope["query_string"])
+        inner = {**scope, "path": path, "headers": headers, "query_string": query}
+        await self._app(inner, self._receiving(scope, receive), self._sending(send))
+
+    def _receiving(self, scope: Scope, receive: Receive) -> Receive:
+        kind = dict(scope["headers"]).get(b"content-type", b"")
+
+        async def received() -> Message:
+            message = await receive()
+            if message["type"] != "http.request" or not kind.startswith(b"application/json"):
+                return message
+            body = message.get("body", b"")
+            while message.get("more_body"):  # a name may lie across two parts
+                message = await receive()
+                if message["type"] != "http.request":
+                    return message
+                body += message.get("body", b"")
+            return {"type": "http.request", "body": _IN_JSON.sub(self._session, self._in(body)), "more_body": False}
+
+        return received
+
+    def _sending(self, send: Send) -> Send:
+        start: Message = {}
+        kind, content = "", bytearray()
+
+        async def sent(message: Message) -> None:
+            nonlocal start, kind
+            if message["type"] == "http.response.start":
+                start, kind = message, MutableHeaders(scope=message).get("content-type", "")
+                if location := MutableHeaders(scope=message).get("location"):
+                    MutableHeaders(scope=message)["location"] = self._out(location.encode("latin-1")).decode("latin-1")
+                if kind.startswith(_EVENTS) or not _TEXT.match(kind):
+                    await send(message)
+            elif message["type"] != "http.response.body" or not _TEXT.match(kind):
+                await send(message)
+            elif kind.startswith(_EVENTS):  # Gradio sends an event at once
+                await send({**message, "body": self._out(message.get("body", b""))})
+            else:
+                content.extend(message.get("body", b""))
+                if not message.get("more_body"):
+                    body = self._out(bytes(content))
+                    headers = MutableHeaders(scope=start)
+                    if "content-length" in headers and start["status"] not in (204, 304) and body:
+                        headers["content-length"] = str(len(body))
+                    await send(start)
+                    await send({**message, "body": body})
+
+        return sent
+
+
+def _quoted(path: bytes) -> bytes:
+    return path.replace(b"/", b"%2F")
+
+
+def _translation(names: Mapping[bytes, bytes]) -> Callable[[bytes], bytes]:
+    pattern = re.compile(b"|".join(map(re.escape, names)))
+    return lambda text: pattern.sub(lambda found: names[found[0]], text)
+
+
+# --- Requests -----------------------------------------------------------------------------------------------------
 
 MAX_BODY = 4 * 2**20  # selecting 100,000 images on the map takes less than 1 MiB
 UPLOAD, FILE = "/gradio_api/upload", "/gradio_api/file="
@@ -250,3 +357,65 @@ async def failed(request: Request, error: Exception) -> Response:
     ):
         return PlainTextResponse("The request is malformed.\n", 400)
     return PlainTextResponse(f"{report_defect(error)}\n", 500)
+
+
+# --- Events and answers -------------------------------------------------------------------------------------------
+
+NOT_OURS = "The page received something that none of its fields sends. Reload it and try again."
+
+
+class Page(gr.Blocks):
+    """Blocks whose every event ends in an answer that can be sent, or in a sentence that the window shows."""
+
+    async def process_api(self, *arguments: Any, **named: Any) -> dict[str, Any]:
+        """The one function of Gradio through which all events go."""
+        scope = named["request"].request.scope
+        try:
+            with showing(scope[SETTINGS], scope[ENGINEER]):  # Gradio's queue answers in a context of its own
+                return _sendable(await super().process_api(*arguments, **named))
+        except gr.Error as refusal:  # Gradio's own, and those of `preprocess_data`
+            refusal.print_exception = False
+            raise
+        except SAFEError as error:
+            sentence = worded(error)
+        except Exception as error:  # noqa: BLE001, the door: Gradio would show a toast without a word
+            sentence = report_defect(error)
+        raise gr.Error(escaped(sentence), title="Not done", print_exception=False)
+
+    async def preprocess_data(self, block_fn: Any, inputs: list[Any], *arguments: Any, **named: Any) -> list[Any]:
+        """What a browser has sent becomes what handlers take: what no widget can have sent goes no further."""
+        if not block_fn.fn:  # an event that the browser answers itself
+            raise gr.Error(NOT_OURS)
+        for widget, sent in zip(block_fn.inputs, inputs, strict=False):
+            # Gradio lets a list pass where one choice is expected, if all of it are choices.
+            if isinstance(widget, gr.Dropdown) and not widget.multiselect and isinstance(sent, list):
+                raise gr.Error(NOT_OURS)
+            if isinstance(widget, gr.UploadButton) and not _is_brought(sent):
+                raise gr.Error(NOT_OURS)
+        try:
+            return await super().preprocess_data(block_fn, inputs, *arguments, **named)
+        except gr.Error:
+            raise
+        except Exception as error:
+            raise gr.Error(NOT_OURS) from error
+
+
+def _is_brought(sent: Any) -> bool:
+    """Whether files were just brought: Gradio would copy any that it may show, of all visitors."""
+    folder, files = Path(get_upload_folder()).resolve(), sent if isinstance(sent, list) else []
+    paths = [file.get("path") if isinstance(file, dict) else None for file in files]
+    return bool(paths) and all(isinstance(path, str) and is_within(Path(path), folder) for path in paths)
+
+
+def _sendable(answer: dict[str, Any]) -> dict[str, Any]:
+    """An answer as Gradio can send it: a name that is not valid Unicode would break off all that the window waits for.
+
+    Such names are rare, and to look for them in Python takes far longer than to try.
+    """
+    try:
+        orjson.dumps(answer["data"], default=str)
+    except TypeError:
+        text = json.dumps(answer["data"], ensure_ascii=False, default=str)
+        valid = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+        return answer | {"data": json.loads(valid)}
+    return answer

@@ -10,16 +10,15 @@ import gradio as gr
 
 from safe_dnn import api
 from safe_dnn.analysis import Analysis
-from safe_dnn.page.assets import scripted
-from safe_dnn.page.events import VIEW
+from safe_dnn.page.assets import VIEW, scripted
 from safe_dnn.page.forms import network_of, remembered, typed
-from safe_dnn.page.grid_view import Listed, ListedView
 from safe_dnn.page.messages import done, empty, pane, reveal
+from safe_dnn.page.pictures import Listed, ListedView
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import UNSAFE_TAB
 from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
-from safe_dnn.rccs.review.notes import title
+from safe_dnn.rccs.review.journal import title
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, set_key
 from safe_dnn.report.markup import filled
 from safe_dnn.report.summary_lines import selection_summary

@@ -31,7 +31,7 @@ import numpy as np
 
 from safe_dnn.rccs.spots.conditions import Conditions, Literal, hold, joined
 from safe_dnn.rccs.spots.figures import Figures, GivenClass, Groups, assess, figures_in, given_class
-from safe_dnn.rccs.spots.like import alike, by_gain, distinct_reasons, of_classes, without_mixtures
+from safe_dnn.rccs.spots.rates import alike, by_gain, distinct_reasons, of_classes, without_mixtures
 from safe_dnn.rccs.spots.search import (
     ERROR_RATE,
     MOST_SPOTS,

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from safe_dnn import api
-from safe_dnn.dnn.detection.units import failures_in_table
+from safe_dnn.dnn.detection.converter import failures_in_table
 from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.support.errors import SAFEError

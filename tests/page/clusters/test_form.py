@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from safe_dnn.features.extractor import Extractor
-from safe_dnn.page.clusters.form import ClustersForm, requested_extractor, requested_precision
+from safe_dnn.page.clusters.tab import ClustersForm, requested_extractor, requested_precision
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES, FAILURES_MARK
 from tests.helpers.laid_out import laid_out, settings_of
@@ -27,5 +27,5 @@ def test_the_form_keeps_the_extractor_and_the_precision_of_a_run(clusters, monke
         requested_extractor(dataclasses.replace(run, extractor=dataclasses.replace(conv, notice="Using it."))) == "auto"
     )
     assert requested_extractor(dataclasses.replace(run, extractor=dataclasses.replace(conv, name="vgg16"))) == "auto"
-    monkeypatch.setattr("safe_dnn.features.weights._processor_flags", lambda: {"amx_bf16"})
+    monkeypatch.setattr("safe_dnn.features.vgg16._processor_flags", lambda: {"amx_bf16"})
     assert requested_precision(run) == "float32"

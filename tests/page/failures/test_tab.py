@@ -11,8 +11,7 @@ from playwright.sync_api import Browser, Page, expect
 from safe_dnn.api.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
 from safe_dnn.dnn.failures import load_failures
 from safe_dnn.page.assets import FORMS
-from safe_dnn.page.failures.tab import NEEDED, FailuresTab
-from safe_dnn.page.failures.view import images_of
+from safe_dnn.page.failures.tab import NEEDED, FailuresTab, images_of
 from safe_dnn.page.jobs import Job, Turn
 from safe_dnn.page.steps import steps_of
 from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED

@@ -11,7 +11,7 @@ from playwright.sync_api import Browser, Locator, Page, expect
 from safe_dnn.page.labels.tab import EACH, LabelsTab, class_examples
 from safe_dnn.rccs.clusters import fingerprint, save_clusters
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
-from safe_dnn.report.present_files import show_unsafe_set
+from safe_dnn.report.exports import show_unsafe_set
 from safe_dnn.support.errors import confined
 from safe_dnn.training.labels import save_labels
 from tests.helpers.browsing import Served, draw, field, generate, opened, select_nine, served_from, wait_until

@@ -2,7 +2,7 @@
 
 import re
 
-from safe_dnn.page.retraining.view import class_bars
+from safe_dnn.page.retraining.tab import class_bars
 from safe_dnn.training.before_after import Counts, Share
 from safe_dnn.training.certainty import certainties
 

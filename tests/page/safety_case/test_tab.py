@@ -6,8 +6,7 @@ import pytest
 
 from safe_dnn.page.safety_case.tab import FIXED, RegisterView
 from safe_dnn.rccs.clusters import save_clusters
-from safe_dnn.rccs.review.journal import newest
-from safe_dnn.rccs.review.notes import REGISTER, Note, Scope
+from safe_dnn.rccs.review.journal import REGISTER, Note, Scope, newest
 from safe_dnn.rccs.review.review import load_review, load_scope, set_note
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.laid_out import laid_out, settings_of

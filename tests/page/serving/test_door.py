@@ -8,8 +8,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from safe_dnn.page.serving.door import Page
-from safe_dnn.page.serving.guard import ENGINEER, SETTINGS
+from safe_dnn.page.serving.guard import ENGINEER, SETTINGS, Page
 from safe_dnn.support.defects import LOG_FILE, VISITOR_MESSAGE
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import cache_folder

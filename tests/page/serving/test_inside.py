@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from safe_dnn.page.serving.inside import Inside
+from safe_dnn.page.serving.guard import Inside
 
 NAMES = {"/srv/safe/w/1/analyses": "/~", "/srv/safe/w/1": "/~own"}
 

@@ -18,9 +18,9 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, expect
 
+from safe_dnn.page.paths import IN_AN_HOUR, Brought, room
 from safe_dnn.page.serving.guard import MAX_BODY
 from safe_dnn.page.serving.service import CACHE, HOME, USED, WORKSPACES
-from safe_dnn.page.uploading import IN_AN_HOUR, Brought, room
 from safe_dnn.store.runs import RUNS_FOLDER
 from safe_dnn.support.defects import LOG_FILE
 from safe_dnn.support.errors import SAFEError
@@ -407,7 +407,7 @@ def test_what_would_fill_the_disk_is_refused_before_a_byte_is_taken(tmp_path, mo
     (home / "x").write_bytes(b"x" * 80)
     with pytest.raises(SAFEError, match=r"in all analyses\. Received more"):
         room(settings)
-    monkeypatch.setattr("safe_dnn.page.uploading.LEAST_FREE", 2**70)
+    monkeypatch.setattr("safe_dnn.page.paths.LEAST_FREE", 2**70)
     with pytest.raises(SAFEError, match="nearly full"):
         room(settings)
 

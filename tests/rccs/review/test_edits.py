@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.rccs.clusters import LABELS_FILE, rccs_of
-from safe_dnn.rccs.review.journal import describe_edit, newest, standing
-from safe_dnn.rccs.review.notes import Note, title
+from safe_dnn.rccs.review.journal import Note, describe_edit, newest, standing, title
 from safe_dnn.rccs.review.review import (
     all_edits,
     load_review,

@@ -2,8 +2,7 @@ import dataclasses
 
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.review.journal import describe_edit
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note, describe_edit
 from safe_dnn.rccs.review.review import (
     load_review,
     load_spot_notes,

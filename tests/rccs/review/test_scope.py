@@ -2,8 +2,7 @@
 
 import csv
 
-from safe_dnn.rccs.review.journal import Maker, describe_edit
-from safe_dnn.rccs.review.notes import SCOPE, Scope
+from safe_dnn.rccs.review.journal import SCOPE, Maker, Scope, describe_edit
 from safe_dnn.rccs.review.review import all_edits, load_review, load_scope, redo_edit, set_note, undo_edit
 from safe_dnn.report.report import report_html
 from safe_dnn.SAFE_Tool import main

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.rccs.clusters import save_clusters
-from safe_dnn.rccs.review.notes import Note
+from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import load_spot_notes, notes_elsewhere, notes_of_run, set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot

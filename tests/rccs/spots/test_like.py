@@ -5,9 +5,9 @@ import pytest
 
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import assess, expected_rate
-from safe_dnn.rccs.spots.like import alike, by_gain, without_mixtures
-from safe_dnn.rccs.spots.new_images import with_new_rates
+from safe_dnn.rccs.spots.rates import alike, by_gain, without_mixtures
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots, ranked
+from safe_dnn.reasons.known import with_new_rates
 from tests.helpers.spots import weak_spot
 
 DARK, BLURRED = (Literal("light", "<", 0.4),), (Literal("blur", ">=", 4.0),)

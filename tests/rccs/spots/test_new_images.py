@@ -7,8 +7,8 @@ import pytest
 
 from safe_dnn.rccs.spots.conditions import Literal, hold
 from safe_dnn.rccs.spots.figures import Groups, assess
-from safe_dnn.rccs.spots.new_images import with_new_rates
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
+from safe_dnn.reasons.known import with_new_rates
 
 VALUES = 6
 RUNS = range(700, 712)
