@@ -28,8 +28,7 @@ import os
 import sys
 import warnings
 
-from safe_dnn.cli.arguments import build_parser
-from safe_dnn.cli.before import check_analysis, read_paths, speaking_of
+from safe_dnn.cli.arguments import build_parser, check_analysis, read_paths, speaking_of
 from safe_dnn.cli.terminal import terminal_progress, warn
 from safe_dnn.support.errors import SAFEError
 
@@ -41,7 +40,7 @@ def main(arguments: list[str] | None = None) -> int:
     -------
     int
         0 on success; 2, with one line on stderr, for an error that the engineer can correct; 1, also with one line, for
-        a defect of SAFE, whose traceback is logged (see `safe_dnn/support/errors.py`); 3 if `check` does not show that
+        a defect of SAFE, whose traceback is logged (see `safe_dnn/support/defects.py`); 3 if `check` does not show that
         all requirements hold; 130 if interrupted.
     """
     _replace_closed_streams()

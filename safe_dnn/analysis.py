@@ -24,8 +24,7 @@ from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.unsafe_set import LABEL, UnsafeSet, load_unsafe_set
 from safe_dnn.reasons.claims import fresh_verdicts
 from safe_dnn.reasons.comparison import Reasons, load_reasons
-from safe_dnn.reasons.failure_reasons import FailureReasons, ungrouped_reasons
-from safe_dnn.reasons.listed import Reason, baseline, reasons_of, with_notes
+from safe_dnn.reasons.listed import FailureReasons, Reason, baseline, reasons_of, ungrouped_reasons, with_notes
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
 from safe_dnn.reasons.run_record import known_parameters

@@ -21,8 +21,8 @@ import numpy as np
 
 from lab.benchmarks.results import table, tell
 from safe_dnn import api
-from safe_dnn.dnn.answer_columns import LABEL, PREDICTED
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.rccs.answers import LABEL, PREDICTED
 from safe_dnn.rccs.spots.figures import chance_given_class, given_class
 from safe_dnn.rccs.spots.rates import corrected
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots

@@ -37,7 +37,7 @@ from safe_dnn.rccs.profiles import load_profiles
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UNSAFE_SET_FILE, load_unsafe_set
 from safe_dnn.reasons.probes import PROBES_FILE, changed_pixels, load_probes
-from safe_dnn.report.heatmaps import heatmaps_of
+from safe_dnn.report.drawings import heatmaps_of
 from safe_dnn.store.runs import PROBES, present_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import replacing

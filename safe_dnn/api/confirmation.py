@@ -19,10 +19,9 @@ from xml.etree import ElementTree
 
 import numpy as np
 
-from safe_dnn.dnn.answer_columns import LABEL, read_answer_table
 from safe_dnn.dnn.failures import unknown_classes
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
-from safe_dnn.rccs.answers import CONFIDENCE
+from safe_dnn.rccs.answers import CONFIDENCE, LABEL, read_answer_table
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import find_parameters

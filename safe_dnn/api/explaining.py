@@ -23,7 +23,6 @@ from safe_dnn.rccs.spots.conditions import are_known
 from safe_dnn.rccs.spots.curves import CURVES_FILE, curves_text
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
 from safe_dnn.reasons.comparison import compare_with_right, reasons_of, save_reasons
-from safe_dnn.reasons.failure_reasons import HOLDS_FILE, FailureReasons, failure_reasons, found_before, runs_with
 from safe_dnn.reasons.known import (
     TESTED_FILE,
     Known,
@@ -36,6 +35,7 @@ from safe_dnn.reasons.known import (
 )
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
+from safe_dnn.reasons.listed import HOLDS_FILE, FailureReasons, failure_reasons, found_before, runs_with
 from safe_dnn.reasons.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.report.exports import show_reasons
 from safe_dnn.store.output_folder import Writer, foreign_files, save_files, working

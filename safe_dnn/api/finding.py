@@ -20,8 +20,8 @@ from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.figures import row_of
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
-from safe_dnn.reasons.failure_reasons import since_earlier
 from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
+from safe_dnn.reasons.listed import since_earlier
 from safe_dnn.reasons.run_record import GivenAnswers, lost_notes, notes_of
 from safe_dnn.report.summary_lines import (
     cluster_lines,

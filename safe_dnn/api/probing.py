@@ -35,8 +35,8 @@ from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.listed import Reason, chosen, reasons_of
 from safe_dnn.reasons.probes import PROBES_FILE, Images, Probe, images_of, load_probes, probe, probes_text, spread_over
 from safe_dnn.reasons.run_record import answers_of_run, groups_of, table_of
+from safe_dnn.report.drawings import Heatmap, heatmaps_of, keep_heatmap, side_by_side
 from safe_dnn.report.exports import show_reasons
-from safe_dnn.report.heatmaps import Heatmap, heatmaps_of, keep_heatmap, side_by_side
 from safe_dnn.store.output_folder import own_files, save_files, working
 from safe_dnn.store.places import absolute
 from safe_dnn.store.runs import CLUSTERS, PROBES, add_run, present_runs

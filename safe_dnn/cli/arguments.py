@@ -1,12 +1,19 @@
-"""What each command accepts: its options and their help. None of the code that the commands run is imported for it."""
+"""What each command accepts: its options and their help; and what comes before each, as the engineer's name.
+
+None of the code that the commands run is imported for it.
+"""
 
 import argparse
+import contextlib
+import getpass
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from safe_dnn.cli import commands as work
 from safe_dnn.features.extractors import EXTRACTORS
+from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.version import CLONE, PROGRAM, VERSION
 
 EXAMPLE = (CLONE or Path()) / "example"  # where `make run` builds the case study
@@ -343,3 +350,35 @@ def _dask(command: Command) -> None:
     command.text("--dask", "ADDRESS", "extract features on the Dask cluster with this scheduler (docs/scaling.md)")
     place = "where the workers find the image folder: a path or an fsspec URL (default: the same path)"
     command.text("--dask-images", "PLACE", place, default="")
+
+
+# --- Before a command ---------------------------------------------------------------------------------------------
+
+
+def read_paths(options: argparse.Namespace) -> None:
+    """Convert the arguments that are paths to paths; a SAFEError if one is invalid."""
+    from safe_dnn.support.errors import path_of
+
+    for name, typed in vars(options).items():
+        if isinstance(typed, TypedPath):
+            setattr(options, name, path_of(typed, f"a path ({name.replace('_', ' ')})"))
+
+
+def speaking_of(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
+    """What the command writes has the engineer's name."""
+    from safe_dnn.store.database import LONGEST_ENGINEER, speaking
+
+    user = getattr(options, "user", None)
+    if user is not None and not 0 < len(user.strip()) <= LONGEST_ENGINEER:
+        raise SAFEError(f"Expected a name of 1 to {LONGEST_ENGINEER} characters (--user). Received {len(user)}.")
+    name = user or os.environ.get("SAFE_USER", "")
+    with contextlib.suppress(OSError, KeyError, ImportError):  # a container may have no login
+        name = name or getpass.getuser()
+    return speaking(name)
+
+
+def check_analysis(folder: Path) -> None:
+    """Make sure that the database of the analysis that a command opens can be read, if there is one."""
+    from safe_dnn.store.database import check_database
+
+    check_database(folder)

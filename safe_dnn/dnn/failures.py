@@ -19,7 +19,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.dnn import predictions
-from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS, LABEL, PREDICTED, number_columns, read_answer_table
 from safe_dnn.dnn.group_columns import HOLD_OUT, HoldOut, chosen_columns, draw, group_columns
 from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
@@ -32,7 +31,17 @@ from safe_dnn.dnn.predictions import (
     judge_regression,
 )
 from safe_dnn.dnn.tested import AnsweredImages, match_images, predictions_text, read_predictions, rounded, rows_about
-from safe_dnn.rccs.answers import CONFIDENCE, ERROR, NO_CLASS, Answers
+from safe_dnn.rccs.answers import (
+    CONFIDENCE,
+    ERROR,
+    KNOWN_COLUMNS,
+    LABEL,
+    NO_CLASS,
+    PREDICTED,
+    Answers,
+    number_columns,
+    read_answer_table,
+)
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX, find_parameters, read_parameters
 from safe_dnn.store.output_folder import check_own, save_files
 from safe_dnn.store.places import absolute, check_replaceable, parameters_given, plain, relative, replacing_images

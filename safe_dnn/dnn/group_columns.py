@@ -21,8 +21,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS
 from safe_dnn.dnn.tested import collected_answers
+from safe_dnn.rccs.answers import KNOWN_COLUMNS
 from safe_dnn.rccs.parameters import ANY_NAME, find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import grouped
 from safe_dnn.support.errors import SAFEError, number_of

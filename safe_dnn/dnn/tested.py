@@ -15,13 +15,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.answer_columns import (
+from safe_dnn.dnn.doubts import doubts_about
+from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
+from safe_dnn.dnn.predictions import check_spelling, class_folders, counted_once, errors_of, is_decided
+from safe_dnn.rccs.answers import (
+    CONFIDENCE,
+    ERROR,
     HELD_OUT,
     KNOWN_COLUMNS,
     LABEL,
     ONE,
     PREDICTED,
     RIGHT,
+    Answers,
     class_column,
     class_columns,
     missing_columns,
@@ -29,10 +35,6 @@ from safe_dnn.dnn.answer_columns import (
     probabilities_in,
     read_answer_table,
 )
-from safe_dnn.dnn.doubts import doubts_about
-from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
-from safe_dnn.dnn.predictions import check_spelling, class_folders, counted_once, errors_of, is_decided
-from safe_dnn.rccs.answers import CONFIDENCE, ERROR, Answers
 from safe_dnn.store.places import test_set_of, tested_by
 from safe_dnn.support.errors import SAFEError, StrPath, existing_folder, may_open, path_of
 from safe_dnn.support.images import ImageListing, Skipped, copies_in, find_images

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.answer_columns import LABEL, PREDICTED
+from safe_dnn.rccs.answers import LABEL, PREDICTED
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.rccs.spots.conditions import Conditions
 from safe_dnn.rccs.spots.figures import Alike, Figures, Groups, assess

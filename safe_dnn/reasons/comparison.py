@@ -19,10 +19,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import ImageFeatures, stream_features
 from safe_dnn.features.extractor import Extractor
+from safe_dnn.rccs.answers import LABEL
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.neighbours import Points

@@ -26,10 +26,9 @@ from typing import NamedTuple, TypeAlias
 
 import numpy as np
 
-from safe_dnn.dnn.answer_columns import LABEL, PREDICTED
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.attributes import ATTRIBUTES, measured_images
-from safe_dnn.rccs.answers import CONFIDENCE, known_in
+from safe_dnn.rccs.answers import CONFIDENCE, LABEL, PREDICTED, known_in
 from safe_dnn.rccs.clusters import run_record
 from safe_dnn.rccs.dbscan.contrast import uncertainty_coefficient
 from safe_dnn.rccs.parameters import MOST_CATEGORIES, find_parameters, read_parameters, read_texts, typed_column

@@ -1,5 +1,4 @@
 """The report for the safety case.
 
-The modules in order, each importing only from earlier ones: `markup` (HTML), `rate_curves` (drawings of
-the report and of the page), `report`.
+The modules in order, each importing only from earlier ones: `markup` (HTML), `drawings`, `report`.
 """

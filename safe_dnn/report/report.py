@@ -42,14 +42,12 @@ from safe_dnn.rccs.review.journal import REGISTER, UNSAFE, Note, describe_edit, 
 from safe_dnn.rccs.review.review import notes_elsewhere
 from safe_dnn.rccs.spots.rates import by_excess
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet
-from safe_dnn.reasons.failure_reasons import collected, since_earlier
-from safe_dnn.reasons.listed import Reason, sentence
+from safe_dnn.reasons.listed import Reason, collected, sentence, since_earlier
 from safe_dnn.reasons.probes import Probe
 from safe_dnn.reasons.register import Entry, register_of
 from safe_dnn.reasons.run_record import outdated, record_of
-from safe_dnn.report.heatmaps import heatmap_html, heatmaps_of
+from safe_dnn.report.drawings import curves_of, heatmap_html, heatmaps_of
 from safe_dnn.report.markup import escaped, filled, picture_uri
-from safe_dnn.report.rate_curves import curves_of
 from safe_dnn.report.summary_lines import failures_summary
 from safe_dnn.selection import chosen_by_model
 from safe_dnn.store.output_folder import check_own, save_files

@@ -25,9 +25,9 @@ CLUSTERS, COMPARISON, CONFIRMATION, PROBES, MAP, SELECTION, RETRAINING = KINDS =
     "clusters", "comparison", "confirmation", "probes", "map", "selection", "retraining"
 )  # fmt: skip
 HEATMAP = "heatmap"
-"""The kind of a run beside these: there is one for each reason (see `report/heatmaps.py`)."""
+"""The kind of a run beside these: there is one for each reason (see `report/drawings.py`)."""
 REASONS = "reasons"
-"""The kind of a run that rests on a table of answers, with or without clusters (see `reasons/failure_reasons.py`)."""
+"""The kind of a run that rests on a table of answers, with or without clusters (see `reasons/listed.py`)."""
 DRAWING = "images to ask about a word"
 """The kind of a run that rests on a table of answers: there is one for each word (see `words/tagging.py`)."""
 OPENING = "open"

@@ -12,7 +12,7 @@ from math import isnan, nan
 
 import numpy as np
 
-from safe_dnn.dnn.answer_columns import LABEL
+from safe_dnn.rccs.answers import LABEL
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.spots.conditions import Conditions, Literal
 from safe_dnn.rccs.spots.curves import Bin

@@ -20,12 +20,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.dnn.answer_columns import KNOWN_COLUMNS
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import OWN, Extractor, comparable
 from safe_dnn.features.vgg16 import choose_extractor
+from safe_dnn.rccs.answers import KNOWN_COLUMNS
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.parameters import find_parameters, read_texts
 from safe_dnn.rccs.spots.figures import Figures, Groups

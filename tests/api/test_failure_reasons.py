@@ -10,7 +10,7 @@ from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.failure_reasons import FailureReasons, failure_reasons
+from safe_dnn.reasons.listed import FailureReasons, failure_reasons
 from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.store.runs import REASONS, runs_of
 from safe_dnn.support.errors import SAFEError

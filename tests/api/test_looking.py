@@ -14,7 +14,7 @@ from safe_dnn.dnn.predictions import Predictions
 from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.rccs.clusters import save_clusters
 from safe_dnn.reasons.run_record import with_answers
-from safe_dnn.report.heatmaps import heatmap_html
+from safe_dnn.report.drawings import heatmap_html
 from safe_dnn.support.errors import SAFEError, confined
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, PREDICTIONS_FILE
 from tests.helpers.small_models import NAMES, clusters_of, colour_model, draw_set, saved

@@ -13,7 +13,7 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.assets import asset, script
-from safe_dnn.page.clusters.reason_list import note_fields
+from safe_dnn.page.clusters.reasons import note_fields
 from safe_dnn.page.failures.tab import matrix_table
 from safe_dnn.rccs.gifs import MOST_FRAMES, _drawn
 from safe_dnn.rccs.review.journal import SAFE, UNSAFE, Note

@@ -10,7 +10,7 @@ import pytest
 from safe_dnn import analysis as module
 from safe_dnn import api as safe
 from safe_dnn.analysis import Analysis
-from safe_dnn.page.clusters.reason_list import cards_of
+from safe_dnn.page.clusters.reasons import cards_of
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Figures

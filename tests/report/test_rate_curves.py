@@ -8,7 +8,7 @@ import numpy as np
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.curves import find_curves
 from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.report.rate_curves import COLOURS, MOST_BARS, curve_svg, curves_of, gaps_of
+from safe_dnn.report.drawings import COLOURS, MOST_BARS, curve_svg, curves_of, gaps_of
 from tests.helpers.spots import weak_spot
 
 RNG = np.random.default_rng(0)

@@ -23,10 +23,10 @@ from lab.benchmarks.reasons.measures import (
 )
 from lab.benchmarks.reasons.rivals import slice_conditions, tree_conditions
 from safe_dnn.clustering import find_root_cause_clusters
-from safe_dnn.dnn.answer_columns import PREDICTED
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.batches import FeatureBatch, streaming
 from safe_dnn.features.extractor import Extractor
+from safe_dnn.rccs.answers import PREDICTED
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.spots.rates import Rate
 from safe_dnn.reasons.comparison import compare_with_right

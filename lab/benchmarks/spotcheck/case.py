@@ -11,11 +11,11 @@ from lab.benchmarks.kept import key_of
 from lab.benchmarks.spotcheck.network import taught_answers
 from lab.benchmarks.spotcheck.scenes import Scenes, draw_scenes
 from lab.benchmarks.spotcheck.settings import SQUARE, Setting, draw_setting
-from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.features.attributes import ATTRIBUTES, measure
 from safe_dnn.features.batches import compute_rows, pixels_of
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.vgg16 import BATCH_SIZE, Network, load_network
+from safe_dnn.rccs.answers import LABEL
 from safe_dnn.support.files import prepare_folder, replacing
 from safe_dnn.support.progress import report_progress
 

@@ -22,9 +22,9 @@ from lab.benchmarks.rivals.slices import (
 from lab.benchmarks.spotcheck.case import IN_TABLE, Answered, Case
 from lab.benchmarks.spotcheck.settings import N_CLAUSES
 from safe_dnn.clustering import find_root_cause_clusters
-from safe_dnn.dnn.answer_columns import LABEL
 from safe_dnn.FE import ImageFeatures
 from safe_dnn.features.extractor import comparable
+from safe_dnn.rccs.answers import LABEL
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.spots.rates import Placed, among_failing, by_excess, failure_rates, nearest_failing, regions
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots

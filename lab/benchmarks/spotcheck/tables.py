@@ -22,7 +22,7 @@ import numpy as np
 
 from lab.benchmarks.results import table, tell
 from lab.benchmarks.spotcheck.scores import score
-from safe_dnn.dnn.answer_columns import LABEL, PREDICTED
+from safe_dnn.rccs.answers import LABEL, PREDICTED
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.support.errors import SAFEError
 

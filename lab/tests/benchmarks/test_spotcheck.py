@@ -19,7 +19,7 @@ from lab.benchmarks.spotcheck.scenes import COLOURS, SIZES, draw_scenes
 from lab.benchmarks.spotcheck.scores import Score, score
 from lab.benchmarks.spotcheck.settings import N_CLAUSES, SQUARE, UPPER, Setting, draw_setting, presence_of
 from lab.benchmarks.spotcheck.tables import main
-from safe_dnn.dnn.answer_columns import LABEL
+from safe_dnn.rccs.answers import LABEL
 from safe_dnn.rccs.dbscan.contrast import uncertainty_coefficient
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 

@@ -27,7 +27,6 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from safe_dnn.dnn.answer_columns import LABEL, PREDICTED, read_answer_table
 from safe_dnn.dnn.detection.detections import (
     CLASS,
     FOUND,
@@ -47,7 +46,7 @@ from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import counted_once
 from safe_dnn.dnn.tested import AnsweredImages, images_named_in, rows_about
 from safe_dnn.features.batches import LOADING_THREADS, load_ahead
-from safe_dnn.rccs.answers import FALSE_DETECTION, MISSED
+from safe_dnn.rccs.answers import FALSE_DETECTION, LABEL, MISSED, PREDICTED, read_answer_table
 from safe_dnn.rccs.parameters import ANSWERS, FULL_IMAGE, PARAMETERS_FILE, find_parameters, read_columns
 from safe_dnn.store.places import replacing_images
 from safe_dnn.support.errors import Number, SAFEError, StrPath, existing_folder, path_of

@@ -16,7 +16,7 @@ from markupsafe import Markup
 from safe_dnn.analysis import Analysis
 from safe_dnn.page.assets import EDITS, IN_TURN, LATEST, VIEW, script, scripted
 from safe_dnn.page.clusters.note import NoteView
-from safe_dnn.page.clusters.reason_list import named
+from safe_dnn.page.clusters.reasons import named
 from safe_dnn.page.clusters.words import WordsView
 from safe_dnn.page.messages import as_text, tell, warn
 from safe_dnn.page.pictures import PER_PAGE, GridView, data_uri

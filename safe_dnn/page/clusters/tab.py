@@ -22,10 +22,9 @@ from safe_dnn.features.extractor import OWN
 from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.features.vgg16 import choose_precision
 from safe_dnn.page.assets import EACH, EDITS, IN_TURN, LATEST, VIEW, scripted, visitor_of
-from safe_dnn.page.clusters.at_hand import QueryView, ReasonView, rank_of
 from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
-from safe_dnn.page.clusters.reason_list import cards_of, lay_out_reasons, show_reasons
+from safe_dnn.page.clusters.reasons import QueryView, ReasonView, cards_of, lay_out_reasons, rank_of, show_reasons
 from safe_dnn.page.forms import FormView, remembered, take_labels
 from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, reveal, show_skipped, tell, warn
 from safe_dnn.page.settings import PageSettings
@@ -37,9 +36,9 @@ from safe_dnn.rccs.review.journal import UNKNOWN, VERDICTS, Maker, describe_edit
 from safe_dnn.rccs.review.review import redo_edit, undo_edit
 from safe_dnn.reasons.listed import sentence
 from safe_dnn.reasons.run_record import groups_of, lost_notes, notes_of, specified_parameters, specified_predictions
+from safe_dnn.report.drawings import curves_of
 from safe_dnn.report.exports import mend, refresh_rccs, show_present
 from safe_dnn.report.markup import filled
-from safe_dnn.report.rate_curves import curves_of
 from safe_dnn.report.report import elbow_svg
 from safe_dnn.report.summary_lines import algorithm_summary, cluster_summary
 from safe_dnn.store.places import names_in

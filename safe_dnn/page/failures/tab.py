@@ -18,7 +18,6 @@ from markupsafe import Markup
 
 from safe_dnn import api
 from safe_dnn.analysis import UNGROUPED
-from safe_dnn.dnn.answer_columns import number_columns, read_answer_table
 from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
 from safe_dnn.dnn.failures import NO_IMAGES, checked, file_and_column, required_targets
 from safe_dnn.dnn.model import DnnOptions, is_regression_file
@@ -32,15 +31,14 @@ from safe_dnn.page.pictures import Listed, ListedView, beside, data_uri
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
-from safe_dnn.rccs.answers import confused
+from safe_dnn.rccs.answers import confused, number_columns, read_answer_table
 from safe_dnn.rccs.parameters import ANGLE_SUFFIX, PARAMETERS_FILE
 from safe_dnn.rccs.spots.figures import in_words
 from safe_dnn.reasons.comparison import Reasons
-from safe_dnn.reasons.failure_reasons import FailureReasons
 from safe_dnn.reasons.known_groups import KnownGroups, accuracy_interval, groups_of_test
-from safe_dnn.reasons.listed import LISTED, Reason, baseline, folded, sentence
+from safe_dnn.reasons.listed import LISTED, FailureReasons, Reason, baseline, folded, sentence
+from safe_dnn.report.drawings import curves_of, nice
 from safe_dnn.report.markup import escaped, filled
-from safe_dnn.report.rate_curves import curves_of, nice
 from safe_dnn.report.summary_lines import failures_summary
 from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, PREDICTIONS_FILE

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from safe_dnn.page.clusters.reason_list import card, words_of
+from safe_dnn.page.clusters.reasons import card, words_of
 from safe_dnn.rccs.confidence import representative
 from safe_dnn.rccs.profiles import Finding, Profile
 from safe_dnn.rccs.spots.conditions import Literal

@@ -7,7 +7,7 @@ from safe_dnn.api.explaining import explain_collected
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.page.failures.tab import cards_of, most_confused, story_of
 from safe_dnn.page.pictures import PER_PAGE, beside
-from safe_dnn.reasons.failure_reasons import ungrouped_reasons
+from safe_dnn.reasons.listed import ungrouped_reasons
 from tests.helpers.answered import record_light
 
 
