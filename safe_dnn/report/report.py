@@ -478,11 +478,6 @@ def changed_reasons(listed: Sequence[Reason], result: Retraining | None) -> Mark
     return filled("changed_reasons.html", **reason_changes(listed, result)) if result else Markup()
 
 
-def confusions_html(result: Retraining) -> Markup:
-    """The confusions before and after; empty for a regression."""
-    return filled("confusions.html", **_confusions(result))
-
-
 # The sections in order: key, which names the template, and title.
 SECTIONS = (
     ("scope", "Scope and operating domain"), ("summary", "Summary"), ("reading", "How to read this report"),

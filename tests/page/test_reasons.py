@@ -29,6 +29,7 @@ from tests.helpers.browsing import (
     filter_by,
     forget,
     generate,
+    lasso_all,
     opened,
     served_from,
     unfold,
@@ -141,6 +142,22 @@ def unfold_reasons(page: Page) -> None:
 
 def noted(compared: Compared, spot: WeakSpot) -> tuple[str, str, str]:
     return notes_of_run(compared.served.out).get(spot.conditions, Note((spot.conditions, "")))[1:4]
+
+
+@pytest.mark.slow
+def test_the_images_that_are_listed_are_those_of_the_reason_in_sight(browser, compared, two_spots):
+    night, snow = two_spots
+    with opened(browser, compared.served) as page:
+        listed = page.locator("#grid-title")
+        expect(page.locator("#reason-heading h2")).to_have_text(night.where)
+        expect(listed).to_contain_text(f"with {night.where}")
+        unfold_reasons(page)
+        page.locator("#reason-list [data-is=spot]").nth(1).click()
+        expect(listed).to_contain_text(f"with {snow.where}")
+        lasso_all(page)
+        expect(listed).to_contain_text("selected on the map")
+        page.locator("#map canvas").press("Escape")  # nothing is selected any more
+        expect(listed).to_contain_text(f"with {snow.where}")
 
 
 @pytest.mark.slow

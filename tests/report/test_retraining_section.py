@@ -3,7 +3,8 @@
 import dataclasses
 import re
 
-from safe_dnn.report.report import confusions_html
+from safe_dnn.report.markup import filled
+from safe_dnn.report.report import _confusions
 from safe_dnn.training.before_after import Answered
 from tests.helpers.small_models import retraining_for
 
@@ -27,7 +28,7 @@ FEW = result_of(
 
 
 def test_of_few_classes_both_matrices_are_tables_with_headings():
-    page = confusions_html(FEW)
+    page = filled("confusions.html", **_confusions(FEW))
     head = ["", "&lt;fox&gt;", "cat", "dog"]  # by name
     assert rows_of(page) == [
         head, ["&lt;fox&gt;", "0", "1", "0"], ["cat", "0", "1", "2"], ["dog", "0", "0", "1"],

@@ -163,32 +163,29 @@ class ImagesView:
             self.to: gr.Dropdown(info=f"{count(n, 'image')} selected" if n else "None selected"),
         }
 
-    def wire(self, rcc: gr.State, window: NoteView, outputs: list, edited: Callable[..., dict]) -> None:
+    def wire(self, window: NoteView, outputs: list, edited: Callable[..., dict]) -> None:
         """Connect the widgets (see `ReasonView.wire`)."""
         self._edited = edited
         run, images = window.run, self.images
         self.colour.input(self._on_colour, [self.colour, run], self.map, **LATEST)
         self.words.widget.select(self._on_word, run, outputs, **LATEST)
         self.curve.select(self._on_range, [self.curve, run], outputs, **LATEST, **IN_TURN)
-        self.map.select(self._on_map, [self.map, rcc, run], outputs, **LATEST, **IN_TURN)
         images.grid.select(self._on_pick, [images.grid, run], [self.move, self.to, self.similar], **LATEST)
         self.similar.click(self._on_similar, [images.grid, run], outputs, **VIEW, **IN_TURN)
         for button, by in ((images.back, -1), (images.forth, 1)):
             listed = [self.listed, images.page, images.grid, self.heading, run]
             button.click(partial(self._on_turn, by=by), listed, outputs, **VIEW, **IN_TURN)
-        self.move.click(self._on_move, [rcc, images.grid, self.to, *window.parts], outputs, **VIEW, **EDITS)
+        self.move.click(self._on_move, [images.grid, self.to, *window.parts], outputs, **VIEW, **EDITS)
 
     def _listed(self, sent: object, run: str) -> tuple[Analysis, list[int]]:
         """The clusters that a window shows, and those of their images that its script has sent."""
         results = self._settings.results.state(run)
         return results, _rows(sent, len(results.clusters.paths))
 
-    def _on_map(self, sent: object, rcc: int, run: str) -> dict:
-        """Show the images selected on the map."""
-        results, rows = self._listed(sent, run)
-        if not rows:
-            return {name: value for name, value in self.show(results, rcc).items() if name is not self.map}
-        return self._selected(results, rows, "selected on the map")
+    def show_selected(self, results: Analysis, sent: object) -> dict:
+        """The images that were selected on the map; empty without any."""
+        rows = _rows(sent, len(results.clusters.paths))
+        return self._selected(results, rows, "selected on the map") if rows else {}
 
     def _on_range(self, sent: object, run: str) -> dict:
         """List the failing images in a range of the curve."""
@@ -231,7 +228,7 @@ class ImagesView:
         results, picked = self._listed(sent, run)
         return self._list(results, rows, heading, page + by, picked)
 
-    def _on_move(self, rcc: int, sent: object, to: int | None, *parts: object) -> dict:
+    def _on_move(self, sent: object, to: int | None, *parts: object) -> dict:
         if to is None:
             warn("Not moved", "Choose where the images belong.")
             return gr.skip()
@@ -247,7 +244,7 @@ class ImagesView:
             else:
                 move_images(self._settings.out, paths, target, maker=maker)
 
-        return self._edited(rcc, parts, edit)
+        return self._edited(parts, edit)
 
     def show_selection(self, results: Analysis, rows: list[int], how: str) -> dict:
         """Updates that show these images in the grid and mark them on the map."""

@@ -14,7 +14,7 @@ from safe_dnn import api
 from safe_dnn.analysis import Analysis
 from safe_dnn.api.probing import model_at_hand
 from safe_dnn.page.assets import EDITS, VIEW, scripted
-from safe_dnn.page.clusters.note import NoteView
+from safe_dnn.page.clusters.note import NoteView, about_of
 from safe_dnn.page.messages import AWAY, noticed, warn
 from safe_dnn.page.pictures import thumbnails
 from safe_dnn.page.settings import PageSettings
@@ -208,8 +208,6 @@ class ReasonView:
                     elem_id="merge-into",
                 )  # fmt: skip
                 self.merge = gr.Button("Merge", scale=0, min_width=90, elem_id="merge")
-        # Which RCC is shown: a browser sends it along, while the one that the server keeps may be the next already.
-        self.owner = gr.Number(NOISE, visible="hidden", precision=0, elem_id="rcc-owner")
 
     def show(self, state: Analysis, key: int | str) -> dict:
         """What the widgets show of a reason, by its key (`NOISE`: of the images in no cluster)."""
@@ -220,7 +218,7 @@ class ReasonView:
         rcc = key if isinstance(key, int) else NOISE
         nearest = [] if rcc == NOISE else nearest_rccs(state.clusters, rcc, n=state.clusters.n_rccs)
         return {
-            self.owner: rcc, **self.show_heading(state, key),
+            **self.show_heading(state, key),
             self.into: gr.Dropdown(
                 choices=[(named(state, other), other) for other, _ in nearest],
                 value=nearest[0][0] if nearest else None, interactive=bool(nearest),
@@ -251,7 +249,7 @@ class ReasonView:
         player = gr.HTML(source=source, name=name, count=images, elem_classes=AWAY if by_answers else [])
         return {self.player: player, self.five: five, **self.looks.show(state, subject)}
 
-    def wire(self, chosen: gr.HTML, window: NoteView, outputs: list, changed: Callable) -> None:
+    def wire(self, chosen: gr.HTML, window: NoteView, outputs: list, edited: Callable) -> None:
         """Connect the widgets.
 
         Parameters
@@ -262,21 +260,22 @@ class ReasonView:
             What the window shows, and what is typed there.
         outputs : list of components
             What an edit may change: the whole tab.
-        changed : callable
-            From the RCC to go on with, the window's `window.parts`, an edit, which takes a
-            `rccs.review.journal.Maker`, and the selected weak spot to the page's updates.
+        edited : callable
+            From the window's `window.parts`, an edit, which takes a `rccs.review.journal.Maker`, and the key of the
+            reason to go on with, if that is another one, to the page's updates.
         """
         settings = self._settings
 
-        def on_merge(rcc: int | None, chosen: object, into: int | None, *parts: object) -> dict:
-            if into is None or rcc is None:
+        def on_merge(chosen: object, into: int | None, *parts: object) -> dict:
+            rcc = about_of(parts[1]).key
+            if into is None or not isinstance(rcc, int):
                 return gr.skip()
             if rcc != chosen:
-                warn("Not merged", f"{title(int(rcc))} was still shown when you clicked. Look at the other one first.")
+                warn("Not merged", f"{title(rcc)} was still shown when you clicked. Look at the other one first.")
                 return gr.skip()
-            return changed(int(into), parts, lambda maker: merge_rccs(settings.out, int(rcc), int(into), maker=maker))
+            return edited(parts, lambda maker: merge_rccs(settings.out, rcc, int(into), maker=maker), int(into))
 
-        self.merge.click(on_merge, [self.owner, chosen, self.into, *window.parts], outputs, **VIEW, **EDITS)
+        self.merge.click(on_merge, [chosen, self.into, *window.parts], outputs, **VIEW, **EDITS)
 
 
 def _subject(state: Analysis, key: int | str) -> str:

@@ -87,18 +87,12 @@ class RunsView:
             self.restore: gr.Button(interactive=bool(choices)),
         }
 
-    def wire(self, rcc: gr.State, spot: gr.HTML, window: NoteView, outputs: list, changed: Callable) -> None:
-        """Connect the widgets (see `ReasonView.wire`).
-
-        Parameters
-        ----------
-        spot : gr.HTML
-            Its value is the selected weak spot, by its conditions.
-        """
+    def wire(self, window: NoteView, outputs: list, edited: Callable) -> None:
+        """Connect the widgets (see `ReasonView.wire`)."""
         settings, run = self._settings, window.run
 
-        def on_step(rcc: int, spot: object, *parts: object, edit: Callable) -> dict:
-            updates = changed(rcc, parts, lambda maker: edit(settings.out, maker=maker), spot)
+        def on_step(*parts: object, edit: Callable) -> dict:
+            updates = edited(parts, lambda maker: edit(settings.out, maker=maker))
             edits = settings.results.latest.edits
             tell(printable(describe_edit(edits[-1], edits)))
             return updates
@@ -118,7 +112,7 @@ class RunsView:
 
         self._edits_pane.expand(on_edits, run, [self.edits], **LATEST)
         for step, edit in ((self.undo, undo_edit), (self.redo, redo_edit)):
-            step.click(partial(on_step, edit=edit), [rcc, spot, *window.parts], outputs, **EACH, **EDITS)
+            step.click(partial(on_step, edit=edit), window.parts, outputs, **EACH, **EDITS)
         restored = self.restore.click(on_restore, self.run, None, **VIEW)
         restored.success(None, None, None, js="() => { location.reload(); }")
 
@@ -235,7 +229,6 @@ class ClustersTab(WorkTab):
             with gr.Accordion("How these were found", open=False, elem_id="why"):
                 self._how = gr.HTML()
             self._skipped = lay_out_skipped("skipped")
-        self._rcc = gr.State(0)
         self._mending = threading.Lock()
         self._drawn = gr.State("")  # the run whose map is shown
         self._compared = gr.State("")  # what is shown of the comparison with images that are right
@@ -262,7 +255,7 @@ class ClustersTab(WorkTab):
 
     def wire(self, app: gr.Blocks, tab: gr.Tab) -> gr.events.Dependency:
         """Connect the widgets; the event that a window that was just opened shows what the folder has."""
-        rcc, note, reasons = self._rcc, self._note, self._reasons
+        note, reasons = self._note, self._reasons
         reason_view, images_view, outputs = self._reason_view, self.images_view, widgets_in(tab)
         self._wire_form(tab)
         chosen = reasons.select(self._on_select, [reasons, *note.parts], outputs, **LATEST, **EDITS)
@@ -273,11 +266,12 @@ class ClustersTab(WorkTab):
         for query in reason_view.queries:
             self._wire_query(query, outputs)
         reason_view.wire(reasons, note, outputs, self._edited)
-        images_view.wire(rcc, note, outputs, self._edited)
-        self._runs_view.wire(rcc, reasons, note, outputs, self._edited)
+        images_view.wire(note, outputs, self._edited)
+        images_view.map.select(self._on_map, [images_view.map, note.about], outputs, **LATEST, **IN_TURN)
+        self._runs_view.wire(note, outputs, self._edited)
         loaded = app.load(self._on_load, [note.visitor, note.draft], outputs, js=ON_LOAD, **VIEW)
         mended = loaded.then(self._mended, note.about, outputs, **VIEW)
-        looked = [self.followed, rcc, reasons, note.run, self._compared]
+        looked = [self.followed, reasons, note.run, self._compared]
         ticked = self.timer.tick(lambda *seen: self._on_tick(*seen) or gr.skip(), looked, outputs, **VIEW, **EDITS)
         for event in (mended, ticked):
             event.then(self._draw, self._drawn, outputs, **VIEW)
@@ -296,46 +290,38 @@ class ClustersTab(WorkTab):
 
     # --- What the widgets show ----------------------------------------------------------------------------------
 
-    def show(self, chosen: int | None = None, spot: object = None, problem: str = "") -> dict:
+    def show(self, key: object = None, problem: str = "") -> dict:
         """The clusters in the output folder.
 
         Parameters
         ----------
-        chosen : int, optional
-            The selected RCC, if the clusters have it; otherwise the first reason is.
-        spot : str, optional
-            The conditions of the selected weak spot, if it is found again; they come from a browser.
+        key : int or str, optional
+            Of the selected reason, as a browser sends it; if it is not there, the first one is selected.
         problem : str
             Why something that was typed was not kept.
         """
         settings, images_view = self._settings, self.images_view
         results = settings.results.state()
-        clusters, stays = results.clusters, rank_of(spot, results) > 0
-        known = chosen if chosen in clusters.groups else None
-        key = str(spot) if stays else _first(results) if known is None else known
+        clusters, key = results.clusters, _known(results, key)
         at_hand = results.reason(key)
-        rcc = next(one for one in (at_hand and at_hand.rcc, known, results.groups[0]) if one is not None)
+        rcc = at_hand.rcc if at_hand else int(key)
         drawn = images_view.show_map(results, chosen=rcc, at_once=True)
         found = f"{cluster_summary(clusters)} · {algorithm_summary(clusters)}"
         how = filled(
             "page/clusters/algorithm.html", clusters=clusters, found=found, curve=elbow_svg(clusters),
             consensus=consensus_text(clusters), missing=why_unknown(results.review.original),
         )  # fmt: skip
-        key = rcc if key is None else key
         return {
             self.status: self._state(results),
             self.pane: reveal(),
             **self._note.show(results, key, problem),
             self._reasons: show_reasons(results, key),
             **self._reason_view.show(results, key),
-            self._rcc: rcc,
             self._compared: results.comparison_key,
             self._how: how,
             **show_skipped(self._skipped, clusters.skipped),
             **self._runs_view.show(results),
-            **images_view.show(results, rcc),
-            **images_view.show_right(results, rank_of(key, results) - 1),
-            images_view.curve: _curve(results, key),
+            **self._images(results, key),
             # Not the map of an earlier run while the new one is drawn
             **(drawn or {images_view.map: gr.HTML(record="", shade="", named="", chosen=rcc)}),
             self._drawn: results.run if drawn else "",
@@ -375,27 +361,25 @@ class ClustersTab(WorkTab):
 
     # --- What the engineer does ---------------------------------------------------------------------------------
 
-    def _edited(
-        self, chosen: int, parts: Sequence[object], edit: Callable[[Maker], object], spot: object = None
-    ) -> dict:
+    def _edited(self, parts: Sequence[object], edit: Callable[[Maker], object], then: int | str | None = None) -> dict:
         """Keep what is typed, make an edit and show what it has changed.
 
-        The selected reason stays or, if an RCC has no images any more, is the first one.
+        The selected reason stays, or is `then`; if it is not there any more, it is the first one.
         """
         settings, (maker, _) = self._settings, self._note.keep(*parts)
+        key = about_of(parts[1]).key if then is None else then
         before = settings.results.state(maker.run)
         check_links(before.clusters)
         edit(maker)
         results = settings.results.state()
         if results.review.last_number == before.review.last_number:  # what is said was taken back
-            key = str(spot) if rank_of(spot, results) else chosen
             edits = self._runs_view.show_edits(results)
             return {**self._show_said(results, key), **self._note.show(results, key), **edits}
         try:
             refreshed(settings)
         except SAFEError as error:  # the edit is kept; the drawing is caught up on when the page is next opened
             warn("Changed, but some pictures could not be drawn again", error)
-        return self.show(chosen, spot)
+        return self.show(key)
 
     def _on_note(self, key: int | str, *parts: object) -> dict:
         """Keep what is typed; it stays in the fields if it cannot be kept.
@@ -434,27 +418,36 @@ class ClustersTab(WorkTab):
         except SAFEError as error:
             return {self._reasons: gr.HTML(about_of(parts[1]).key), **self._note.refuse(error, parts[1])}
         results = self._settings.results.state(maker.run)
-        is_spot = rank_of(chosen, results) > 0
-        if not is_spot and not (isinstance(chosen, int) and chosen in results.clusters.groups):
+        if _known(results, chosen) != chosen:
             return gr.skip()  # other clients may send anything
         if results.number != maker.last_entry:  # something was changed elsewhere
-            return self.show(None if is_spot else int(str(chosen)), chosen)
-        key = str(chosen) if is_spot else int(str(chosen))
+            return self.show(chosen)
+        key = _known(results, chosen)
         updates = self._show_said(results, key) if saved else {}
         updates |= {**self._note.show(results, key), **self._reason_view.show_words(results, key)}
-        return updates if is_spot else {**updates, self._rcc: key}
+        return updates
 
     def _on_pictures(self, about: object, on_map: object) -> dict:
         """The images of the selected reason; they take longer than words."""
         key, run, *_ = about_of(about)
         results = self._settings.results.state(run)
-        pictures = self._reason_view.show_pictures(results, key)
+        return {**self._reason_view.show_pictures(results, key), **self._images(results, key, on_map)}
+
+    def _images(self, results: Analysis, key: int | str, on_map: object = None) -> dict:
+        """The images of a reason, and how often the network is wrong around it (see `ImagesView.show`)."""
         if rank := rank_of(key, results):
             where, rows = results.reasons.spots[rank - 1].where, results.reasons.images[rank - 1].tolist()
-            selection = self.images_view.show_selection(results, rows, f"with {where}")
-            right = self.images_view.show_right(results, rank - 1)
-            return {**pictures, **selection, **right, self.images_view.curve: _curve(results, key)}
-        return {**pictures, **self.images_view.show(results, int(key), on_map)}
+            images = self.images_view.show_selection(results, rows, f"with {where}")
+            images |= self.images_view.show_right(results, rank - 1)
+        else:
+            images = self.images_view.show(results, int(key), on_map)
+        return {**images, self.images_view.curve: _curve(results, key)}
+
+    def _on_map(self, sent: object, about: object) -> dict:
+        """The images selected on the map; without any, those of the selected reason."""
+        key, run, *_ = about_of(about)
+        results = self._settings.results.state(run)
+        return self.images_view.show_selected(results, sent) or self._images(results, key)
 
     def _mended(self, about: object) -> dict:
         """Draw what a killed process did not."""
@@ -469,7 +462,7 @@ class ClustersTab(WorkTab):
         except SAFEError:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
-    def _on_tick(self, followed: int, rcc: int, key: object, run: str, compared: str) -> dict:
+    def _on_tick(self, followed: int, key: object, run: str, compared: str) -> dict:
         """How far the work is, and what it has found by now; what is typed meanwhile stays."""
         updates, results = self.tick(followed), self._settings.results
         ended = self.followed in updates
@@ -481,7 +474,7 @@ class ClustersTab(WorkTab):
             return updates
         if state.run != run:
             return {**self.form.anew(state.run), **self.show(), **updates}
-        views = self.show(rcc, key)
+        views = self.show(key)
         for widget in (*self._note.outputs, *self.images_view.outputs):
             views.pop(widget, None)
         return {**views, **updates}
@@ -507,6 +500,8 @@ def _curve(results: Analysis, key: int | str) -> gr.HTML:
     return gr.HTML(curve=next(iter(drawn.values()), ""))
 
 
-def _first(results: Analysis) -> int | str | None:
-    """The key of the first reason; None if all images are in no cluster."""
-    return results.listed[0].key if results.listed else None
+def _known(results: Analysis, key: object) -> int | str:
+    """The key of a reason, if there is one of it; otherwise that of the first, or of the images in no cluster."""
+    if rank_of(key, results) or (isinstance(key, int) and key in results.clusters.groups):
+        return key  # type: ignore[return-value]
+    return results.listed[0].key if results.listed else results.groups[0]
