@@ -45,7 +45,7 @@ KEPT_SHARE = 0.9  # of the failing images in a repetition
 HUDD_SOURCES = ("lab/benchmarks/rivals/lrp.py", "lab/benchmarks/rivals/hudd.py")
 SAFE_SOURCES = (
     "FE.py",
-    *(f"safe_dnn/features/{name}.py" for name in ("extractor", "weights", "network", "batches")),
+    *(f"safe_dnn/features/{name}.py" for name in ("extractor", "vgg16", "batches")),
     "clustering.py",
     *(f"safe_dnn/rccs/dbscan/{name}.py" for name in ("projection", "neighbours", "density")),
     *(f"safe_dnn/rccs/dbscan/{name}.py" for name in ("consensus", "tuning")),
