@@ -75,7 +75,7 @@ SMALL = 0.25  # share of the images that have a word, up to which half-widths ar
 CHANCE = 0.15  # share of yes in answers by chance
 CORRELATIONS = (0.1, 0.2)
 WITH, WITHOUT = 0.4, 0.15  # rates of failing that persons' rates are drawn around
-SOURCES = ("safe_dnn/words/rates.py", "safe_dnn/words/rates.py", "safe_dnn/words/rates.py", "lab/benchmarks/words.py")
+SOURCES = ("safe_dnn/words/rates.py", "lab/benchmarks/words.py")
 PLAIN_WORDS = {
     "baby": Literal("age", "<", 3.5), "child": Literal("age", "from", (4.0, 13.0)),
     "in their teens": Literal("age", "from", (13.0, 20.0)), "in their twenties": Literal("age", "from", (20.0, 30.0)),
