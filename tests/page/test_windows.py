@@ -3,6 +3,7 @@
 Nothing that is typed is lost, and nothing is shown as something else's.
 """
 
+import contextlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -114,8 +115,9 @@ def test_what_is_half_typed_survives_another_card_a_reload_and_a_closed_window(b
     assert noted(served, 0) == ("", "", "")
 
 
-def test_a_judgement_is_not_taken_back_by_a_name_that_arrives_after_it(served, windows):
-    page, _ = windows
+@contextlib.contextmanager
+def name_held_back(page: Page) -> Iterator[None]:
+    """RCC 0 was named and then judged, and another one chosen, in a window; the name arrives at the end."""
     late: list[Route] = []
 
     def hold_name(route: Route) -> None:
@@ -130,15 +132,38 @@ def test_a_judgement_is_not_taken_back_by_a_name_that_arrives_after_it(served, w
     page.locator("#note-verdict").get_by_text("Unsafe").click()
     page.locator("#reason-list [data-rcc='1']").click()  # sends all that is typed as well
     expect(page.locator("#grid-title")).to_contain_text("RCC 1")
-    assert noted(served, 0) == ("dark", "", "unsafe")
+    yield
     with page.expect_response("**/gradio_api/queue/join*"):
         late[0].continue_()
     page.unroute_all(behavior="wait")
+
+
+def test_a_judgement_is_not_taken_back_by_a_name_that_arrives_after_it(served, windows):
+    page, _ = windows
+    with name_held_back(page):
+        assert noted(served, 0) == ("dark", "", "unsafe")
     # What is typed now is about the reason in sight, also while the answer about the other one is on its way.
     write(page, "note-name", "noisy")
     wait_until(lambda: noted(served, 1) == ("noisy", "", ""))
     expect(page.locator("#reason-heading h2")).to_have_text("RCC 1 · noisy")
     assert noted(served, 0) == ("dark", "", "unsafe")
+
+
+def test_a_name_that_arrives_late_and_is_refused_leaves_the_fields_with_the_reason_in_sight(served, windows):
+    page, other = windows
+    with name_held_back(page):
+        other.reload()
+        expect(field(other, "note-name")).to_have_value("dark")
+        write(other, "note-name", "darker")
+        wait_until(lambda: noted(served, 0) == ("darker", "", "unsafe"))
+    expect(page.locator(".toast-body")).to_contain_text("Not kept")
+    expect(state_of(page)).to_be_empty()  # nothing was typed about the reason in sight
+    expect(field(page, "note-name")).to_have_value("")
+    write(page, "note-name", "noisy")
+    expect(state_of(page)).to_have_text("Not kept: Changed elsewhere: reload the page.")
+    page.reload()
+    expect(state_of(page)).to_contain_text("Not kept when this page was left: “noisy”")
+    assert (noted(served, 0), noted(served, 1)) == (("darker", "", "unsafe"), ("", "", ""))
 
 
 # --- While the clusters are generated anew, and afterwards ------------------------------------------------------

@@ -388,12 +388,16 @@ class ClustersTab(WorkTab):
         """
         if not parts[1]:  # a window that shows nothing yet
             return gr.skip()
+        late = about_of(parts[1]).key != key
         try:
             _, updates = self._note.keep(*parts)
-            state, late = self._settings.results.state(), about_of(parts[1]).key != key
+            state = self._settings.results.state()
             return {**({} if late else updates), **self._show_said(state, key)} if updates else gr.skip()
         except SAFEError as error:
-            return self._note.refuse(error, parts[1])
+            if not late:
+                return self._note.refuse(error, parts[1])
+            warn("Not kept", error)  # the fields are about another reason by now
+            return gr.skip()
 
     def _work_of(self, fields: Mapping[str, Any]) -> Work:
         images, options = self.form.wanted(fields)
@@ -418,11 +422,11 @@ class ClustersTab(WorkTab):
         except SAFEError as error:
             return {self._reasons: gr.HTML(about_of(parts[1]).key), **self._note.refuse(error, parts[1])}
         results = self._settings.results.state(maker.run)
-        if _known(results, chosen) != chosen:
+        key = _known(results, chosen)
+        if key != chosen:
             return gr.skip()  # other clients may send anything
         if results.number != maker.last_entry:  # something was changed elsewhere
-            return self.show(chosen)
-        key = _known(results, chosen)
+            return self.show(key)
         updates = self._show_said(results, key) if saved else {}
         updates |= {**self._note.show(results, key), **self._reason_view.show_words(results, key)}
         return updates
