@@ -13,7 +13,7 @@ from typing import Any
 
 from safe_dnn.cli import commands as work
 from safe_dnn.features.extractors import EXTRACTORS
-from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.errors import SAFEError, path_of
 from safe_dnn.support.version import CLONE, PROGRAM, VERSION
 
 EXAMPLE = (CLONE or Path()) / "example"  # where `make run` builds the case study
@@ -357,8 +357,6 @@ def _dask(command: Command) -> None:
 
 def read_paths(options: argparse.Namespace) -> None:
     """Convert the arguments that are paths to paths; a SAFEError if one is invalid."""
-    from safe_dnn.support.errors import path_of
-
     for name, typed in vars(options).items():
         if isinstance(typed, TypedPath):
             setattr(options, name, path_of(typed, f"a path ({name.replace('_', ' ')})"))

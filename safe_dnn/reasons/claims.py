@@ -155,7 +155,7 @@ def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np
 def compared_with(
     claims: Sequence[Claim], n_images: int, groups: Groups | None, classes: np.ndarray | None
 ) -> list[Alike]:
-    """The comparable images of each claim: those of the same classes for which no other claim holds (see `like.py`)."""
+    """The comparable images of each claim: those of the same classes for which no other claim holds."""
     conditions, held = [claim.conditions for claim in claims], [held_by(claim, n_images) for claim in claims]
     distinct = distinct_reasons(conditions, LABEL) & np.array([claim.takes for claim in claims], bool)
     holds, within = np.array(held, bool).reshape(len(claims), n_images), dict[int, np.ndarray]()

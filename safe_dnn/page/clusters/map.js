@@ -2,7 +2,7 @@
 // joined in this order: parts.js, map_colours.js, map_drawing.js, map_filters.js, map_keys.js, map.js.
 // Props: value (indices of the images selected), record, shade and filters (see rccs/image_map.py), named (RCCs of which the name or
 // verdict has changed), chosen (an RCC), found (images looked for), verdicts, seen (the run). All but value, chosen and seen are JSON.
-// Events: select (images to be shown, or the RCC of a single one), input (images marked one after the other).
+// Event: select (images to be shown). A single one that is clicked has its RCC opened in the list (`safe-open`).
 const NEAR = 9, FAR = 5, MOST_ZOOM = 400, STEP = 40, MOST_PICTURES = 600;
 const given = (name) => JSON.parse(props[name] || "null");
 let map = null, view = { x: 0, y: 0, zoom: 1 }, inked = null, hovered = -1, walking = false;

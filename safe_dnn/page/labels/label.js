@@ -1,4 +1,4 @@
-// Labelling of the unsafe set, one image or one RCC at a time; every label is saved before the next image is shown (see view.py).
+// Labelling of the unsafe set, one image or one RCC at a time; every label is saved before the next image is shown (see tab.py).
 // Props: version (changes with the set and the RCCs), classes, train (the folder that they are from, as it was typed).
 const MANY = 9;  // classes, above which they can be searched
 const UNHEARD = "Not kept: SAFE does not answer. Try again.";

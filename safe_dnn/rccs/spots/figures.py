@@ -3,7 +3,7 @@
 Sets of images and what a model gets wrong in; `Figures` out. Conditions, RCCs, what is found on fresh images,
 requirements, and what a later model makes of reasons are these figures, and a small table of verdicts.
 
-What images are compared with decides what is called chance (see `like.py`): here it is given, and the rate of images
+What images are compared with decides what is called chance (see `rates.py`): here it is given, and the rate of images
 like these is *expected* from it: that of each class, weighted as the classes are inside (indirect standardisation).
 Each class's rate is drawn to the mean of all by two images, since few images say little.
 

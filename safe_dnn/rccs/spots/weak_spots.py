@@ -66,8 +66,8 @@ class WeakSpot(NamedTuple):
     literals : tuple of Literal
         All of them must hold.
     figures : Figures
-        Weak spots may overlap. The interval is that of the rate in new images (see `new_images.py`), or as long as that
-        is unknown of the counted rate; the condition was chosen because its rate is high, which only the former
+        Weak spots may overlap. The interval is that of the rate in new images (see `reasons/known.py`), or as long as
+        that is unknown of the counted rate; the condition was chosen because its rate is high, which only the former
         corrects for.
     elsewhere : float
         The rate of all other images; NaN if there are none.
