@@ -94,6 +94,25 @@ def test_a_change_from_a_window_that_shows_an_older_state_is_refused_and_what_wa
     expect(field(a, "note-text")).to_have_value("hazard H3")
 
 
+def test_a_reload_says_what_was_not_kept_also_where_the_address_names_another_reason(served, windows):
+    a, b = windows
+    write(a, "note-name", "dark")
+    wait_until(lambda: noted(served, 0) == ("dark", "", ""))
+    b.reload()
+    choose(b, 1)
+    write(b, "note-name", "noise")
+    wait_until(lambda: noted(served, 1) == ("noise", "", ""))
+    choose(a, 2)
+    write(a, "note-name", "blur")
+    wait_until(lambda: noted(served, 2) == ("blur", "", ""))
+    write(b, "note-text", "hazard H3")
+    expect(state_of(b)).to_have_text("Not kept: Changed elsewhere: reload the page.")
+    b.reload()
+    expect(b.locator("#reason-heading h2")).to_have_text("RCC 1 · noise")
+    b.wait_for_timeout(2000)  # nothing that the page asks afterwards takes the sentence away
+    expect(state_of(b)).to_contain_text("Not kept when this page was left: “hazard H3”. Changed")
+
+
 def test_what_is_half_typed_survives_another_card_a_reload_and_a_closed_window(browser, served):
     forget(served.out)
     page = new_window(browser)

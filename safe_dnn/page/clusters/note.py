@@ -21,10 +21,12 @@ EXAMPLES = {int: "What its images have in common", str: "The reason behind the c
 PRESSED = f"Keys {', '.join(VERDICTS[word].key for word in judgements())}"
 TYPED = ("name", "verdict", "note")
 
-# What a window is named, and what was typed in one that is gone (see note.js).
-ON_LOAD = f"""() => [
-  ({NAME_OF_WINDOW})(), JSON.parse(localStorage.getItem(`safe-note ${{location.pathname}}`) || "null"),
-]"""
+# Which reason the address names (screen.js), the window's name, and what was typed in one that is gone (note.js).
+ON_LOAD = f"""() => {{
+  const named = new URLSearchParams(location.hash.slice(1)), rcc = named.get("rcc");
+  const typed = JSON.parse(localStorage.getItem(`safe-note ${{location.pathname}}`) || "null");
+  return [rcc ? Number(rcc) : named.get("spot"), ({NAME_OF_WINDOW})(), typed];
+}}"""
 
 
 class About(NamedTuple):
@@ -149,10 +151,12 @@ class NoteView:
         """Keep what was typed in a window that is gone; what it was and why not, if it cannot be kept."""
         if not isinstance(draft, list) or len(draft) != len(self.parts) - 1:
             return ""
+        saved: list[object] = [""] * len(TYPED)
         try:
+            saved = about_of(draft[0]).saved
             self.keep(visitor, *draft)
         except SAFEError as error:
-            texts = ", ".join(f"“{text}”" for text in map(str, draft[1:]) if text)
+            texts = ", ".join(f"“{text}”" for text, before in zip(draft[1:], saved, strict=True) if text != before)
             return f"Not kept when this page was left: {printable(texts)}. {printable(str(error))}"
         return ""
 

@@ -3,36 +3,31 @@
 const onPage = (selector) => document.querySelector(selector);
 const dialog = $("dialog"), lost = $(".safe-screen-lost"), KINDS = ["rcc", "spot"];
 const LISTED = "#reason-list [data-key]";
-let waiting = inAddress(), keys = Promise.resolve(), arrived = keys, first = true;
+let keys = Promise.resolve(), arrived = keys, first = true;
 
 const named = (key) => [...document.querySelectorAll(LISTED)].find(({ dataset }) => [dataset.key, dataset.rcc].includes(key));
+const addressed = () => KINDS.map((kind) => inAddress().get(kind)).find((key) => key !== null) ?? null;
+
+// Whether the address leads nowhere.
+function say(isLost) {
+  lost.textContent = isLost ? `The link leads to ${inAddress().has("rcc") ? `RCC ${addressed()}` : "a weak spot"}, which is not there any more.` : "";
+}
 
 // The address says what is at hand; the browser's buttons go back and forth between them, without those that are gone.
 hears("safe-at-hand", (key) => {
   const kind = typeof key === "string" ? "spot" : "rcc", now = inAddress();
   onPage("#clusters-pane").setAttribute("data-kind", kind);
-  if (!first) {
+  if (first) say(addressed() !== null && addressed() !== `${key}`);
+  else {
     const gone = KINDS.some((one) => now.has(one) && !named(now.get(one)));
     for (const one of KINDS) now.delete(one);
     now.set(kind, key);
     putInAddress(now, gone ? "replaceState" : "pushState");
-    lost.textContent = "";
+    say(false);
   }
   first = false;
   for (const above of document.querySelectorAll(".safe-above")) above.scrollTop = 0;
 });
-
-// Choose what the address names, as soon as it is listed.
-function follow() {
-  for (const kind of KINDS) {
-    const key = waiting.get(kind);
-    if (key === null || !onPage(LISTED)) continue;
-    waiting = new URLSearchParams();
-    const card = named(key);
-    lost.textContent = card ? "" : `The link leads to ${kind === "rcc" ? `RCC ${key}` : "a weak spot"}, which is not there any more.`;
-    if (card && card.getAttribute("aria-pressed") !== "true") card.click();
-  }
-}
 
 // The next key is about the reason that was chosen, once it is at hand.
 hears("safe-chosen", () => {
@@ -92,9 +87,8 @@ element.addEventListener("click", (event) => {
   if (event.target.closest('[data-do="help"]')) dialog.showModal();
   else if (event.target.closest('[data-do="bright"]')) brighten();
 });
-hears("safe-listed", follow);
 window.addEventListener("popstate", () => {
-  waiting = inAddress();
-  follow();
+  const key = addressed(), card = named(key);
+  say(key !== null && !card);
+  if (card?.ariaPressed !== "true") card?.click();
 });
-follow();

@@ -269,7 +269,7 @@ class ClustersTab(WorkTab):
         images_view.wire(note, outputs, self._edited)
         images_view.map.select(self._on_map, [images_view.map, note.about], outputs, **LATEST, **IN_TURN)
         self._runs_view.wire(note, outputs, self._edited)
-        loaded = app.load(self._on_load, [note.visitor, note.draft], outputs, js=ON_LOAD, **VIEW)
+        loaded = app.load(self._on_load, [reasons, note.visitor, note.draft], outputs, js=ON_LOAD, **VIEW)
         mended = loaded.then(self._mended, note.about, outputs, **VIEW)
         looked = [self.followed, reasons, note.run, self._compared]
         ticked = self.timer.tick(lambda *seen: self._on_tick(*seen) or gr.skip(), looked, outputs, **VIEW, **EDITS)
@@ -492,9 +492,9 @@ class ClustersTab(WorkTab):
             **self._reason_view.show_heading(results, key),
         }
 
-    def _on_load(self, visitor: object, draft: object) -> dict:
+    def _on_load(self, key: object, visitor: object, draft: object) -> dict:
         problem = self._note.recover(visitor, draft)
-        return {self._note.visitor: visitor_of(visitor), **self.first_look(lambda: self.show(problem=problem))}
+        return {self._note.visitor: visitor_of(visitor), **self.first_look(lambda: self.show(key, problem=problem))}
 
 
 def _curve(results: Analysis, key: int | str) -> gr.HTML:
