@@ -15,9 +15,10 @@ import numpy as np
 
 from safe_dnn.dnn.failure_prediction import likely_wrong
 from safe_dnn.dnn.failures import checked, in_words
-from safe_dnn.dnn.model import AS_IN_THE_FILE, ONNX_SUFFIX, DnnOptions
+from safe_dnn.dnn.model import ONNX_SUFFIX
 from safe_dnn.dnn.predictions import LabelledImages, Predictions, judge, predict, skipped_of, undecided
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.options import AS_IN_THE_FILE, NO_WISHES, DnnOptions, ImageSets, Wishes
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.store.output_folder import check_own, working
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
@@ -36,9 +37,9 @@ from safe_dnn.training.finetuning import (
     is_of_second_pass,
     second_pass_text,
 )
-from safe_dnn.training.material import ImageSets, Material, read_material
+from safe_dnn.training.material import Material, read_material
 from safe_dnn.training.result import MODEL_FILE, RETRAINING_FILE, Retraining, final_test, save_retraining
-from safe_dnn.training.settings import NO_WISHES, Wishes, compile_like_original
+from safe_dnn.training.settings import compile_like_original
 
 
 def retrain(

@@ -13,24 +13,23 @@ import math
 from collections.abc import Callable, Collection, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 from threadpoolctl import threadpool_limits
 
 from safe_dnn.FE import stream_features
 from safe_dnn.features.batches import FeatureBatch
+from safe_dnn.options import QUOTA, SELECTION_FACTOR, SelectionSettings
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.projection import Nuisance, Projection
 from safe_dnn.rccs.parameters import Aside, find_parameters
-from safe_dnn.rccs.unsafe_set import QUOTA, QUOTAS, UnsafeImage, UnsafeSet
+from safe_dnn.rccs.unsafe_set import QUOTAS, UnsafeImage, UnsafeSet
 from safe_dnn.support.errors import Number, SAFEError, StrPath, number_of
 from safe_dnn.support.images import ImageListing, Skipped, find_images
 from safe_dnn.support.text import count, some
 
-SELECTION_FACTOR = 0.3
 MOST_IMAGES = 10**9  # in a test set or an unsafe set; a larger number must be a typing error
 MODEL_SUFFIXES = (".keras", ".h5", ".hdf5", ".onnx")  # of the file of a DNN, not a table of its answers
 TOGETHER = 64  # batches that are projected at a time, about 25 MB: a single one is too little work for one call
@@ -126,42 +125,6 @@ def quotas(n: int, sizes: np.ndarray, available: np.ndarray, *, by: str = QUOTA)
 
 
 # --- Which images -----------------------------------------------------------------------------------------------
-
-
-class SelectionSettings(NamedTuple):
-    """How many images to select, and for which RCCs. Numbers may be text.
-
-    Attributes
-    ----------
-    test_accuracy, test_size, factor
-        As for `unsafe_set_size`.
-    size : int, optional
-        The number of images, instead of the formula.
-    quota : "equal" or "size"
-        As `by` of `quotas`.
-    leave_out : collection of int
-        RCCs to select no images for, for example because their failures are no hazard. Their candidates are not
-        selected for another RCC either.
-    leave_out_safe : bool
-        For `api.generation.select_images`: leave out those that the engineer has judged safe as well.
-    learned : collection of Path
-        Files that the DNN has learned already, and which are left out.
-    weights : path, optional
-        As for `safe_dnn.features.vgg16.choose_extractor`; by default those of the clustering.
-    features : path, optional
-        The improvement images' own features, if the file that the images were clustered by does not have them.
-    """
-
-    test_accuracy: Number | None = None
-    test_size: Number | None = None
-    factor: Number = SELECTION_FACTOR
-    size: Number | None = None
-    quota: str = QUOTA
-    leave_out: Collection[int] = ()
-    leave_out_safe: bool = True
-    learned: Collection[Path] = ()
-    weights: StrPath | None = None
-    features: StrPath | None = None
 
 
 def select_unsafe_set(

@@ -15,11 +15,12 @@ import pytest
 
 from safe_dnn import FE
 from safe_dnn.api.explaining import explain_failures
-from safe_dnn.api.generation import ClusteringSettings, generate_clusters
+from safe_dnn.api.generation import generate_clusters
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.model_process import connect
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.vgg16 import FC2_VARIABLE, load_network
+from safe_dnn.options import ClusteringSettings
 from safe_dnn.rccs.clusters import RootCauseClusters, save_clusters
 from safe_dnn.rccs.dbscan.consensus import FEWEST_SAMPLES
 from safe_dnn.rccs.dbscan.outcome import NOISE

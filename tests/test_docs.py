@@ -13,12 +13,13 @@ from safe_dnn.cli.arguments import build_parser
 from safe_dnn.features.extractor import CONV_LAYERS, DIMENSIONS, INPUT_SIZE
 from safe_dnn.features.on_cluster import PER_THREAD, SENT
 from safe_dnn.features.vgg16 import BATCH_SIZE, CONV_WHEEL, FC2_BYTES
+from safe_dnn.options import SELECTION_FACTOR
 from safe_dnn.page.serving import guard
 from safe_dnn.rccs.clusters import INSPECTED_PER_RCC
 from safe_dnn.rccs.dbscan.projection import AVERAGING_ROUNDS, N_COMPONENTS
 from safe_dnn.rccs.dbscan.tuning import MIN_SAMPLES_TRIED, UPPER_END
 from safe_dnn.rccs.gifs import GIF_FOLDER, MOST_FRAMES
-from safe_dnn.selection import SELECTION_FACTOR, unsafe_set_size
+from safe_dnn.selection import unsafe_set_size
 from safe_dnn.support import defects
 from tests.helpers import written
 from tests.helpers.answered import draw_case
@@ -65,7 +66,8 @@ def test_each_option_of_a_document_exists(name):
     known = {
         option for path in sources for option in re.findall(r'"(--[a-z][a-z-]*)"', path.read_text(encoding="utf-8"))
     }
-    known |= {option.replace("--", "--no-", 1) for option in known}
+    (commands,) = (action.choices for action in build_parser()._actions if action.choices)
+    known |= {option for command in commands.values() for option in command._option_string_actions}
     if name == "CHANGELOG.md":  # entries of earlier versions name options that a later one has removed
         known |= options_in("".join(re.findall(r"^### Removed$(.*?)(?=^##|\Z)", TEXTS[name], re.MULTILINE | re.DOTALL)))
     assert options_in(TEXTS[name]) <= known | OPTIONS_OF_OTHERS | {"--help", "--version"}

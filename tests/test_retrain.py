@@ -6,22 +6,20 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.failures import find_failures
-from safe_dnn.dnn.model import DnnOptions, load_dnn
+from safe_dnn.dnn.model import load_dnn
 from safe_dnn.dnn.predictions import labelled_images, predict
+from safe_dnn.options import DnnOptions, ImageSets, Labelling, SelectionSettings, Wishes
 from safe_dnn.rccs.clusters import load_clusters, save_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set, save_unsafe_set
 from safe_dnn.report.exports import show_present
 from safe_dnn.report.summary_lines import retraining_summary
 from safe_dnn.retrain import retrain
-from safe_dnn.selection import SelectionSettings, select_unsafe_set
+from safe_dnn.selection import select_unsafe_set
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.training.earlier import kept_copy, learned_files, take_over
 from safe_dnn.training.finetuning import Watch
-from safe_dnn.training.labels import Labelling
-from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import MODEL_FILE, load_retraining
-from safe_dnn.training.settings import Wishes
 from tests.helpers import small_models
 
 TINTED = {"red": ("blue", 5), "green": ("red", 4)}

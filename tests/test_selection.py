@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from safe_dnn.features.batches import FeatureBatch
+from safe_dnn.options import SelectionSettings
 from safe_dnn.rccs.unsafe_set import (
     COLUMNS,
     FILENAMES_FILE,
@@ -18,7 +19,7 @@ from safe_dnn.rccs.unsafe_set import (
     UnsafeImage,
     save_unsafe_set,
 )
-from safe_dnn.selection import SelectionSettings, quotas, select_unsafe_set, unsafe_set_size
+from safe_dnn.selection import quotas, select_unsafe_set, unsafe_set_size
 from safe_dnn.store.runs import SELECTION, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import ImageListing

@@ -7,19 +7,18 @@ from safe_dnn.analysis import Analysis
 from safe_dnn.api import confirmation
 from safe_dnn.api.confirmation import check_requirements
 from safe_dnn.api.results import StepResult, settings_by
+from safe_dnn.options import GivenAnswers, Labelling
 from safe_dnn.rccs.review.journal import Maker, newest
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.reasons.register import REGISTER_FILE, changes_in, scope_entry
 from safe_dnn.reasons.register import take_over as take_over_changes
 from safe_dnn.reasons.requirements import HOLDS
-from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.report.evidence import verify_evidence, write_evidence
 from safe_dnn.report.exports import EXPORT_FOLDER, export_labelled_set, export_results, write_register
 from safe_dnn.report.report import REPORT_FILE, write_report
 from safe_dnn.report.summary_lines import left_out
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.text import count
-from safe_dnn.training.labels import Labelling
 
 
 def confirm(
@@ -35,7 +34,7 @@ def confirm(
     after, weights, features
         As for `api.confirmation.confirm`.
     options
-        `reasons.run_record.GivenAnswers`.
+        `options.GivenAnswers`.
 
     Returns
     -------
@@ -71,7 +70,7 @@ def check(
     no_worse : path, optional
         As `before` there.
     options
-        `reasons.run_record.GivenAnswers`.
+        `options.GivenAnswers`.
 
     Returns
     -------
@@ -168,7 +167,7 @@ def export(
     labelled : path, optional
         A new folder for the labelled images of the unsafe set instead.
     options
-        `training.labels.Labelling`, with `labelled`.
+        `options.Labelling`, with `labelled`.
 
     Returns
     -------

@@ -21,6 +21,7 @@ import numpy as np
 
 from safe_dnn.dnn.failures import unknown_classes
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
+from safe_dnn.options import NONE_GIVEN, GivenAnswers
 from safe_dnn.rccs.answers import CONFIDENCE, LABEL, read_answer_table
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -63,7 +64,7 @@ class Confirmation(NamedTuple):
 
 
 def confirm(
-    out: Path, tables: run_record.GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
+    out: Path, tables: GivenAnswers, *, after: StrPath | None = None, weights: StrPath | None = None,
     features: StrPath | None = None,
 ) -> Confirmation:  # fmt: skip
     """Ask the weak spots, and the RCCs that fail more often, of the run in `out` of fresh images.
@@ -229,7 +230,7 @@ class Checked(NamedTuple):
 
 
 def check_requirements(
-    requirements: StrPath, out: Path, tables: run_record.GivenAnswers = run_record.NONE_GIVEN, *,
+    requirements: StrPath, out: Path, tables: GivenAnswers = NONE_GIVEN, *,
     before: StrPath | None = None, learned: StrPath | None = None,
 ) -> Checked:  # fmt: skip
     """Check requirements on a network's answers: given ones or, by default, those that the run in `out` is about.

@@ -16,6 +16,7 @@ import numpy as np
 
 from safe_dnn.dnn.group_columns import hold_out_record
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.options import NONE_GIVEN
 from safe_dnn.rccs.clusters import load_clusters, run_record
 from safe_dnn.rccs.gifs import write_spot_gifs
 from safe_dnn.rccs.parameters import find_parameters
@@ -36,7 +37,7 @@ from safe_dnn.reasons.known import (
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, groups_of_images
 from safe_dnn.reasons.known_groups import notes_of as notes_on_groups
 from safe_dnn.reasons.listed import HOLDS_FILE, FailureReasons, failure_reasons, found_before, runs_with
-from safe_dnn.reasons.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
+from safe_dnn.reasons.run_record import answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.report.exports import show_reasons
 from safe_dnn.store.output_folder import Writer, foreign_files, save_files, working
 from safe_dnn.store.places import relative

@@ -8,21 +8,21 @@ from typing import Any, NamedTuple
 
 from safe_dnn.analysis import Analysis
 from safe_dnn.api.explaining import explain_collected, explain_failures
-from safe_dnn.api.generation import ClusteringSettings, generate_clusters
+from safe_dnn.api.generation import generate_clusters
 from safe_dnn.api.probing import HEATMAPS_FOLDER, look, probe_reasons
 from safe_dnn.api.results import StepResult, settings_by
-from safe_dnn.dnn.detection.converter import DetectorFiles, cut_detections, failures_in_table, find_detection_failures
+from safe_dnn.dnn.detection.converter import cut_detections, failures_in_table, find_detection_failures
 from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.group_columns import hold_out_of
-from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.options import ClusteringSettings, DetectorFiles, DnnOptions, GivenAnswers, TestSet
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.spots.curves import CURVES_FILE
 from safe_dnn.rccs.spots.figures import row_of
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
 from safe_dnn.reasons.listed import since_earlier
-from safe_dnn.reasons.run_record import GivenAnswers, lost_notes, notes_of
+from safe_dnn.reasons.run_record import lost_notes, notes_of
 from safe_dnn.report.summary_lines import (
     cluster_lines,
     cluster_summary,
@@ -43,25 +43,6 @@ from safe_dnn.words.tags import load_words
 
 FIGURES = ("tested", "wrong", "rate", "low", "high")
 NO_GROUPS = "groups: not used, since it is not known what the network gets right"
-
-
-class TestSet(NamedTuple):
-    """How the test images of a classifier or a regression are taken.
-
-    Attributes
-    ----------
-    train : path, optional
-        As for `dnn.failures.find_failures`.
-    hold_out, group
-        As `share` and `group` of `dnn.group_columns.HoldOut`.
-    parameters : path, optional
-        As for `dnn.failures.collect_failures`, with predictions.
-    """
-
-    train: StrPath | None = None
-    hold_out: float | str | None = None
-    group: tuple[str, ...] = ()
-    parameters: StrPath | None = None
 
 
 class Tested(NamedTuple):
@@ -102,7 +83,7 @@ def failures(
         The output folder of an analysis that this one follows, as the network was retrained: notes on conditions, the
         scope and labels are taken over, and the report compares both.
     options
-        `dnn.model.DnnOptions`, `TestSet`; of a detector `dnn.detection.converter.DetectorFiles`.
+        `options.DnnOptions`, `TestSet`; of a detector `options.DetectorFiles`.
 
     Returns
     -------
@@ -182,7 +163,7 @@ def reasons(
     predictions, parameters : path
         As for `failures`.
     options
-        `reasons.run_record.GivenAnswers`.
+        `options.GivenAnswers`.
 
     Returns
     -------
@@ -247,7 +228,7 @@ def cluster(
     then : callable, optional
         Called with the result for the RCCs alone before they are compared, which takes longer.
     options
-        `api.generation.ClusteringSettings`, with `reasons.run_record.GivenAnswers`.
+        `options.ClusteringSettings`, with `options.GivenAnswers`.
 
     Returns
     -------
@@ -313,7 +294,7 @@ def probe(
     reason : tuple of str
         Names of reasons, such as `RCC 0`; by default those that fail more often.
     options
-        `dnn.model.DnnOptions`.
+        `options.DnnOptions`.
 
     Returns
     -------

@@ -18,13 +18,17 @@ from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.failure_prediction import FailurePrediction, predict_failures, predict_failures_from_tables
 from safe_dnn.dnn.failures import load_failures
 from safe_dnn.dnn.group_columns import hold_out_record
-from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import measured_images
 from safe_dnn.features.extractor import Extractor
 from safe_dnn.features.own import own_extractor
 from safe_dnn.features.vgg16 import choose_extractor
+from safe_dnn.options import (
+    ClusteringSettings,
+    Likely,
+    SelectionSettings,
+)
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
 from safe_dnn.rccs.parameters import FULL_IMAGE, find_parameters, read_parameters, read_texts
@@ -43,8 +47,6 @@ from safe_dnn.reasons.comparison import right_images
 from safe_dnn.reasons.known_groups import KnownGroups, group_names, named_groups
 from safe_dnn.reasons.nuisances import Fit, what_is_set_aside
 from safe_dnn.reasons.run_record import (
-    NONE_GIVEN,
-    GivenAnswers,
     answers_of_run,
     describe_rccs,
     known_answers,
@@ -53,7 +55,7 @@ from safe_dnn.reasons.run_record import (
     without_held_out,
 )
 from safe_dnn.report.exports import SHOWN, show_present, show_unsafe_set
-from safe_dnn.selection import SelectionSettings, select_unsafe_set, wanted_images
+from safe_dnn.selection import select_unsafe_set, wanted_images
 from safe_dnn.store.output_folder import Writer, check_own, working, writing
 from safe_dnn.store.places import point
 from safe_dnn.store.runs import CLUSTERS, SELECTION, open_clusters, present_runs, runs_of
@@ -66,37 +68,6 @@ from safe_dnn.training.earlier import kept_copy, learned_files
 from safe_dnn.training.labels import take_typed_labels
 
 LOOKED_AT = 100  # images of a folder, whose content is compared
-
-
-class ClusteringSettings(NamedTuple):
-    """How RCCs are generated.
-
-    Attributes
-    ----------
-    extractor, weights, precision
-        As for `features.vgg16.choose_extractor`.
-    features : path, optional
-        In place of these: as for `features.own.own_extractor`.
-    reducer : "auto", "pca" or "umap"
-        As for `clustering.find_root_cause_clusters`.
-    parameters : path, optional
-        A CSV file of the images' parameters; by default what `rccs.parameters.find_parameters` finds.
-    answers : GivenAnswers
-        The DNN's answers to its test set; by default what `dnn.failures.find_failures` wrote beside the image folder,
-        and the groups by which images were held out then. The clusters do not depend on groups. `partial` is about the
-        table of parameters as well.
-    set_aside : tuple of str
-        Recorded parameters that do not matter: the mean of each of their values is subtracted from the features.
-    """
-
-    extractor: str = "auto"
-    reducer: str = "auto"
-    weights: StrPath | None = None
-    precision: str = "auto"
-    features: StrPath | None = None
-    parameters: StrPath | None = None
-    answers: GivenAnswers = NONE_GIVEN
-    set_aside: tuple[str, ...] = ()
 
 
 DEFAULTS = ClusteringSettings()
@@ -315,30 +286,6 @@ def _looking_otherwise(clusters: RootCauseClusters, root: Path, paths: Sequence[
 def _not_as_copied(out: Path, root: Path, paths: Sequence[str]) -> list[str]:
     copies = {path: out / FAILURES / path for path in paths}
     return [p for p, copy in copies.items() if copy.is_file() and copy.read_bytes() != (root / p).read_bytes()]
-
-
-class Likely(NamedTuple):
-    """What the images that a DNN is likely to get wrong are predicted from: the DNN, or tables of its probabilities.
-
-    Attributes
-    ----------
-    model : path, optional
-        As for `dnn.failure_prediction.predict_failures`.
-    test : path, optional
-        The test set of the model or, if it is given, of the table `predictions`.
-    improvement_predictions : path, optional
-        In place of the model, as `table` of `dnn.failure_prediction.predict_failures_from_tables`.
-    predictions : path, optional
-        As for `dnn.tested.read_predictions`; by default the predictions that the clusters were found with.
-    loading : DnnOptions
-        `partial` is about the tables.
-    """
-
-    model: StrPath | None = None
-    test: StrPath | None = None
-    improvement_predictions: StrPath | None = None
-    predictions: StrPath | None = None
-    loading: DnnOptions = AS_IN_THE_FILE
 
 
 UNKNOWN = Likely()

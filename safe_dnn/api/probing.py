@@ -24,11 +24,12 @@ import numpy as np
 from PIL import Image
 
 from safe_dnn.analysis import Analysis
-from safe_dnn.dnn.model import AS_IN_THE_FILE, KERAS_SUFFIXES, ONNX_SUFFIX, Dnn, DnnOptions, sized_for
+from safe_dnn.dnn.model import KERAS_SUFFIXES, ONNX_SUFFIX, Dnn, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.predictions import LabelledImages, Predictions, class_folders, judge
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.extractor import INPUT_SIZE
+from safe_dnn.options import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.rccs.answers import ERROR
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.reasons.known_groups import named_groups

@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 from safe_dnn.analysis import Analysis
-from safe_dnn.api.generation import Likely, select_images
+from safe_dnn.api.generation import select_images
 from safe_dnn.api.results import StepResult, settings_by
 from safe_dnn.dnn.failures import checked
-from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.model_process import LOADING, Worker, has_message, in_a_sentence, send
+from safe_dnn.options import DnnOptions, ImageSets, Labelling, Likely, SelectionSettings, Wishes
 from safe_dnn.rccs.unsafe_set import UnsafeImage
 from safe_dnn.report.summary_lines import left_out, retraining_details, retraining_summary, selection_summary
 from safe_dnn.retrain import retrain as retrain_here
-from safe_dnn.selection import SelectionSettings, chosen_by_model
+from safe_dnn.selection import chosen_by_model
 from safe_dnn.store.database import present_engineer, speaking
 from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import RETRAINING, run_file, runs_of
@@ -21,10 +21,8 @@ from safe_dnn.support.progress import as_part
 from safe_dnn.support.text import count
 from safe_dnn.training.certainty import with_intervals
 from safe_dnn.training.finetuning import UNWATCHED, Watch
-from safe_dnn.training.labels import Labelling, label_unsafe_set, save_labels, take_typed_labels
-from safe_dnn.training.material import ImageSets
+from safe_dnn.training.labels import label_unsafe_set, save_labels, take_typed_labels
 from safe_dnn.training.result import RETRAINING_FILE, Retraining, compare_answers, read_retraining, shares_by_reason
-from safe_dnn.training.settings import Wishes
 
 
 def select(improvement: StrPath, out: StrPath = ".", **options: Any) -> StepResult:
@@ -35,7 +33,7 @@ def select(improvement: StrPath, out: StrPath = ".", **options: Any) -> StepResu
     improvement : path
         As for `selection.select_unsafe_set`.
     options
-        `selection.SelectionSettings`, `api.generation.Likely`, with `dnn.model.DnnOptions`.
+        `options.SelectionSettings`, `options.Likely`, with `options.DnnOptions`.
 
     Returns
     -------
@@ -63,7 +61,7 @@ def label(out: StrPath = ".", **options: Any) -> StepResult:
     Parameters
     ----------
     options
-        `training.labels.Labelling`.
+        `options.Labelling`.
 
     Returns
     -------
@@ -99,11 +97,11 @@ def retrain(
     model : path
         As for `retrain.retrain`.
     train, test : path
-        As in `training.material.ImageSets`.
+        As in `options.ImageSets`.
     watch : training.finetuning.Watch, optional
         What the training reports to, and asks whether to stop.
     options
-        `ImageSets`, with `training.labels.Labelling`; `training.settings.Wishes`; `dnn.model.DnnOptions`.
+        `ImageSets`, with `options.Labelling`; `options.Wishes`; `options.DnnOptions`.
 
     Returns
     -------
@@ -130,7 +128,7 @@ def compare(before: StrPath, after: StrPath, test: StrPath, out: StrPath = ".", 
     before, after, test : path
         As for `training.result.compare_answers`.
     options
-        `dnn.model.DnnOptions`.
+        `options.DnnOptions`.
 
     Returns
     -------

@@ -19,10 +19,11 @@ import numpy as np
 
 from safe_dnn.dnn.failures import examples_for
 from safe_dnn.dnn.group_columns import held_out_among
-from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions, sized_for
+from safe_dnn.dnn.model import sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.predictions import Predictions, check_spelling, judge, undecided, without_copies
 from safe_dnn.dnn.tested import AnsweredImages, match_images
+from safe_dnn.options import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.rccs.answers import KNOWN_COLUMNS, class_columns, probabilities_in, read_answer_table
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.images import find_images

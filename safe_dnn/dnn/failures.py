@@ -20,7 +20,7 @@ import numpy as np
 
 from safe_dnn.dnn import predictions
 from safe_dnn.dnn.group_columns import HOLD_OUT, HoldOut, chosen_columns, draw, group_columns
-from safe_dnn.dnn.model import AS_IN_THE_FILE, Dnn, DnnOptions, sized_for
+from safe_dnn.dnn.model import Dnn, sized_for
 from safe_dnn.dnn.model_process import load_apart, predict_apart
 from safe_dnn.dnn.predictions import (
     Judgement,
@@ -31,6 +31,7 @@ from safe_dnn.dnn.predictions import (
     judge_regression,
 )
 from safe_dnn.dnn.tested import AnsweredImages, match_images, predictions_text, read_predictions, rounded, rows_about
+from safe_dnn.options import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.rccs.answers import (
     CONFIDENCE,
     ERROR,

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 from safe_dnn.dnn.formats import IMAGENET, WHOLE_NUMBERS, ModelFacts, read_config, read_keras, read_onnx
 from safe_dnn.support.errors import SAFEError, path_of
@@ -33,40 +33,6 @@ _REGRESSION_LOSSES = ("mse", "mae", "squarederror", "absoluteerror", "percentage
 
 
 # --- The records ------------------------------------------------------------------------------------------------
-
-
-class DnnOptions(NamedTuple):
-    """What the engineer specifies about a DNN, since its file does not.
-
-    Attributes
-    ----------
-    rescale
-        As for `load_dnn`.
-    trust_model : bool
-        As `trust` of `load_dnn`.
-    targets : path, optional
-        For a regression: a table (CSV) with the column `image` and one for each output, or `FILE:COLUMN` (see
-        `failures.read_targets`).
-    threshold : float, optional
-        For a regression: an error (see `predictions.errors_of`) above it is a failure. Text from a form or a command
-        line is converted by `failures.checked`.
-    partial : bool
-        Whether a table of answers or targets may be about a part of the images (see `support.matching.check_matched`).
-    """
-
-    rescale: str | None = None
-    trust_model: bool = False
-    targets: str | os.PathLike | None = None
-    threshold: float | None = None
-    partial: bool = False
-
-    @property
-    def task(self) -> str | None:
-        """The task specified by the engineer; None if it is to be derived from the model."""
-        return "regression" if self.targets else None
-
-
-AS_IN_THE_FILE = DnnOptions()
 
 
 @dataclass(frozen=True)

@@ -22,8 +22,9 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
-from safe_dnn.dnn.model import Dnn, DnnOptions, load_dnn, sized_for
+from safe_dnn.dnn.model import Dnn, load_dnn, sized_for
 from safe_dnn.dnn.predictions import Predictions, predict
+from safe_dnn.options import DnnOptions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import MOST_MEMORY
 from safe_dnn.support.progress import report_progress, reporting

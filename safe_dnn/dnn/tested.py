@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.doubts import doubts_about
-from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import check_spelling, class_folders, counted_once, errors_of, is_decided
+from safe_dnn.options import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.rccs.answers import (
     CONFIDENCE,
     ERROR,

@@ -10,10 +10,37 @@ Sources: Attaoui et al., ACM TOSEM 32(3):79, 2023, section 3.1 (the extractor); 
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.features.extractors import EXTRACTORS, Kind
+
+class Kind(NamedTuple):
+    """What an extractor takes of VGG16, and how it is described.
+
+    Attributes
+    ----------
+    fc2 : bool
+        The outputs of the layer fc2.
+    means : bool
+        The means of the channels of the convolutional layers, behind those.
+    meaning : str
+        What it says on the page.
+    """
+
+    fc2: bool
+    means: bool
+    meaning: str
+
+
+EXTRACTORS = {
+    "auto": Kind(True, True, "vgg16 if its weights (553 MB) are on disk or can be downloaded, otherwise vgg16-conv"),
+    "vgg16": Kind(True, True, "what an image shows and what disturbs it, the features of the next two joined"),
+    "vgg16-fc2": Kind(True, False, "the paper's 4,096 features alone, which say most about what an image shows"),
+    "vgg16-conv": Kind(
+        False, True, "the mean of each channel of the convolutional layers, for machines without internet access"
+    ),
+}
 
 INPUT_SIZE = (224, 224)
 CONV_BLOCKS = ((64, 2), (128, 2), (256, 3), (512, 3), (512, 3))  # (channels, layers) of each block

@@ -36,11 +36,11 @@ from safe_dnn.features.extractor import (
     CONV_LAYERS,
     DENSE_LAYERS,
     DIMENSIONS,
+    EXTRACTORS,
     INPUT_SIZE,
     PRECISIONS,
     Extractor,
 )
-from safe_dnn.features.extractors import EXTRACTORS
 from safe_dnn.support.errors import SAFEError, StrPath, path_of
 from safe_dnn.support.files import DAMAGED, cache_folder, prepare_folder, replacing
 from safe_dnn.support.images import digest_of

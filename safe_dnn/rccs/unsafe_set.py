@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from safe_dnn.features.extractor import Extractor
+from safe_dnn.options import QUOTA
 from safe_dnn.rccs.clusters import find_clusters
 from safe_dnn.store.database import present, reading
 from safe_dnn.store.output_folder import Writer
@@ -32,7 +33,6 @@ COLUMNS = ("image", "rcc", "distance", "within_eps", "label")
 # One more column, of sets that were also selected by the DNN's likely errors
 LIKELY_WRONG = "likely_wrong"
 QUOTAS = ("equal", "size")
-QUOTA = "size"
 
 
 class UnsafeImage(NamedTuple):

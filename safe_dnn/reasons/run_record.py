@@ -10,12 +10,12 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 
 from safe_dnn.dnn.group_columns import held_out_among
 from safe_dnn.dnn.tested import AnsweredImages, collected_answers, read_predictions
+from safe_dnn.options import GivenAnswers
 from safe_dnn.rccs.clusters import RootCauseClusters, run_record
 from safe_dnn.rccs.parameters import find_parameters, read_parameters
 from safe_dnn.rccs.profiles import Profile, profile_clusters
@@ -127,28 +127,6 @@ def known_parameters(out: Path, clusters: RootCauseClusters) -> Mapping[str, np.
 
 
 # --- The DNN's answers ------------------------------------------------------------------------------------------
-
-
-class GivenAnswers(NamedTuple):
-    """The network's answers that the engineer gives, and groups of the images; by default none.
-
-    Attributes
-    ----------
-    predictions, tested : path
-        The answers as a CSV file, and the folder of the images (see `dnn.tested.read_predictions`).
-    partial : bool
-        Whether tables may be about a part of the images (see `support.matching.check_matched`).
-    group : tuple of str
-        Columns by which images are of one group (see `reasons.known_groups.named_groups`).
-    """
-
-    predictions: StrPath = ""
-    tested: StrPath = ""
-    partial: bool = False
-    group: tuple[str, ...] = ()
-
-
-NONE_GIVEN = GivenAnswers()
 
 
 def specified_answers(tables: GivenAnswers) -> AnsweredImages | None:

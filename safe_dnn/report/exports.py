@@ -29,6 +29,7 @@ from PIL import Image
 
 from safe_dnn.analysis import Analysis
 from safe_dnn.dnn.predictions import class_folders
+from safe_dnn.options import AS_LABELLED, Labelling
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, labels_text
 from safe_dnn.rccs.confidence import by_closeness, confidence
 from safe_dnn.rccs.dbscan.outcome import NOISE
@@ -262,14 +263,14 @@ def _put(file: Path, data: bytes) -> None:
 # --- The labelled unsafe set, for training with another framework -----------------------------------------------------
 
 
-def export_labelled_set(out: Path, to: StrPath, labelling: labels.Labelling = labels.AS_LABELLED) -> tuple[Export, int]:
+def export_labelled_set(out: Path, to: StrPath, labelling: Labelling = AS_LABELLED) -> tuple[Export, int]:
     """Copy the labelled images of the unsafe set in the folder `out` to class folders, for training elsewhere.
 
     Parameters
     ----------
     to : path
         As of `export_results`.
-    labelling : labels.Labelling
+    labelling : Labelling
         Sources of further labels, which are saved in `unsafe_set.csv`. Class folders are labels only in a folder that
         is given here: those of the improvement folder may be something else.
 

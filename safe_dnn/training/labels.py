@@ -13,7 +13,6 @@ import dataclasses
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 from safe_dnn.dnn.predictions import check_spelling
 from safe_dnn.rccs.unsafe_set import (
@@ -34,25 +33,6 @@ from safe_dnn.support.tables import read_table
 from safe_dnn.support.text import count, printable, some
 
 LONGEST_LABEL = 255
-
-
-class Labelling(NamedTuple):
-    """The sources of an unsafe set's labels.
-
-    Attributes
-    ----------
-    improvement, labels : path, optional
-        As for `label_unsafe_set`.
-    only_labelled : bool
-        Leave out unlabelled images instead of raising an error.
-    """
-
-    improvement: StrPath | None = None
-    labels: StrPath | None = None
-    only_labelled: bool = False
-
-
-AS_LABELLED = Labelling()
 
 
 def label_images(unsafe: UnsafeSet, images: Collection[str], label: str, classes: Sequence[str]) -> UnsafeSet:

@@ -13,14 +13,15 @@ import numpy as np
 
 from safe_dnn.dnn.failures import examples_for, read_targets
 from safe_dnn.dnn.group_columns import held_out_among
-from safe_dnn.dnn.model import Dnn, DnnOptions, load_dnn, sized_for
+from safe_dnn.dnn.model import Dnn, load_dnn, sized_for
 from safe_dnn.dnn.predictions import LabelledImages, Pixels, without_copies
+from safe_dnn.options import DnnOptions, ImageSets, Labelling, Wishes
 from safe_dnn.rccs.clusters import fingerprint
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, load_unsafe_set
 from safe_dnn.store.output_folder import writing
 from safe_dnn.store.runs import CLUSTERS, present_runs
-from safe_dnn.support.errors import SAFEError, StrPath, is_within
+from safe_dnn.support.errors import SAFEError, is_within
 from safe_dnn.support.images import find_images
 from safe_dnn.support.progress import report_progress
 from safe_dnn.support.run_folder import FAILURES
@@ -28,29 +29,9 @@ from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, some
 from safe_dnn.training.earlier import learned_again
 from safe_dnn.training.finetuning import TRAINING, UNLABELLED, TrainingData, draw_unlabelled
-from safe_dnn.training.labels import Labelling, check_labels, label_unsafe_set, save_labels, take_typed_labels
+from safe_dnn.training.labels import check_labels, label_unsafe_set, save_labels, take_typed_labels
 from safe_dnn.training.result import held_out_apart, refuse_used, saved_again, used_elsewhere
-from safe_dnn.training.settings import SetSizes, Settings, Wishes, choose_loss, choose_settings
-
-
-class ImageSets(NamedTuple):
-    """Where the images of a retraining are, and their labels.
-
-    Attributes
-    ----------
-    train, test : path
-        Folders of class folders; for a regression, of images.
-    final_test : path, optional
-        A test set of its own, which is looked at once, after the training; by default the images that were held out
-        when failures were collected, if there are any.
-    labelling : Labelling
-        The sources of the unsafe set's labels, which are saved in `unsafe_set.csv`.
-    """
-
-    train: StrPath
-    test: StrPath
-    final_test: StrPath | None = None
-    labelling: Labelling = Labelling()
+from safe_dnn.training.settings import SetSizes, Settings, choose_loss, choose_settings
 
 
 class Material(NamedTuple):

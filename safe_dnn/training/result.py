@@ -29,10 +29,10 @@ import numpy as np
 
 from safe_dnn.dnn.failures import read_answers
 from safe_dnn.dnn.group_columns import held_out_among, hold_out_record
-from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import check_spelling
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.features.attributes import pictures, same_images
+from safe_dnn.options import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.rccs.clusters import find_clusters, fingerprint, run_record
 from safe_dnn.rccs.review.review import Review, load_review
 from safe_dnn.rccs.unsafe_set import load_unsafe_set

@@ -7,7 +7,8 @@ import math
 from typing import Any, NamedTuple
 
 from safe_dnn.dnn.model import Dnn, loss_name
-from safe_dnn.support.errors import Number, SAFEError, number_of
+from safe_dnn.options import NO_WISHES, Wishes
+from safe_dnn.support.errors import SAFEError, number_of
 
 LEARNING_RATE = 7e-4
 LEARNING_RATE_FACTOR = 0.7
@@ -83,20 +84,6 @@ class SetSizes(NamedTuple):
     training: int
     unsafe: int
     unlabelled: int = 0
-
-
-class Wishes(NamedTuple):
-    """The settings requested by the engineer, numbers or text; None for the default."""
-
-    learning_rate: Number | None = None
-    epochs: Number | None = None
-    batch_size: Number | None = None
-    seed: Number | None = None
-    unlabelled: float | None = None
-    aim: str | None = None
-
-
-NO_WISHES = Wishes()
 
 
 def choose_settings(dnn: Dnn, wishes: Wishes = NO_WISHES, sizes: SetSizes | None = None) -> Settings:

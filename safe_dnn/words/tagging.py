@@ -25,6 +25,7 @@ from safe_dnn.FE import extract_features
 from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import OWN, Extractor, comparable
 from safe_dnn.features.vgg16 import choose_extractor
+from safe_dnn.options import NONE_GIVEN
 from safe_dnn.rccs.answers import KNOWN_COLUMNS
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.parameters import find_parameters, read_texts
@@ -33,7 +34,7 @@ from safe_dnn.reasons.comparison import MOST_COMPARED, features_of_tested
 from safe_dnn.reasons.known import known_classes
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.requirements import BROKEN, HOLDS, OPEN, Finding, Requirement
-from safe_dnn.reasons.run_record import NONE_GIVEN, answers_of_run, groups_of, known_answers, table_of
+from safe_dnn.reasons.run_record import answers_of_run, groups_of, known_answers, table_of
 from safe_dnn.store.database import present_engineer
 from safe_dnn.store.output_folder import save_files
 from safe_dnn.store.runs import CLUSTERS, DRAWING, add_run, present_runs, reading_file, runs_of

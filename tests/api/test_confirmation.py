@@ -11,9 +11,10 @@ from PIL import Image
 
 from safe_dnn.analysis import Analysis
 from safe_dnn.api.confirmation import CHOSEN_BY, NOT_GROUPED, check_requirements, confirm
-from safe_dnn.api.generation import ClusteringSettings, generate_clusters
+from safe_dnn.api.generation import generate_clusters
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.dnn.tested import read_predictions
+from safe_dnn.options import ClusteringSettings, GivenAnswers
 from safe_dnn.rccs.clusters import LABELS_FILE, fingerprint, load_clusters
 from safe_dnn.rccs.review.review import load_review, merge_rccs
 from safe_dnn.rccs.spots.conditions import Literal
@@ -23,7 +24,6 @@ from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.reasons.claims import CONFIRMATION_FILE, CONFIRMED
 from safe_dnn.reasons.known import FRESH_FILE, TESTED_FILE
 from safe_dnn.reasons.register import register_of
-from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.report.exports import export_results, mend
 from safe_dnn.report.report import report_html
 from safe_dnn.SAFE_Tool import main

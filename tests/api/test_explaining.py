@@ -7,9 +7,10 @@ import pytest
 from PIL import Image
 
 from safe_dnn.analysis import Analysis
-from safe_dnn.api.generation import ClusteringSettings, generate_clusters, restore_run
+from safe_dnn.api.generation import generate_clusters, restore_run
 from safe_dnn.dnn.failures import collect_failures
 from safe_dnn.features.attributes import ATTRIBUTES
+from safe_dnn.options import ClusteringSettings
 from safe_dnn.rccs.clusters import LABELS_FILE, load_clusters
 from safe_dnn.rccs.gifs import spot_gif_path
 from safe_dnn.rccs.profiles import load_profiles

@@ -7,11 +7,11 @@ import pytest
 from safe_dnn.api.explaining import explain_collected, explain_failures
 from safe_dnn.api.generation import generate_clusters
 from safe_dnn.dnn.failures import collect_failures
+from safe_dnn.options import GivenAnswers
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.listed import FailureReasons, failure_reasons
-from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.store.runs import REASONS, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import FAILURES

@@ -7,11 +7,12 @@ import pytest
 
 from safe_dnn.api.generation import take_new_place
 from safe_dnn.features.attributes import measured_images
+from safe_dnn.options import SelectionSettings
 from safe_dnn.rccs.clusters import fingerprint, load_clusters, save_clusters
 from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.rccs.unsafe_set import load_unsafe_set, save_unsafe_set
-from safe_dnn.selection import SelectionSettings, select_unsafe_set
+from safe_dnn.selection import select_unsafe_set
 from safe_dnn.support.errors import SAFEError
 
 

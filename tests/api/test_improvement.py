@@ -5,12 +5,12 @@ import shutil
 import pytest
 
 from safe_dnn import SAFE_Tool
-from safe_dnn.api.generation import Likely, select_images
+from safe_dnn.api.generation import select_images
+from safe_dnn.options import Likely, SelectionSettings
 from safe_dnn.rccs.clusters import load_clusters, rccs_of
 from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, load_unsafe_set
-from safe_dnn.selection import SelectionSettings
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.run_folder import PREDICTIONS_FILE
 

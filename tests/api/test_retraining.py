@@ -7,16 +7,14 @@ import time
 import pytest
 
 from safe_dnn.api.repairing import retrain_apart
+from safe_dnn.options import ImageSets, Labelling, Wishes
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set
 from safe_dnn.store.database import last_entry, reading, speaking
 from safe_dnn.store.runs import RETRAINING, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import reporting
 from safe_dnn.training.finetuning import Watch
-from safe_dnn.training.labels import Labelling
-from safe_dnn.training.material import ImageSets
 from safe_dnn.training.result import MODEL_FILE, load_retraining
-from safe_dnn.training.settings import Wishes
 from tests.dnn.test_model_process import children, trackers, until
 from tests.helpers.hostile_models import endless_rnn, vast_rows
 

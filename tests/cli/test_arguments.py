@@ -1,11 +1,28 @@
 """Options of the command line, whatever the command."""
 
 import argparse
+import re
 
 import pytest
 
+from safe_dnn import options
 from safe_dnn.cli.arguments import build_parser
-from safe_dnn.features.extractors import EXTRACTORS
+from safe_dnn.features.extractor import EXTRACTORS
+
+RECORDS = [one for one in vars(options).values() if hasattr(one, "_field_defaults") and isinstance(one, type)]
+# Other records; what the command line takes otherwise; and what programs alone give.
+NOT_TYPED = {
+    "answers",
+    "loading",
+    "labelling",
+    "truth",
+    "results",
+    "images",
+    "yolo",
+    "unlabelled",
+    "leave_out",
+    "learned",
+}
 
 
 def commands() -> dict[str, argparse.ArgumentParser]:
@@ -21,6 +38,17 @@ def test_each_option_of_a_command_says_what_it_is_and_is_known_by_one_name(name)
 
 
 def test_the_help_of_cluster_says_what_each_extractor_is():
-    text = " ".join(commands()["cluster"].format_help().split())
-    assert all(name in text and kind.summary in text for name, kind in EXTRACTORS.items())
-    assert build_parser().parse_args(["cluster", "x"]).extractor == next(iter(EXTRACTORS))
+    [found] = [action for action in commands()["cluster"]._actions if action.dest == "extractor"]
+    assert [*found.choices] == [*EXTRACTORS]
+    assert re.findall(r"(?:^|; )(\S+?)(?: \(default\))?: ", found.help) == [*EXTRACTORS]
+
+
+@pytest.mark.parametrize("record", RECORDS)
+def test_each_field_that_a_record_describes_is_an_option_with_this_help(record):
+    helps = {(action.dest, action.help) for one in commands().values() for action in one._actions}
+    described = " ".join(record.__doc__.split())
+    fields = {
+        name for name in record._fields if any(name == dest and help_ in described for dest, help_ in helps if help_)
+    }
+    assert {*record._fields} - fields <= NOT_TYPED
+    assert fields

@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from safe_dnn.dnn.failures import read_answers
-from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.options import DnnOptions
 from safe_dnn.support.errors import SAFEError
 
 CLASSES = ("café", "stop", "yield; or not")

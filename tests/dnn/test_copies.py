@@ -7,10 +7,11 @@ import numpy as np
 import pytest
 
 from safe_dnn.api.explaining import explain_failures
-from safe_dnn.api.generation import ClusteringSettings, generate_clusters
+from safe_dnn.api.generation import generate_clusters
 from safe_dnn.dnn.failures import collect_failures, find_failures
 from safe_dnn.dnn.group_columns import HoldOut
 from safe_dnn.dnn.tested import read_predictions
+from safe_dnn.options import ClusteringSettings
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.SAFE_Tool import main

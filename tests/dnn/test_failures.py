@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from safe_dnn.dnn.failures import find_failures, load_failures
-from safe_dnn.dnn.model import DnnOptions, load_dnn
+from safe_dnn.dnn.model import load_dnn
 from safe_dnn.dnn.predictions import LabelledImages, Predictions, check_precision, labelled_images, undecided
+from safe_dnn.options import DnnOptions
 from safe_dnn.support import files
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from safe_dnn.dnn.failures import collect_failures, find_failures, load_failures, read_answers
-from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import collected_answers, read_predictions
+from safe_dnn.options import DnnOptions
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.images import find_images
 from tests.helpers.answered import facts_of

@@ -8,9 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from safe_dnn.dnn.model import AS_IN_THE_FILE, load_dnn
+from safe_dnn.dnn.model import load_dnn
 from safe_dnn.dnn.model_process import end_workers, load_apart, predict_apart
 from safe_dnn.dnn.predictions import labelled_images, predict
+from safe_dnn.options import AS_IN_THE_FILE
 from safe_dnn.page.jobs import STOPPED, Jobs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.progress import reporting

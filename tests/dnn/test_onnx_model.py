@@ -8,9 +8,9 @@ import pytest
 
 from safe_dnn.dnn.failures import find_failures
 from safe_dnn.dnn.model import load_dnn
+from safe_dnn.options import ImageSets
 from safe_dnn.retrain import retrain
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.training.material import ImageSets
 from tests.helpers.small_models import NAMES, SIDE, colour_model, draw_set, saved
 
 onnx = pytest.importorskip("onnx")

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw
 
-from safe_dnn.dnn.detection.converter import DetectorFiles
+from safe_dnn.options import DetectorFiles
 
 CLASSES = ("disc", "box", "cross")
 SIDE = 160  # pixels of a scene, and four places for objects

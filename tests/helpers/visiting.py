@@ -82,7 +82,7 @@ class Visitor:
 
     def open(self) -> str:
         """What a window that is opened is told of the RCCs."""
-        return self.fire(self.loads()[0], ["", None])
+        return self.fire(self.loads()[0], [None, "", None])
 
     def send(self, button: str, **given: object) -> str:
         """What a click is answered, with some fields filled in: `select_model` is `#select-model`."""

@@ -6,8 +6,9 @@ from PIL import Image
 from playwright.sync_api import expect
 
 from safe_dnn.api.explaining import explain_failures
-from safe_dnn.api.generation import ClusteringSettings, generate_clusters
+from safe_dnn.api.generation import generate_clusters
 from safe_dnn.dnn.failures import find_failures
+from safe_dnn.options import ClusteringSettings
 from safe_dnn.report.report import report_html
 from safe_dnn.SAFE_Tool import main
 from tests.helpers.browsing import WAIT, opened, served_from, unfold

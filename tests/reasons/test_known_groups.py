@@ -6,14 +6,15 @@ import numpy as np
 import pytest
 
 from safe_dnn.api.explaining import explain_failures
-from safe_dnn.api.generation import ClusteringSettings, generate_clusters
+from safe_dnn.api.generation import generate_clusters
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.options import ClusteringSettings, GivenAnswers
 from safe_dnn.rccs.answers import CONFIDENCE, Answers
 from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.spots.weak_spots import find_weak_spots
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.known_groups import named_groups, suspected_groups
-from safe_dnn.reasons.run_record import GivenAnswers, groups_of
+from safe_dnn.reasons.run_record import groups_of
 from safe_dnn.support.errors import SAFEError
 
 SETTINGS = ClusteringSettings(extractor="vgg16-conv")

@@ -8,13 +8,13 @@ import pytest
 from PIL import Image
 
 from safe_dnn.api.explaining import explain_failures
-from safe_dnn.api.generation import ClusteringSettings, generate_clusters, select_images
+from safe_dnn.api.generation import generate_clusters, select_images
+from safe_dnn.options import ClusteringSettings, SelectionSettings
 from safe_dnn.rccs.clusters import LABELS_FILE, RootCauseClusters, load_clusters, run_record
 from safe_dnn.rccs.unsafe_set import load_unsafe_set
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.run_record import notes_of
 from safe_dnn.report.summary_lines import algorithm_summary, selection_summary
-from safe_dnn.selection import SelectionSettings
 from safe_dnn.support.errors import SAFEError
 from tests.helpers.answered import People, draw_people, draw_person
 

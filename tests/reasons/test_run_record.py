@@ -6,15 +6,10 @@ import pytest
 from safe_dnn import api
 from safe_dnn.api.explaining import explain_failures
 from safe_dnn.api.generation import generate_clusters
+from safe_dnn.options import GivenAnswers
 from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
 from safe_dnn.rccs.review.review import load_review
-from safe_dnn.reasons.run_record import (
-    GivenAnswers,
-    known_parameters,
-    notes_of,
-    specified_parameters,
-    specified_predictions,
-)
+from safe_dnn.reasons.run_record import known_parameters, notes_of, specified_parameters, specified_predictions
 from safe_dnn.support import tables
 from safe_dnn.support.errors import SAFEError
 from tests.api.test_explaining import SETTINGS

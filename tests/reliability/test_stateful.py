@@ -26,6 +26,7 @@ from PIL import Image
 
 from safe_dnn.api import generation
 from safe_dnn.api.generation import restore_run
+from safe_dnn.options import SelectionSettings
 from safe_dnn.rccs.clusters import (
     CLUSTERS_FILE,
     LABELS_FILE,
@@ -58,7 +59,6 @@ from safe_dnn.rccs.unsafe_set import (
     unsafe_table,
 )
 from safe_dnn.report import exports
-from safe_dnn.selection import SelectionSettings
 from safe_dnn.store import database
 from safe_dnn.store.database import RUNS_FOLDER
 from safe_dnn.store.output_folder import foreign_files, writing

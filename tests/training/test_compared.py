@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from safe_dnn.dnn.model import DnnOptions
+from safe_dnn.options import DnnOptions
 from safe_dnn.rccs.clusters import fingerprint, load_clusters, save_clusters
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.unsafe_set import UnsafeImage, UnsafeSet, save_unsafe_set

@@ -5,8 +5,9 @@ import dataclasses
 import pytest
 
 from safe_dnn.dnn.model import load_dnn
+from safe_dnn.options import Wishes
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.training.settings import AIMS, SetSizes, Settings, Wishes, aim_of, choose_loss, choose_settings
+from safe_dnn.training.settings import AIMS, SetSizes, Settings, aim_of, choose_loss, choose_settings
 from tests.helpers.small_models import brightness_model, colour_model, saved
 
 

@@ -8,8 +8,8 @@ from scipy.stats import betabinom
 
 from safe_dnn.api.confirmation import check_requirements
 from safe_dnn.dnn.tested import read_predictions
+from safe_dnn.options import GivenAnswers
 from safe_dnn.reasons.requirements import BROKEN
-from safe_dnn.reasons.run_record import GivenAnswers
 from safe_dnn.report.report import report_html
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.database import speaking

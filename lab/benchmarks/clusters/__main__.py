@@ -35,8 +35,7 @@ from lab.benchmarks.results import table, write_section
 from safe_dnn.cli.terminal import terminal_progress
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.FE import ImageFeatures, extract_features
-from safe_dnn.features.extractor import PRECISIONS, Extractor
-from safe_dnn.features.extractors import EXTRACTORS
+from safe_dnn.features.extractor import EXTRACTORS, PRECISIONS, Extractor
 from safe_dnn.features.vgg16 import choose_extractor
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.support.errors import SAFEError

@@ -13,10 +13,10 @@ from safe_dnn.casestudies.build import TARGETS_FILE
 from safe_dnn.casestudies.causes import CAUSES_FILE
 from safe_dnn.casestudies.sets import MODEL_FILE
 from safe_dnn.dnn.failures import find_failures
-from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.FE import ImageFeatures, extract_features
 from safe_dnn.features.extractor import Extractor
+from safe_dnn.options import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.reasons.known import Known, class_names, known_of
 from safe_dnn.support.errors import SAFEError

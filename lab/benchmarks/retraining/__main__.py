@@ -50,8 +50,9 @@ from safe_dnn.dnn.predictions import LabelledImages, Pixels, check_classes, labe
 from safe_dnn.FE import extract_features, stream_features
 from safe_dnn.features.extractor import PRECISIONS
 from safe_dnn.features.vgg16 import choose_extractor
+from safe_dnn.options import SelectionSettings, Wishes
 from safe_dnn.rccs.clusters import RootCauseClusters, load_clusters, save_clusters
-from safe_dnn.selection import SelectionSettings, select_unsafe_set, unsafe_set_size
+from safe_dnn.selection import select_unsafe_set, unsafe_set_size
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import prepare_folder, write_text
 from safe_dnn.support.images import find_images
@@ -64,7 +65,7 @@ from safe_dnn.training.finetuning import (
     draw_unlabelled,
     fine_tune_twice,
 )
-from safe_dnn.training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, Wishes, choose_settings
+from safe_dnn.training.settings import AIM, AIMS, UNSAFE_SHARE, SetSizes, Settings, choose_settings
 from tests.helpers.small_models import Ready
 
 LIST_FILE = "improvement.txt"

@@ -26,8 +26,9 @@ from safe_dnn.casestudies.case import Case
 from safe_dnn.casestudies.causes import CAUSES_FILE, describe_causes
 from safe_dnn.casestudies.sets import MODEL_FILE, Rows, lay_out_all, render_images, write_json
 from safe_dnn.casestudies.table import write_subjects
-from safe_dnn.dnn.detection.converter import DetectorFiles, find_detection_failures
+from safe_dnn.dnn.detection.converter import find_detection_failures
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.options import DetectorFiles
 from safe_dnn.rccs.parameters import PARAMETERS_FILE
 from safe_dnn.support.files import replacing
 from safe_dnn.support.run_folder import ACCURACY_FILE, OBJECTS

@@ -20,10 +20,10 @@ from safe_dnn.casestudies.sets import lay_out_all
 from safe_dnn.casestudies.table import write_subjects
 from safe_dnn.clustering import find_root_cause_clusters
 from safe_dnn.dnn.failures import find_failures, read_targets, with_targets
-from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import collected_answers
 from safe_dnn.FE import extract_features
 from safe_dnn.features.vgg16 import choose_extractor
+from safe_dnn.options import DnnOptions
 from safe_dnn.reasons.known import known_of, weak_spots_of
 from tests.helpers.cases import causes_found, read_subjects
 

@@ -42,10 +42,10 @@ from safe_dnn.dnn.detection.detections import (
 )
 from safe_dnn.dnn.failures import TABLES, checked_folder, collect_failures
 from safe_dnn.dnn.group_columns import HoldOut
-from safe_dnn.dnn.model import AS_IN_THE_FILE, DnnOptions
 from safe_dnn.dnn.predictions import counted_once
 from safe_dnn.dnn.tested import AnsweredImages, images_named_in, rows_about
 from safe_dnn.features.batches import LOADING_THREADS, load_ahead
+from safe_dnn.options import AS_IN_THE_FILE, DetectorFiles, DnnOptions
 from safe_dnn.rccs.answers import FALSE_DETECTION, LABEL, MISSED, PREDICTED, read_answer_table
 from safe_dnn.rccs.parameters import ANSWERS, FULL_IMAGE, PARAMETERS_FILE, find_parameters, read_columns
 from safe_dnn.store.places import replacing_images
@@ -291,28 +291,6 @@ def _confused_with(test: DetectorTest, crop: Crop) -> str:
         return crop.predicted if crop.predicted not in (MISSED, FALSE_DETECTION, crop.label) else ""
     about = test.classes[test.objects.category[crop.case.about]]
     return about if about != crop.label else ""
-
-
-class DetectorFiles(NamedTuple):
-    """The files of a detector's test, and which of its results count.
-
-    Attributes
-    ----------
-    truth, results, score
-        As for `dnn.detection.detections.read_coco` or, with `yolo`, for `dnn.detection.detections.read_yolo`.
-    images : path
-        The folder of the images that the ground truth names.
-    yolo : bool
-    iou : float
-        As for `dnn.detection.detections.match`.
-    """
-
-    truth: StrPath
-    results: StrPath
-    images: StrPath
-    yolo: bool = False
-    iou: Number = 0.5
-    score: Number = 0.5
 
 
 class Converted(NamedTuple):

@@ -18,8 +18,7 @@ from safe_dnn import api
 from safe_dnn.analysis import Analysis, check_links
 from safe_dnn.api.generation import restore_run
 from safe_dnn.dnn.group_columns import FOLDER, PREFIX
-from safe_dnn.features.extractor import OWN
-from safe_dnn.features.extractors import EXTRACTORS
+from safe_dnn.features.extractor import EXTRACTORS, OWN
 from safe_dnn.features.vgg16 import choose_precision
 from safe_dnn.page.assets import EACH, EDITS, IN_TURN, LATEST, VIEW, scripted, visitor_of
 from safe_dnn.page.clusters.failing_images import ImagesView

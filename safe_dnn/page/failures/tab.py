@@ -20,9 +20,10 @@ from safe_dnn import api
 from safe_dnn.analysis import UNGROUPED
 from safe_dnn.dnn.confusion import ONE_ANOTHER, ConfusionMatrix, class_rates, confusion_matrix
 from safe_dnn.dnn.failures import NO_IMAGES, checked, file_and_column, required_targets
-from safe_dnn.dnn.model import DnnOptions, is_regression_file
+from safe_dnn.dnn.model import is_regression_file
 from safe_dnn.dnn.predictions import errors_of
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.options import DnnOptions
 from safe_dnn.page.assets import FORMS, LATEST, VIEW, scripted
 from safe_dnn.page.forms import remembered, typed
 from safe_dnn.page.jobs import Job

@@ -10,6 +10,7 @@ import gradio as gr
 
 from safe_dnn import api
 from safe_dnn.analysis import Analysis
+from safe_dnn.options import QUOTA
 from safe_dnn.page.assets import VIEW, scripted
 from safe_dnn.page.forms import network_of, remembered, typed
 from safe_dnn.page.messages import done, empty, pane, reveal
@@ -19,7 +20,7 @@ from safe_dnn.page.steps import UNSAFE_TAB
 from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
 from safe_dnn.rccs.clusters import fingerprint, rccs_of
 from safe_dnn.rccs.review.journal import title
-from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, QUOTA, UNSAFE_SET_FILE, UnsafeSet, set_key
+from safe_dnn.rccs.unsafe_set import FILENAMES_FILE, UNSAFE_SET_FILE, UnsafeSet, set_key
 from safe_dnn.report.markup import filled
 from safe_dnn.report.summary_lines import selection_summary
 from safe_dnn.selection import chosen_by_model, unsafe_set_size

@@ -8,9 +8,9 @@ import pytest
 from safe_dnn import SAFE_Tool
 from safe_dnn.api.generation import generate_clusters, select_images
 from safe_dnn.dnn.detection.converter import cut_detections, find_detection_failures
+from safe_dnn.options import SelectionSettings
 from safe_dnn.rccs.unsafe_set import UnsafeImage, full_images_text
 from safe_dnn.report.summary_lines import selection_summary
-from safe_dnn.selection import SelectionSettings
 from safe_dnn.support.images import find_images
 from tests.helpers.detected import DetectedCase, draw_detected, write_json
 from tests.helpers.places import names_in, rows_in

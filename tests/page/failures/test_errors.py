@@ -7,8 +7,8 @@ import pytest
 
 from safe_dnn.analysis import Analysis
 from safe_dnn.dnn.failures import collect_failures
-from safe_dnn.dnn.model import DnnOptions
 from safe_dnn.dnn.tested import AnsweredImages
+from safe_dnn.options import DnnOptions
 from safe_dnn.page.failures.tab import error_histogram, error_scale, fit_table
 from tests.helpers.laid_out import shown_in
 from tests.helpers.small_models import draw_set

@@ -8,8 +8,9 @@ from typing import NamedTuple
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from safe_dnn.api.generation import ClusteringSettings, generate_clusters, restore_run, take_new_place
+from safe_dnn.api.generation import generate_clusters, restore_run, take_new_place
 from safe_dnn.dnn.failures import load_failures
+from safe_dnn.options import ClusteringSettings
 from safe_dnn.page.assets import FORMS
 from safe_dnn.page.failures.tab import NEEDED, FailuresTab, images_of
 from safe_dnn.page.jobs import Job, Turn
