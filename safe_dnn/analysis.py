@@ -446,10 +446,11 @@ class Analysis:
 
     @property
     def comparison_key(self) -> str:
-        """A text that differs where more has been found in comparison."""
-        words = [(spot.literals, *spot.figures[:2]) for spot in self.reasons.spots if spot.figures.answers]
-        whole = self.reasons.comparison is not None
-        return f"{len(self.reasons.spots)} {words} {self.reasons.base} {whole} {self.number_of(PROBES)}"
+        """A text that differs where more has been found in comparison; empty where nothing was compared."""
+        spots, whole = self.reasons.spots, self.reasons.comparison is not None
+        words = [(spot.literals, *spot.figures[:2]) for spot in spots if spot.figures.answers]
+        known = f"{len(spots)} {words} {self.reasons.base} {whole} {self.number_of(PROBES)}"
+        return known if spots or whole else ""
 
     @property
     def marks(self) -> Marks:

@@ -3,6 +3,7 @@
 `FAKE_DELAY` is what each batch of the stand-in takes, in seconds, so that there is a time in which to be killed.
 `FAKE_PEAK` names a file to which the most memory that the process had is written, in bytes.
 `FAKE_HELD` names a file: while it is there, no GIFs are drawn, and no weak spots are found.
+`FAKE_APART` names a file: while it is there, no weak spots are found, but GIFs are drawn.
 `FAKE_FULL` names a file: while it is there, the disk is full.
 `FAKE_ROUND` is how many seconds pass between two looks of a service for what has ended.
 `FAKE_PICTURES` is how many thumbnails the page keeps, instead of `safe_dnn.page.pictures.MOST_PICTURES`.
@@ -39,18 +40,19 @@ def main() -> int:
     network.stand_in(run)
     consensus.MOST_SAMPLES = consensus.FEWEST_SAMPLES
     image_map._umap = lambda points, start: start  # to import and compile UMAP takes ten seconds
-    held = os.environ.get("FAKE_HELD", "")
 
-    def once_free(work):
+    def once_free(work, *variables):
+        held = [os.environ[name] for name in variables if name in os.environ]
+
         def wait(*arguments, **named):
-            while held and Path(held).exists():
+            while any(Path(file).exists() for file in held):
                 time.sleep(0.05)
             return work(*arguments, **named)
 
         return wait
 
-    generation.write_gifs = exports.write_gifs = once_free(write_gifs)
-    explaining.weak_spots_of = once_free(explaining.weak_spots_of)
+    generation.write_gifs = exports.write_gifs = once_free(write_gifs, "FAKE_HELD")
+    explaining.weak_spots_of = once_free(explaining.weak_spots_of, "FAKE_HELD", "FAKE_APART")
     make, full = tempfile.mkstemp, os.environ.get("FAKE_FULL", "")
 
     def mkstemp(*arguments, **named):

@@ -68,6 +68,27 @@ def page(browser: Browser, compared: Compared) -> Iterator[Page]:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("said", ["", "dark"])
+def test_the_first_reason_is_at_hand_once_reasons_are_known_unless_something_was_said(said, browser, tmp_path):
+    case, apart = draw_case(tmp_path / "answered"), tmp_path / "apart"
+    apart.touch()
+    with served_from(tmp_path, FAKE_APART=str(apart)) as served, opened(browser, served) as page:
+        unfold(page)
+        field(page, "images").fill(str(case.failing))
+        page.locator("#generate").click()
+        title = page.locator("#reason-heading h2")
+        expect(title).to_have_text("RCC 0")  # before they are compared
+        if said:
+            write(page, "note-name", said)
+            expect(title).to_have_text("RCC 0 · dark")
+        apart.unlink()
+        expect(page.locator("#reason-list [data-is=spot]")).to_be_visible()
+        expect(page.locator("#clusters-status strong")).to_contain_text("Most failures")
+        expect(title).to_have_text("RCC 0 · dark" if said else "label = night")
+        expect(page.locator("#grid-title")).to_contain_text("RCC 0" if said else "label = night")
+
+
+@pytest.mark.slow
 def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_its_images(page, compared):
     clusters = load_clusters(compared.served.out)
     reasons = load_reasons(compared.served.out, clusters)

@@ -270,7 +270,7 @@ class ClustersTab(WorkTab):
         self._runs_view.wire(note, outputs, self._edited)
         loaded = app.load(self._on_load, [reasons, note.visitor, note.draft], outputs, js=ON_LOAD, **VIEW)
         mended = loaded.then(self._mended, note.about, outputs, **VIEW)
-        looked = [self.followed, reasons, note.run, self._compared]
+        looked = [self.followed, reasons, note.run, self._compared, note.name, note.verdict, note.note]
         ticked = self.timer.tick(lambda *seen: self._on_tick(*seen) or gr.skip(), looked, outputs, **VIEW, **EDITS)
         for event in (mended, ticked):
             event.then(self._draw, self._drawn, outputs, **VIEW)
@@ -465,7 +465,7 @@ class ClustersTab(WorkTab):
         except SAFEError:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
-    def _on_tick(self, followed: int, key: object, run: str, compared: str) -> dict:
+    def _on_tick(self, followed: int, key: object, run: str, compared: str, *said: object) -> dict:
         """How far the work is, and what it has found by now; what is typed meanwhile stays."""
         updates, results = self.tick(followed), self._settings.results
         ended = self.followed in updates
@@ -477,6 +477,9 @@ class ClustersTab(WorkTab):
             return updates
         if state.run != run:
             return {**self.form.anew(state.run), **self.show(), **updates}
+        if not compared and key == 0 and not any(said):
+            # RCC 0 was at hand, the first until the reasons were known, and nothing has been said of it
+            return {**self.show(), **updates}
         views = self.show(key)
         for widget in (*self._note.outputs, *self.images_view.outputs):
             views.pop(widget, None)
