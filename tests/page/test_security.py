@@ -211,6 +211,7 @@ def raw(url: str, path: str, **more) -> httpx.Response:
     return CLIENT.request(more.pop("method", "GET"), target, **more)
 
 
+@pytest.mark.slow
 def test_no_route_gives_out_a_file_but_gifs(attacked):
     out = attacked.folder / "out"
     gif = out / "gifs" / "RCC_00.gif"
@@ -405,6 +406,7 @@ def test_event_handlers_bear_forged_arguments(attacked, visitor):
     assert {frame for frame in frames if not any(door in frame for door in ("guard.py", "door.py"))} == set()
 
 
+@pytest.mark.slow
 def test_a_visitor_cannot_let_a_model_run_code_on_a_page_with_a_root(attacked, visitor):
     model, inside = str(saved(lambda_model(), attacked.root / "m.keras")), str(attacked.root / "failing")
     assert "contains code that runs" in visitor.send("retrain", model=model, train=inside, test=inside, trust=True)

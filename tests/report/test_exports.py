@@ -130,6 +130,7 @@ def test_the_export_of_an_analysis_replaces_the_one_before_and_counts_what_it_la
         missing_in(out / EXPORT_ZIP)
 
 
+@pytest.mark.slow
 def test_an_export_on_a_full_disk_is_an_error_in_a_sentence_and_leaves_nothing(out, monkeypatch):
     before, disk, refused = names_in(out), Disk(monkeypatch), []
     while True:

@@ -63,6 +63,7 @@ def collect(page: Page, answers: Path, test: Path) -> None:
     page.locator("#collect").click()
 
 
+@pytest.mark.slow
 def test_a_table_of_answers_and_a_folder_become_root_cause_clusters_and_rates_without_the_command_line(given, page):
     collect(page, given.answers, given.case.test)
     # Before the accuracy, and as large
