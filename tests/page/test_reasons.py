@@ -68,8 +68,8 @@ def page(browser: Browser, compared: Compared) -> Iterator[Page]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("said", ["", "dark"])
-def test_the_first_reason_is_at_hand_once_reasons_are_known_unless_something_was_said(said, browser, tmp_path):
+@pytest.mark.parametrize("name", ["", "dark"])
+def test_the_first_reason_is_at_hand_once_reasons_are_known_unless_something_was_said(name, browser, tmp_path):
     case, apart = draw_case(tmp_path / "answered"), tmp_path / "apart"
     apart.touch()
     with served_from(tmp_path, FAKE_APART=str(apart)) as served, opened(browser, served) as page:
@@ -78,14 +78,14 @@ def test_the_first_reason_is_at_hand_once_reasons_are_known_unless_something_was
         page.locator("#generate").click()
         title = page.locator("#reason-heading h2")
         expect(title).to_have_text("RCC 0")  # before they are compared
-        if said:
-            write(page, "note-name", said)
+        if name:
+            write(page, "note-name", name)
             expect(title).to_have_text("RCC 0 · dark")
         apart.unlink()
         expect(page.locator("#reason-list [data-is=spot]")).to_be_visible()
         expect(page.locator("#clusters-status strong")).to_contain_text("Most failures")
-        expect(title).to_have_text("RCC 0 · dark" if said else "label = night")
-        expect(page.locator("#grid-title")).to_contain_text("RCC 0" if said else "label = night")
+        expect(title).to_have_text("RCC 0 · dark" if name else "label = night")
+        expect(page.locator("#grid-title")).to_contain_text("RCC 0" if name else "label = night")
 
 
 @pytest.mark.slow

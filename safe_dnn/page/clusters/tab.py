@@ -465,7 +465,7 @@ class ClustersTab(WorkTab):
         except SAFEError:
             return gr.skip()  # there is nothing to mend, or nothing can be written; the status says so
 
-    def _on_tick(self, followed: int, key: object, run: str, compared: str, *said: object) -> dict:
+    def _on_tick(self, followed: int, key: object, run: str, compared: str, *entered: object) -> dict:
         """How far the work is, and what it has found by now; what is typed meanwhile stays."""
         updates, results = self.tick(followed), self._settings.results
         ended = self.followed in updates
@@ -477,7 +477,7 @@ class ClustersTab(WorkTab):
             return updates
         if state.run != run:
             return {**self.form.anew(state.run), **self.show(), **updates}
-        if not compared and key == 0 and not any(said):
+        if not compared and key == 0 and not any(entered):
             # RCC 0 was at hand, the first until the reasons were known, and nothing has been said of it
             return {**self.show(), **updates}
         views = self.show(key)
