@@ -28,6 +28,9 @@ from safe_dnn.reasons.listed import FailureReasons, Reason, baseline, reasons_of
 from safe_dnn.reasons.probes import Probe, load_probes
 from safe_dnn.reasons.register import Entry, register_of
 from safe_dnn.reasons.run_record import known_parameters
+from safe_dnn.reasons.words.reasons import with_words
+from safe_dnn.reasons.words.tagging import Tagging, all_words, answers_to_tag, word_columns
+from safe_dnn.reasons.words.tags import TAG, WORD, load_words
 from safe_dnn.store import runs as store
 from safe_dnn.store.database import DATABASE_FILE, last_number, reading
 from safe_dnn.store.database import Entry as Statement
@@ -38,9 +41,6 @@ from safe_dnn.support.files import state_of_file
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES, FAILURES_FILE, FAILURES_MARK
 from safe_dnn.training.labels import label_unsafe_set
 from safe_dnn.training.result import Retraining, load_retraining, retraining_of
-from safe_dnn.words.reasons import with_words
-from safe_dnn.words.tagging import Tagging, all_words, answers_to_tag, word_columns
-from safe_dnn.words.tags import TAG, WORD, load_words
 
 T = TypeVar("T")
 Key: TypeAlias = "str | Callable[[Analysis], object]"
@@ -290,7 +290,7 @@ class Analysis:
 
     @part(*CLUSTERED)
     def tested(self) -> AnsweredImages:
-        """The network's answers, as of `words.tagging.answers_to_tag`."""
+        """The network's answers, as of `reasons.words.tagging.answers_to_tag`."""
         return answers_to_tag(self.folder)
 
     @part(*CLUSTERED, WORDS)

@@ -6,7 +6,7 @@ DIR has `predictions.csv` and `accuracy.json`, as `failures` and the builder of 
 parameters of the test images in or beside their folder. Words are the causes of a case study or, of photographs,
 `PLAIN_WORDS` as far as their columns are known. In each run somebody has `SEEN` failing images before them that look
 alike, one of which has the word: these and further ones teach the probe, and then images are drawn, as on the page (see
-`safe_dnn/words/`). Measured are, after `TAGS` answers in all,
+`safe_dnn/reasons/words/`). Measured are, after `TAGS` answers in all,
 
 - *held*: the share of runs in which the 95 % interval holds the true rate of the tested images; also with random scores
   in place of the probe's;
@@ -45,12 +45,7 @@ from safe_dnn.rccs.parameters import PARAMETERS_FILE, find_parameters, read_para
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.reasons.comparison import features_of_tested
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.files import prepare_folder
-from safe_dnn.support.images import find_images
-from safe_dnn.support.intervals import clopper_pearson
-from safe_dnn.support.run_folder import ACCURACY_FILE, OBJECTS, PREDICTIONS_FILE
-from safe_dnn.words.rates import (
+from safe_dnn.reasons.words.rates import (
     BATCH,
     UNTAGGED,
     Frame,
@@ -64,6 +59,11 @@ from safe_dnn.words.rates import (
     rate_of,
     scores,
 )
+from safe_dnn.support.errors import SAFEError
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.images import find_images
+from safe_dnn.support.intervals import clopper_pearson
+from safe_dnn.support.run_folder import ACCURACY_FILE, OBJECTS, PREDICTIONS_FILE
 from tests.helpers.cases import read_subjects
 
 IMPROVEMENT = "improvement"
@@ -75,7 +75,7 @@ SMALL = 0.25  # share of the images that have a word, up to which half-widths ar
 CHANCE = 0.15  # share of yes in answers by chance
 CORRELATIONS = (0.1, 0.2)
 WITH, WITHOUT = 0.4, 0.15  # rates of failing that persons' rates are drawn around
-SOURCES = ("safe_dnn/words/rates.py", "lab/benchmarks/words.py")
+SOURCES = ("safe_dnn/reasons/words/rates.py", "lab/benchmarks/words.py")
 PLAIN_WORDS = {
     "baby": Literal("age", "<", 3.5), "child": Literal("age", "from", (4.0, 13.0)),
     "in their teens": Literal("age", "from", (13.0, 20.0)), "in their twenties": Literal("age", "from", (20.0, 30.0)),
@@ -93,7 +93,7 @@ class WordsCase(NamedTuple):
     Attributes
     ----------
     points : ndarray of shape (n_images, n_components)
-        As of `safe_dnn.words.rates.probe_points`.
+        As of `safe_dnn.reasons.words.rates.probe_points`.
     wrong : ndarray of shape (n_images,), bool
     words : mapping of str to ndarray of shape (n_images,), bool
     groups : Groups or None

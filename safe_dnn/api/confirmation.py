@@ -37,6 +37,8 @@ from safe_dnn.reasons.known import FRESH_FILE, Known, counted_text, known_classe
 from safe_dnn.reasons.known_groups import groups_of_images, notes_of
 from safe_dnn.reasons.listed import reasons_of
 from safe_dnn.reasons.requirements import HOLDS, OPEN, Finding, Requirement, check_known, findings, read_requirements
+from safe_dnn.reasons.words.tagging import finding_by_word, open_tagging
+from safe_dnn.reasons.words.tags import Word, load_words
 from safe_dnn.report.evidence import known_sets
 from safe_dnn.report.exports import show_reasons
 from safe_dnn.store.output_folder import working
@@ -49,8 +51,6 @@ from safe_dnn.support.tables import IMAGE
 from safe_dnn.support.text import count, printable, some
 from safe_dnn.training.certainty import CLOSURE_FILE, NEW, WORSENED, Closure, by_answers, closure_text, closures
 from safe_dnn.training.result import aligned, refuse_saved_again, refuse_used, saved_again
-from safe_dnn.words.tagging import finding_by_word, open_tagging
-from safe_dnn.words.tags import Word, load_words
 
 SUITE = "SAFE"
 

@@ -23,6 +23,8 @@ from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
 from safe_dnn.reasons.listed import since_earlier
 from safe_dnn.reasons.run_record import lost_notes, notes_of
+from safe_dnn.reasons.words import tagging
+from safe_dnn.reasons.words.tags import load_words
 from safe_dnn.report.summary_lines import (
     cluster_lines,
     cluster_summary,
@@ -38,8 +40,6 @@ from safe_dnn.support.progress import as_part
 from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES_FILE, PREDICTIONS_FILE
 from safe_dnn.support.text import count, some
 from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
-from safe_dnn.words import tagging
-from safe_dnn.words.tags import load_words
 
 FIGURES = ("tested", "wrong", "rate", "low", "high")
 NO_GROUPS = "groups: not used, since it is not known what the network gets right"
@@ -354,21 +354,21 @@ def word(
     next : int, optional
         The table has so many images to answer.
     tags : path, optional
-        Answers to take, as for `words.tagging.answers_in`.
+        Answers to take, as for `reasons.words.tagging.answers_in`.
     likely : path, optional
         The table has the images of this folder or list, sorted by predicted probability; as many as `next` says.
     weights, features
-        As for `words.tagging.likely`.
+        As for `reasons.words.tagging.likely`.
 
     Returns
     -------
     StepResult
-        Its value is a list of `words.tagging.Tagging`.
+        Its value is a list of `reasons.words.tagging.Tagging`.
 
     Raises
     ------
     SAFEError
-        As of the functions of `words.tagging`.
+        As of the functions of `reasons.words.tagging`.
     """
     folder = path_of(out, "an output folder")
     if not word:

@@ -29,7 +29,7 @@ HEATMAP = "heatmap"
 REASONS = "reasons"
 """The kind of a run that rests on a table of answers, with or without clusters (see `reasons/listed.py`)."""
 DRAWING = "images to ask about a word"
-"""The kind of a run that rests on a table of answers: there is one for each word (see `words/tagging.py`)."""
+"""The kind of a run that rests on a table of answers: there is one for each word (see `reasons/words/tagging.py`)."""
 OPENING = "open"
 """The kind of an entry by which earlier clusters are the present ones again."""
 

@@ -7,8 +7,8 @@ import pytest
 
 from lab.benchmarks import words
 from lab.benchmarks.words import TAGS, load_words_case, main, measure_word, tagged
+from safe_dnn.reasons.words.rates import CHOSEN, UNTAGGED
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.words.rates import CHOSEN, UNTAGGED
 from tests.helpers.scenes import draw_scenes
 
 

@@ -1,5 +1,5 @@
 """A word for what the engineer sees: images to answer, one after the other, and how often the network fails on those
-that have it (see `words.tagging`)."""
+that have it (see `reasons.words.tagging`)."""
 
 import os
 import threading
@@ -17,12 +17,12 @@ from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import AWAY, as_text, worded
 from safe_dnn.page.pictures import data_uri
 from safe_dnn.page.settings import PageSettings
+from safe_dnn.reasons.words.rates import BATCH
+from safe_dnn.reasons.words.tagging import Tagging, answer, begin, content_hex, next_images, open_tagging, rate, undo
+from safe_dnn.reasons.words.tags import LONGEST_WORD, load_words
 from safe_dnn.report.markup import filled
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.text import count, printable
-from safe_dnn.words.rates import BATCH
-from safe_dnn.words.tagging import Tagging, answer, begin, content_hex, next_images, open_tagging, rate, undo
-from safe_dnn.words.tags import LONGEST_WORD, load_words
 
 TAB = "words"  # of its jobs, which no tab follows: the script does
 MOST_SEEN = 10 * BATCH  # images that are kept as those that somebody had before them

@@ -389,7 +389,7 @@ class Figures(NamedTuple):
     worth : float
         The share of independent images that the tested ones are worth (see `rccs.spots.figures`).
     answers : int
-        Of a person, from which all figures are estimated (see `words.rates`); 0 if they were counted.
+        Of a person, from which all figures are estimated (see `reasons.words.rates`); 0 if they were counted.
     estimate : float
         The rate by answers.
     """

@@ -13,10 +13,10 @@ from PIL import Image
 from playwright.sync_api import Browser, Page, expect
 
 from safe_dnn.page.clusters.words import WordsView
+from safe_dnn.reasons.words.tagging import all_words, answer, begin, open_tagging
+from safe_dnn.reasons.words.tagging import next_images as asked_next
+from safe_dnn.reasons.words.tags import load_tags, load_words
 from safe_dnn.store.runs import COMPARISON, present_runs
-from safe_dnn.words.tagging import all_words, answer, begin, open_tagging
-from safe_dnn.words.tagging import next_images as asked_next
-from safe_dnn.words.tags import load_tags, load_words
 from tests.helpers.answered import draw_people
 from tests.helpers.browsing import Served, field, filter_by, generate, opened, served_from, wait_until
 from tests.helpers.laid_out import settings_of, shown_in

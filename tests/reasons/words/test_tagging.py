@@ -10,13 +10,8 @@ from safe_dnn.api.confirmation import check_requirements
 from safe_dnn.dnn.tested import read_predictions
 from safe_dnn.options import GivenAnswers
 from safe_dnn.reasons.requirements import BROKEN
-from safe_dnn.report.report import report_html
-from safe_dnn.SAFE_Tool import main
-from safe_dnn.store.database import speaking
-from safe_dnn.store.runs import DRAWING, runs_of
-from safe_dnn.support.errors import SAFEError
-from safe_dnn.words.rates import FEW, LEVEL, MANY, OTHERS
-from safe_dnn.words.tagging import (
+from safe_dnn.reasons.words.rates import FEW, LEVEL, MANY, OTHERS
+from safe_dnn.reasons.words.tagging import (
     answer,
     answers_in,
     begin,
@@ -27,6 +22,11 @@ from safe_dnn.words.tagging import (
     sample_of,
     undo,
 )
+from safe_dnn.report.report import report_html
+from safe_dnn.SAFE_Tool import main
+from safe_dnn.store.database import speaking
+from safe_dnn.store.runs import DRAWING, runs_of
+from safe_dnn.support.errors import SAFEError
 from tests.helpers.places import rows_in
 
 

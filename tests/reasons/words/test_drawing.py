@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from safe_dnn.words.rates import LEAST, NO, STRATA, UNSURE, UNTAGGED, YES, make_frame, next_drawn
+from safe_dnn.reasons.words.rates import LEAST, NO, STRATA, UNSURE, UNTAGGED, YES, make_frame, next_drawn
 
 
 @pytest.fixture

@@ -2,9 +2,19 @@
 
 import pytest
 
+from safe_dnn.reasons.words.tags import (
+    MOST_WORDS,
+    Tag,
+    Word,
+    add_tags,
+    begin_word,
+    known_word,
+    load_tags,
+    load_words,
+    undo_tag,
+)
 from safe_dnn.store.database import speaking
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.words.tags import MOST_WORDS, Tag, Word, add_tags, begin_word, known_word, load_tags, load_words, undo_tag
 from tests.helpers.places import check_entries
 
 

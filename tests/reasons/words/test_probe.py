@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from safe_dnn.words.rates import BATCH, MOST_CHOSEN, chosen_to_teach, is_taught, probe_points, scores
+from safe_dnn.reasons.words.rates import BATCH, MOST_CHOSEN, chosen_to_teach, is_taught, probe_points, scores
 
 
 def looks(n=200, seed=0):

@@ -20,9 +20,9 @@ from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons, reasons_of
 from safe_dnn.reasons.known import Known
-from safe_dnn.words.rates import YES, Sample, WordRate, rate_of
-from safe_dnn.words.tagging import Tagging, of_classes, rate, sample_of
-from safe_dnn.words.tags import ANSWERS
+from safe_dnn.reasons.words.rates import YES, Sample, WordRate, rate_of
+from safe_dnn.reasons.words.tagging import Tagging, of_classes, rate, sample_of
+from safe_dnn.reasons.words.tags import ANSWERS
 
 
 def with_words(reasons: Reasons, clusters: RootCauseClusters, words: Mapping[str, Tagging]) -> Reasons:

@@ -3,10 +3,10 @@
     tagging = open_tagging(out, begin(out, "baby").name)
     tagging, images = next_images(tagging)          the images to show; one in twenty was shown before
     tagging = answer(tagging, {"a.png": "yes"})     also `undo(tagging)`
-    rate(tagging)                                   a `words.rates.WordRate`, or None with too few answers
+    rate(tagging)                                   a `reasons.words.rates.WordRate`, or None with too few answers
 
 The first images teach a probe; then a frame of strata is made, which is kept as a run, and images are drawn from it
-(see `safe_dnn/words/`). A frame is about the network's answers: if these change, the answers about images stay,
+(see `safe_dnn/reasons/words/`). A frame is about the network's answers: if these change, the answers about images stay,
 and a new frame is made. `word_NAME.csv` has everything that the rate is computed from.
 """
 
@@ -35,17 +35,7 @@ from safe_dnn.reasons.known import known_classes
 from safe_dnn.reasons.known_groups import named_groups
 from safe_dnn.reasons.requirements import BROKEN, HOLDS, OPEN, Finding, Requirement
 from safe_dnn.reasons.run_record import answers_of_run, groups_of, known_answers, table_of
-from safe_dnn.store.database import present_engineer
-from safe_dnn.store.output_folder import save_files
-from safe_dnn.store.runs import CLUSTERS, DRAWING, add_run, present_runs, reading_file, runs_of
-from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
-from safe_dnn.support.files import prepare_folder
-from safe_dnn.support.images import content_of
-from safe_dnn.support.matching import rows_by_image
-from safe_dnn.support.run_folder import FAILURES
-from safe_dnn.support.tables import IMAGE, read_own, read_table, table_text
-from safe_dnn.support.text import count, some
-from safe_dnn.words.rates import (
+from safe_dnn.reasons.words.rates import (
     BATCH,
     CHOSEN,
     NO,
@@ -64,7 +54,27 @@ from safe_dnn.words.rates import (
     rate_of,
     scores,
 )
-from safe_dnn.words.tags import ANSWERS, Tag, Word, add_tags, begin_word, known_word, load_tags, load_words, undo_tag
+from safe_dnn.reasons.words.tags import (
+    ANSWERS,
+    Tag,
+    Word,
+    add_tags,
+    begin_word,
+    known_word,
+    load_tags,
+    load_words,
+    undo_tag,
+)
+from safe_dnn.store.database import present_engineer
+from safe_dnn.store.output_folder import save_files
+from safe_dnn.store.runs import CLUSTERS, DRAWING, add_run, present_runs, reading_file, runs_of
+from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
+from safe_dnn.support.files import prepare_folder
+from safe_dnn.support.images import content_of
+from safe_dnn.support.matching import rows_by_image
+from safe_dnn.support.run_folder import FAILURES
+from safe_dnn.support.tables import IMAGE, read_own, read_table, table_text
+from safe_dnn.support.text import count, some
 
 FRAME_FILE = "frame.csv"
 ANSWER = "answer"
@@ -104,7 +114,7 @@ class Tagging(NamedTuple):
 
     @property
     def known(self) -> np.ndarray:
-        """What is known of each image, as for `words.rates.next_drawn`."""
+        """What is known of each image, as for `reasons.words.rates.next_drawn`."""
         known = np.full(len(self.tested.paths), UNTAGGED)
         for row, tag in self.counted:  # the later counts
             known[row] = ANSWERS.index(tag.answer)
@@ -180,7 +190,7 @@ def begin(out: Path, name: str, examples: Sequence[str] = (), *, by: str = "") -
     Raises
     ------
     SAFEError
-        As of `words.tags.begin_word`, or the network's answers are not known.
+        As of `reasons.words.tags.begin_word`, or the network's answers are not known.
     """
     tested = answers_to_tag(out)
     columns = {*ATTRIBUTES, *KNOWN_COLUMNS, tested.answers.target}
@@ -339,7 +349,7 @@ def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = ""
     Parameters
     ----------
     answers : sequence of (str, str)
-        Images, relative to the test folder, and one of `words.tags.ANSWERS` each.
+        Images, relative to the test folder, and one of `reasons.words.tags.ANSWERS` each.
     by : str
         The window.
 
@@ -373,7 +383,7 @@ def answer(tagging: Tagging, answers: Sequence[tuple[str, str]], *, by: str = ""
 
 
 def undo(tagging: Tagging, *, by: str = "") -> tuple[Tagging, Tag]:
-    """Take back the last answer of a window, which is returned (errors are those of `words.tags.undo_tag`)."""
+    """Take back the last answer of a window, which is returned (errors are those of `reasons.words.tags.undo_tag`)."""
     tag = undo_tag(tagging.out, tagging.word, by=by)
     return _saved(tagging), tag
 

@@ -7,9 +7,9 @@ from safe_dnn.analysis import Analysis
 from safe_dnn.rccs.review.review import load_review, set_note
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.listed import LISTED, reasons_of
+from safe_dnn.reasons.words.tagging import answer, answers_to_tag, begin, open_tagging, rate
 from safe_dnn.report.report import report_html
-from safe_dnn.words.tagging import answer, answers_to_tag, begin, open_tagging, rate
-from tests.words.test_tagging import asked
+from tests.reasons.words.test_tagging import asked
 
 
 def blurred(out):

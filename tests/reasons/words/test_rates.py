@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import betabinom
 
 from safe_dnn.rccs.spots.figures import Groups
-from safe_dnn.words.rates import (
+from safe_dnn.reasons.words.rates import (
     FEW,
     MANY,
     NO,
