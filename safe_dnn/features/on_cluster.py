@@ -97,8 +97,8 @@ def stream_on_cluster(
             reasons = {item.key: item.reason for item in found if item.reason}
             done += len(loaded)
             report_progress(batches.EXTRACTING, done, total)
-            told = [item._replace(reason=reasons.get(item.key, item.reason)) for item in loaded]
-            yield batches.as_batch(told, rows, extractor)
+            explained = [item._replace(reason=reasons.get(item.key, item.reason)) for item in loaded]
+            yield batches.as_batch(explained, rows, extractor)
 
 
 def _by_value(**arguments: str) -> Callable:

@@ -72,14 +72,14 @@ class Entry(NamedTuple):
         for field, value, needed in RULES:
             if getattr(self.note, field) == value:
                 nouns = [REGISTER[name].noun for name in needed if not getattr(self.note, name)]
-                said = f"hypothesis {value}" if field == "belief" else value
-                found |= {said: nouns} if nouns else {}
+                claim = f"hypothesis {value}" if field == "belief" else value
+                found |= {claim: nouns} if nouns else {}
         return found
 
     @property
     def missing(self) -> tuple[str, ...]:
         """The same in words."""
-        return tuple(f"{said}, but without: {', '.join(it)}" if it else said for said, it in self.lacks.items())
+        return tuple(f"{claim}, but without: {', '.join(it)}" if it else claim for claim, it in self.lacks.items())
 
 
 class Change(NamedTuple):

@@ -158,7 +158,7 @@ def summarize(known: Analysis) -> dict[str, Any]:
     unrated = "The RCCs were not compared with images that are right: their error rates are missing."
     doubts = [*test.get("doubts", ()), clusters and no_steady_groups_text(clusters), known.missing.get("counted", "")]
     doubts += [unrated] if clusters and test and not reasons.rates and not doubts[-1] else []
-    scope, said = known.scope
+    scope, entry = known.scope
     notes = reasons.comparison.notes if reasons.comparison else ()
     if not clusters and known.ungrouped:
         notes = known.ungrouped.notes
@@ -195,7 +195,7 @@ def summarize(known: Analysis) -> dict[str, Any]:
         "judged_rccs": bool(clusters and known.notes),
         "edits": [(edit.time, edit.engineer, describe_edit(edit, edits)) for edit in edits],
         "n_moved": int((known.review.original.labels != clusters.labels).sum()) if clusters and edits else 0,
-        "scope": scope._asdict(), "scope_said": (said.engineer, said.time) if said else (),
+        "scope": scope._asdict(), "scope_said": (entry.engineer, entry.time) if entry else (),
         "skipped": [tuple(one) for one in clusters.skipped] if clusters else [],
         "method": _method(known) if clusters else {},
         "earlier": since_earlier(known.folder, test.get("digest", "")),

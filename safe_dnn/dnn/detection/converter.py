@@ -485,8 +485,8 @@ def _split(
     root, units = listing.root, cells.texts(UNIT)
     cells.check(np.array([*map(bool, units)]), f"a text under {UNIT}", lambda row: "")
     found, notes, without_row = rows_about(cells, root, listing.paths, partial=partial)
-    told = cells.rows.drop(columns=IMAGE).agg(" ".join, axis=1).tolist()
-    known = ["; ".join(sorted(told[row] for row in rows)) for rows in found.values()]
+    descriptions = cells.rows.drop(columns=IMAGE).agg(" ".join, axis=1).tolist()
+    known = ["; ".join(sorted(descriptions[row] for row in rows)) for rows in found.values()]
     counts, of_copies = counted_once([*found], copies_in(root, listing.paths) if images_given else {}, known)
     number = {unit: i for i, unit in enumerate(sorted({*units}))}
     images, names, of = list[str](), list[str](), list[int]()

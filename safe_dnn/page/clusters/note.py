@@ -24,7 +24,8 @@ TYPED = ("name", "verdict", "note")
 # Which reason the address names (screen.js), the window's name, and what was typed in one that is gone (note.js).
 ON_LOAD = f"""() => {{
   const named = new URLSearchParams(location.hash.slice(1)), rcc = named.get("rcc");
-  const typed = JSON.parse(localStorage.getItem(`safe-note ${{location.pathname}}`) || "null");
+  let typed = null;  // as where the browser may not store anything
+  try {{ typed = JSON.parse(localStorage.getItem(`safe-note ${{location.pathname}}`)); }} catch {{}}
   return [rcc ? Number(rcc) : named.get("spot"), ({NAME_OF_WINDOW})(), typed];
 }}"""
 

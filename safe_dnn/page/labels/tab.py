@@ -220,12 +220,12 @@ class LabelView:
 
     def _drawn(self, at: _Next, classes: list[str], *, only: bool) -> dict[str, Any]:
         """What the script shows: `parts`, as HTML, and `view`, what it gives back; neither if there is no set."""
-        said = {"news": printable(at.news), "asked": at.replacing, "kept": at.is_saved}
+        status = {"news": printable(at.news), "asked": at.replacing, "kept": at.is_saved}
         try:
             unsafe = self._settings.results.latest.unsafe
             notes = self._names(unsafe)
         except SAFEError as error:
-            return {**said, "news": said["news"] or printable(str(error))}
+            return {**status, "news": status["news"] or printable(str(error))}
         images, rccs = unsafe.images, list(dict.fromkeys(image.rcc for image in unsafe.images))
         rcc = at.rcc if isinstance(at.rcc, int) and at.rcc in rccs else rccs[0]
         members = {i: image for i, image in enumerate(images) if image.rcc == rcc}
@@ -240,7 +240,7 @@ class LabelView:
         state = {"rccs": counts, "at_hand": rcc, "images": images, "undo": undo}
         keyed = list(itertools.zip_longest(classes, KEYS[: len(classes)], fillvalue=""))
         return {
-            **said, "view": {"rcc": rcc, "set": set_key(unsafe), "undo": undo, "labels": _labels(members)},
+            **status, "view": {"rcc": rcc, "set": set_key(unsafe), "undo": undo, "labels": _labels(members)},
             "parts": {
                 "state": filled("page/labels/state.html", done=labelled.total(), **state),
                 "classes": filled("page/labels/classes.html", classes=keyed),

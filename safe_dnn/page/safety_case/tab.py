@@ -67,9 +67,9 @@ class RegisterView:
         """What is said by now."""
         number = newest(self._settings.out)
         rows = {entry.key: _row(entry) for entry in self._settings.results.latest.register}
-        said = dict(zip(self.scope, map(printable, self._settings.results.latest.scope[0]), strict=True))
+        texts = dict(zip(self.scope, map(printable, self._settings.results.latest.scope[0]), strict=True))
         by_name = {row[0]: (key, row) for key, row in rows.items()}
-        return {self._newest_number: number, self._rows: by_name, self.table: [*rows.values()], **said}
+        return {self._newest_number: number, self._rows: by_name, self.table: [*rows.values()], **texts}
 
     def wire(self, loaded: gr.events.Dependency) -> None:
         """Connect the widgets."""

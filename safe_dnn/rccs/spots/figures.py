@@ -238,12 +238,12 @@ def share_for_limit(of: np.ndarray, wrong: np.ndarray, correlation: float, times
     estimated one, which counts as often as there are such groups but the first, and of 1, which counts once: if none or
     one has a wrong image, each group counts as one image. So do all images of a single group.
     """
-    told = tally(of, wrong)
-    others = max(times * int((told.wrong > 0).sum()) - 1, 0)
-    if not others or len(told.sizes) == 1:
-        return len(told.sizes) / len(of)
-    correlation = (others * max(told.correlation, correlation) + 1) / (others + 1)
-    return _share(told, correlation, times)
+    counted = tally(of, wrong)
+    others = max(times * int((counted.wrong > 0).sum()) - 1, 0)
+    if not others or len(counted.sizes) == 1:
+        return len(counted.sizes) / len(of)
+    correlation = (others * max(counted.correlation, correlation) + 1) / (others + 1)
+    return _share(counted, correlation, times)
 
 
 def _share(counts: Tally, correlation: float, times: float = 1) -> float:
