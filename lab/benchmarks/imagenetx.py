@@ -196,7 +196,7 @@ def _summary(network: Network, rows: Sequence[Factor]) -> str:
     missing = ", ".join(sorted({*matter} - {*named}))
     further = [row.name for row in rows if not row.matters and is_named(network, row.name)]
     doubtful = [f"{row.name} ({row.ratio:.2f})" for row in rows if not row.holds]
-    inside = sum(spot.expected is not None for spot in network.spots)
+    inside = sum(spot.class_rate is not None for spot in network.spots)
     return (
         f"{network.name}: {len(named)} of {len(matter)} factors that should be named are"
         + (f", not {missing}" if missing else "")
@@ -322,7 +322,7 @@ def _shuffled(network: Network, seed: int) -> list[bool]:
     for number, (known, failing, names) in enumerate(kinds):
         spots = find_weak_spots(known, failing, label=LABEL)
         about = [s for s in spots if {one.column for one in s.literals} <= names]
-        found.append(any(not number or s.expected is not None for s in about))
+        found.append(any(not number or s.class_rate is not None for s in about))
     return found
 
 

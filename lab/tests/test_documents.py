@@ -41,6 +41,10 @@ def repeated_from_results():
         doubtful = re.search(rf"^{name}: .*by p or interval: (.+?)\.(?= |$)", page["imagenetx"], re.M)[1]
         found, held = re.search(rf"^\| {name} \| (\d+) \|.*\| (\d+) \| \d+ \|$", page["imagenetx"], re.M).groups()
         yield f"| {name} | {wrong} | {named} | {missing or '–'} | {doubtful} | {held} of {found} |"
+    drawn = [line.strip("| ").split(" | ") for line in page["expected"].splitlines() if line.startswith("| ")]
+    for kind in ("1 class", "5 classes", "50 classes", "5 classes, 40 groups", "10 classes, 5 causes"):
+        given, found, _ = (row for row in drawn if row[0] == kind)
+        yield f"| {kind} | {given[1]} | {given[3]} | {found[1]} | {found[2]} |"
     yield re.search(r"They differ beyond doubt in .*?(?=\.)", page["imagenetx"])[0]
     for case in ("gd", "oc", "gd-people", "oc-people", "hpd", "fld", "od"):
         methods = ("weak spots", "decision tree", "SliceLine", "pysubgroup")

@@ -1,8 +1,8 @@
 """Reasons on a fresh test set: each is confirmed, weakened or refuted, without searching again.
 
 Weak spots and RCCs were chosen because the DNN fails there. Images that took no part in this choice show whether the
-DNN fails more often where the condition holds, or in the region of the RCC, than on fresh images of the same classes
-for which no other reason holds, and as often as expected. Nothing is searched for, so that rates and intervals need no
+DNN fails more often where the condition holds, or in the region of the RCC, than these images would fail without it
+(see `rccs/spots/expected.py`), and as often as was found. Nothing is searched for, so that rates and intervals need no
 correction; the tests are corrected for their number (Holm, Scand. J. Stat. 6(2), 1979).
 """
 
@@ -16,8 +16,9 @@ import numpy as np
 from safe_dnn.rccs.answers import LABEL, PREDICTED
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.rccs.spots.conditions import Conditions
-from safe_dnn.rccs.spots.figures import Alike, Figures, Groups, assess
-from safe_dnn.rccs.spots.rates import LEVEL, alike, corrected, distinct_reasons
+from safe_dnn.rccs.spots.expected import Expected, baselines_of, expected_rates
+from safe_dnn.rccs.spots.figures import COMPARED, Figures, Groups, assess
+from safe_dnn.rccs.spots.rates import LEVEL, corrected
 from safe_dnn.reasons.listed import CHANCE, LISTED, Reason
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.tables import read_table, table_text
@@ -26,11 +27,11 @@ from safe_dnn.support.text import range_text, rate_text
 CONFIRMATION_FILE = "confirmation.csv"
 CONFIRMED, WEAKENED, REFUTED, OPEN = "confirmed", "weakened", "refuted", "open"
 _VERDICTS = {(True, False): CONFIRMED, (True, True): WEAKENED, (False, True): REFUTED, (False, False): OPEN}
-"""Whether the DNN fails more often, beyond chance, and whether less often than was expected."""
+"""Whether the DNN fails more often, beyond chance, and whether less often than was foreseen."""
 # Of `confirmation.csv`, with what they hold of an `Answer`
 _COLUMNS = {"reason": "claim.reason", "where": "claim.where", "verdict": "verdict"}
-_COLUMNS |= {name: f"figures.{name}" for name in ("tested", "wrong", "rate", "low", "high", "like", "p")}
-_COLUMNS |= {"expected": "claim.expected", "expected_low": "claim.low", "expected_high": "claim.high"}
+_COLUMNS |= {name: f"figures.{name}" for name in ("tested", "wrong", "rate", "low", "high", *COMPARED, "p")}
+_COLUMNS |= {"new_rate": "claim.new_rate", "new_low": "claim.low", "new_high": "claim.high"}
 _COLUMNS |= {"groups": "figures.n_groups", "group": "figures.group"}
 
 
@@ -45,22 +46,19 @@ class Claim(NamedTuple):
         Empty of an RCC.
     holds : ndarray of shape (n_fresh,), bool, or None
         The fresh images that it is about; None if that is not known of them.
-    expected, low, high : float
-        Of as many images of each class as the fresh ones. By default nothing is expected.
+    new_rate, low, high : float
+        Of as many images of each class as the fresh ones. By default nothing is foreseen.
     takes : bool
-        Whether other reasons are compared without its images.
-    within : ndarray of shape (n_fresh,), bool, or None
-        The images of the claim in which an RCC lies: it is compared within them.
+        Whether other reasons are compared given it.
     """
 
     reason: str
     conditions: Conditions
     holds: np.ndarray | None
-    expected: float = math.nan
+    new_rate: float = math.nan
     low: float = 0.0
     high: float = 1.0
     takes: bool = False
-    within: np.ndarray | None = None
 
     @property
     def where(self) -> str:
@@ -84,9 +82,9 @@ class Answer(NamedTuple):
     Attributes
     ----------
     verdict : str
-        CONFIRMED: the DNN fails more often than on images like these, beyond chance, and not less often than was
-        expected. WEAKENED: more often, but less often than was expected. REFUTED: not beyond chance, and less often
-        than was expected. OPEN: the fresh images do not decide.
+        CONFIRMED: the DNN fails more often than is expected without it, beyond chance, and not less often than was
+        foreseen. WEAKENED: more often, but less often than was foreseen. REFUTED: not beyond chance, and less often
+        than was foreseen. OPEN: the fresh images do not decide.
     figures : Figures
         With the corrected p.
     """
@@ -106,8 +104,8 @@ class Answer(NamedTuple):
             return f"{named} There are no such fresh images."
         return (
             f"{named} {figures.wrong:,} of {figures.images('fresh image')} are wrong ({rate_text(figures.rate)}, "
-            f"{figures.interval}){figures.compared}; of new images, {rate_text(claim.expected)} "
-            f"({range_text(claim.low, claim.high)}) were expected."
+            f"{figures.interval}){figures.compared}; {rate_text(claim.new_rate)} ({range_text(claim.low, claim.high)}) "
+            "of new images were foreseen."
         )
 
 
@@ -128,20 +126,19 @@ def claims_of(
     of_classes : ndarray of shape (n_fresh,), float64, optional
         How often the network fails on the class of each in the test set that reasons were found with; NaN if unknown.
     """
-    claims = dict[str, Claim]()
-    for reason in sorted(listed, key=lambda one: not one.literals):  # an RCC may lie in one of the conditions
+    claims = list[Claim]()
+    for reason in sorted(listed, key=lambda one: not one.literals):
         of = reason.figures
         if not of or reason.kind not in (LISTED, CHANCE):
             continue
         holds, new_rate = reason.holds(columns, regions), of.rate if reason.new_rate is None else reason.new_rate
-        expected = np.array([new_rate, of.low, of.high])
+        foreseen = np.array([new_rate, of.low, of.high])
         if of_classes is not None and holds is not None and np.isfinite(of_classes[holds]).any():
-            expected = _of_these_classes(expected, reason.of_classes, float(np.nanmean(of_classes[holds])))
-        rate, low, high = expected.tolist()
-        within = claims[reason.inside].holds if reason.inside else None
-        takes_images = holds is not None and reason.takes
-        claims[reason.name] = Claim(reason.name, reason.literals, holds, rate, low, high, takes_images, within)
-    return [*claims.values()]
+            foreseen = _of_these_classes(foreseen, reason.class_rate, float(np.nanmean(of_classes[holds])))
+        rate, low, high = foreseen.tolist()
+        takes = holds is not None and reason.takes
+        claims.append(Claim(reason.name, reason.literals, holds, rate, low, high, takes))
+    return claims
 
 
 def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np.ndarray:
@@ -152,19 +149,21 @@ def _of_these_classes(rates: np.ndarray, before: float | None, now: float) -> np
     return rates * times / (1 - rates + rates * times)
 
 
-def compared_with(
-    claims: Sequence[Claim], n_images: int, groups: Groups | None, classes: np.ndarray | None
-) -> list[Alike]:
-    """The comparable images of each claim: those of the same classes for which no other claim holds."""
-    conditions, held = [claim.conditions for claim in claims], [held_by(claim, n_images) for claim in claims]
-    distinct = distinct_reasons(conditions, LABEL) & np.array([claim.takes for claim in claims], bool)
-    holds, within = np.array(held, bool).reshape(len(claims), n_images), dict[int, np.ndarray]()
-    for row, claim in enumerate(claims):
-        if not claim.conditions:
-            distinct[row] = [one.takes and one.holds is not claim.within for one in claims]
-            within |= {} if claim.within is None else {row: claim.within}
-    column = groups.column if groups else ""
-    return alike(conditions, holds, LABEL, classes, groups=column, distinct=distinct, within=within)
+def expected_of(
+    claims: Sequence[Claim], wrong: np.ndarray, groups: Groups | None, classes: np.ndarray | None
+) -> list[Expected]:
+    """How often the images of each claim would be wrong without it, as images of the same class with the same others.
+
+    Parameters
+    ----------
+    wrong, groups, classes
+        As for `answers_to`.
+    """
+    conditions = [claim.conditions for claim in claims]
+    stay = {row for row, claim in enumerate(claims) if claim.takes}
+    baselines = baselines_of(conditions, LABEL, stay, groups=groups.column if groups else "")
+    holds = np.array([held_by(claim, len(wrong)) for claim in claims], bool).reshape(len(claims), len(wrong))
+    return expected_rates(holds, wrong, baselines, classes, groups.of if groups else None)
 
 
 def held_by(claim: Claim, n_images: int) -> np.ndarray:
@@ -185,8 +184,8 @@ def answers_to(
     classes : ndarray of shape (n_fresh,), int, optional
         As of `reasons.known.known_classes`.
     """
-    like, held = compared_with(claims, len(wrong), groups, classes), [held_by(claim, len(wrong)) for claim in claims]
-    every, answers = assess(held, wrong, groups, like=like, for_new=False), []
+    without, held = expected_of(claims, wrong, groups, classes), [held_by(claim, len(wrong)) for claim in claims]
+    every, answers = assess(held, wrong, groups, expected=without, for_new=False), []
     chances = corrected(np.array([one.p for one in every])).tolist()
     for claim, figures, p in zip(claims, every, chances, strict=True):
         less = bool(figures.tested) and figures.high < claim.low

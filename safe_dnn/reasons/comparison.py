@@ -28,9 +28,10 @@ from safe_dnn.rccs.dbscan.contrast import RightImages
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import Aside, find_parameters
+from safe_dnn.rccs.spots.conditions import of_classes
 from safe_dnn.rccs.spots.curves import CURVES_FILE, Bin, curves_text, load_curves
 from safe_dnn.rccs.spots.figures import Groups
-from safe_dnn.rccs.spots.rates import Placed, Rate, among_failing, failure_rates, nearest_failing, of_classes, regions
+from safe_dnn.rccs.spots.rates import Placed, Rate, among_failing, failure_rates, nearest_failing, regions
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE, WeakSpot, load_spots, spots_text
 from safe_dnn.reasons.known import Known, class_names, known_classes
 from safe_dnn.reasons.known_groups import KnownGroups, notes_of
@@ -84,14 +85,15 @@ class Comparison(NamedTuple):
     right_points: np.ndarray = np.zeros((0, 0), np.float32)
 
     def rates(
-        self, clusters: RootCauseClusters, among: np.ndarray | None = None, whole: Collection[int] = ()
-    ) -> tuple[Rate, ...]:
-        """The error rates of RCCs, as the engineer has edited them; `among` and `whole` as in `failure_rates`."""
+        self, clusters: RootCauseClusters, spots: np.ndarray | None = None, others: Sequence[Collection[int]] = (),
+        whole: Collection[int] = (),
+    ) -> tuple[Rate, ...]:  # fmt: skip
+        """The error rates of RCCs, as the engineer has edited them; the rest as in `failure_rates`."""
         of_failing, of_right = self.regions(clusters.labels)
         labels = clusters.labels[self.failing]
         return failure_rates(
-            of_failing, of_right, clusters.n_rccs, labels=labels, groups=self.groups, classes=self.classes, among=among,
-            whole=whole,
+            of_failing, of_right, clusters.n_rccs, labels=labels, groups=self.groups, classes=self.classes, spots=spots,
+            others=others, whole=whole,
         )  # fmt: skip
 
     def regions(self, labels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -341,25 +343,10 @@ class Reasons:
         if self.comparison is None or self.clusters is None:
             return {}
         whole = {rcc for rcc, spot in self.same_as.items() if of_classes(self.spots[spot].literals, LABEL)}
-        return {rate.rcc: rate for rate in self.comparison.rates(self.clusters, self._among, whole)}
-
-    @property
-    def _among(self) -> np.ndarray | None:
-        """The compared images that each RCC is compared within: bool of shape (n_rccs, n_compared).
-
-        They are those of no other condition; of an RCC inside a condition, those of this one.
-        """
-        holds, clusters = self._holds, self.clusters
-        if holds is None or clusters is None or not len(holds):
-            return None
-        others = {row for row, spot in enumerate(self.spots) if takes(spot)}
-        among = np.ones((clusters.n_rccs, holds.shape[1]), bool)
-        for rcc in range(clusters.n_rccs):
-            own = {of[rcc] for of in (self.same_as, self.inside) if rcc in of}
-            among[rcc] = ~holds[sorted(others - own)].any(axis=0)
-            if rcc in self.inside:
-                among[rcc] &= holds[self.inside[rcc]]
-        return among
+        holds, counted = self._holds, [spot for spot in self.spots if not spot.figures.answers]  # words come last
+        taken = {row for row, spot in enumerate(counted) if takes(spot)}
+        others = [taken - {self.same_as.get(rcc)} for rcc in range(self.clusters.n_rccs)] if holds is not None else ()
+        return {rate.rcc: rate for rate in self.comparison.rates(self.clusters, holds, others, whole)}
 
     @cached_property
     def _holds(self) -> np.ndarray | None:
@@ -448,7 +435,7 @@ class Reasons:
 
 
 def takes(spot: WeakSpot) -> bool:
-    """Whether other reasons are compared without its images: it is about more than classes, and no chance."""
+    """Whether other reasons are compared given it: it is about more than classes, and no chance."""
     return not spot.may_be_chance and not of_classes(spot.literals, LABEL)
 
 

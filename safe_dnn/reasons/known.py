@@ -36,7 +36,7 @@ from safe_dnn.rccs.spots.conditions import parts_of
 from safe_dnn.rccs.spots.curves import Bin, find_curves
 from safe_dnn.rccs.spots.figures import Groups, share_of, tally
 from safe_dnn.rccs.spots.search import MOST_COLUMNS
-from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots, ranked
+from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots, judged
 from safe_dnn.reasons.known_groups import KnownGroups
 from safe_dnn.store.runs import COMPARISON, present_runs, reading_file
 from safe_dnn.support.errors import SAFEError, StrPath
@@ -291,10 +291,11 @@ def weak_spots_of(
             classes=None if classes is None else classes[rows], groups=groups and groups.taken(rows),
         )  # fmt: skip
 
-    spots = with_new_rates(search(np.arange(len(wrong))), columns, wrong, search, groups=groups)
+    found = with_new_rates(search(np.arange(len(wrong))), columns, wrong, search, groups=groups)
+    spots = judged(found, columns, wrong, label=label, classes=classes, groups=groups)
     alone = [find_weak_spots({name: recorded[name]}, wrong)[:1] for name in sorted(doubted, key=lambda n: -doubted[n])]
     last = [spot._replace(doubted=True) for spot in itertools.chain(*alone[:MOST_DOUBTED])]
-    return (*ranked(spots, columns, wrong, label), *last)
+    return (*spots, *last)
 
 
 def doubts_on(spots: Sequence[WeakSpot]) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ Whoever lists, draws, reports or checks reasons asks a `Reason`, and need not kn
 
 In: a review, and what the comparison has found. Out: a reason for each weak spot, with the RCC that is about the same
 failing images (see `comparison.Reasons.same_as`), and one for each other RCC; notes on either half apply to both.
-The next reason is always the one with most failing images that are in no reason above it.
+First comes the one with most failures in excess (see `rccs/spots/expected.py`).
 
 A sentence or two on the analysis are made of its first reasons by fixed rules, with the rates of the list.
 
@@ -14,6 +14,7 @@ A sentence or two on the analysis are made of its first reasons by fixed rules, 
 import contextlib
 import itertools
 import re
+from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -22,7 +23,6 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from safe_dnn.dnn.tested import AnsweredImages
-from safe_dnn.rccs.answers import LABEL
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.gifs import gif_path, spot_gif_path
 from safe_dnn.rccs.profiles import Profile
@@ -31,7 +31,6 @@ from safe_dnn.rccs.review.review import Review, both, folder_tested, notes_of_ru
 from safe_dnn.rccs.spots.conditions import Conditions, are_known, hold
 from safe_dnn.rccs.spots.curves import Bin, load_curves
 from safe_dnn.rccs.spots.figures import Figures
-from safe_dnn.rccs.spots.rates import by_gain, is_other
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, load_spots
 from safe_dnn.reasons.comparison import Reasons, takes
 from safe_dnn.store.runs import REASONS, Run, reading_file, runs_of
@@ -68,8 +67,6 @@ class Reason(NamedTuple):
     figures : Figures or None
         How often the DNN fails there, with the interval for new images; None if its answers to its test set are not
         known.
-    gain : int
-        Failing images that no other reason above it holds.
     inside : str
         Of an RCC that lies in a condition, the name of that one.
     images : sequence of str
@@ -92,7 +89,6 @@ class Reason(NamedTuple):
     file: str = ""
     stated: Collection[str] = ()
     figures: Figures | None = None
-    gain: int = 0
     inside: str = ""
     images: Sequence[str] = ()
     picture: str = ""
@@ -102,14 +98,18 @@ class Reason(NamedTuple):
 
     @property
     def facts(self) -> str:
-        """For example `102 of 115 wrong · 95 not explained above`; how many images it has, if that is not known."""
+        """For example `102 of 115 wrong, 6% expected without it: about 95 failures more`; how many images it has, if
+        that is not known."""
         of = self.figures
         if not of or not of.tested:
             return count(len(self.images), "image")
-        text = f"{'about ' if of.answers else ''}{of.wrong:,} of {of.tested:,} wrong"
-        text += f" · {count(of.answers, 'answer')}" if of.answers else ""
-        gain = self.kind == LISTED and self.gain < len(self.images)
-        return f"{text} · {self.gain:,} not explained above" if gain else text
+        text = f"{'about ' if of.answers else ''}{of.wrong:,} of {of.tested:,} wrong{of.compared}{of.more}"
+        return f"{text} · {count(of.answers, 'answer')}" if of.answers else text
+
+    @property
+    def excess(self) -> float:
+        """Failures in excess; 0 if that is not known."""
+        return 0.0 if self.figures is None or np.isnan(self.figures.excess) else self.figures.excess
 
     @property
     def key(self) -> int | str:
@@ -152,9 +152,9 @@ class Reason(NamedTuple):
         return self.spot.new_rate if self.spot else None
 
     @property
-    def of_classes(self) -> float | None:
+    def class_rate(self) -> float | None:
         """How often images of the classes of its condition are wrong, in their shares; None if it is not known."""
-        return self.spot.expected if self.spot else None
+        return self.spot.class_rate if self.spot else None
 
     @property
     def doubted(self) -> bool:
@@ -182,7 +182,7 @@ class Reason(NamedTuple):
 
     @property
     def fails_more(self) -> bool:
-        """Whether the DNN fails more often there than on comparable images."""
+        """Whether the DNN fails more often there than expected, beyond chance."""
         return self.figures is not None and self.kind == LISTED
 
     @property
@@ -208,7 +208,7 @@ class Reason(NamedTuple):
 
 
 def reasons_of(review: Review, reasons: Reasons, folder: Path, *, profiles: Sequence[Profile] = ()) -> list[Reason]:
-    """All reasons in the order of `KINDS`, each kind by its gain (see `spots.like.by_gain`).
+    """All reasons in the order of `KINDS`, each kind by failures in excess.
 
     Parameters
     ----------
@@ -254,26 +254,13 @@ def ungrouped(spots: Sequence[WeakSpot], images: Sequence[Sequence[str]]) -> lis
 
 
 def _ordered(reasons: list[Reason]) -> list[Reason]:
-    """By kind, and by gain: an RCC and the condition that it lies in are no other reasons than each other."""
-    row_of = {image: row for row, image in enumerate(sorted({*itertools.chain(*(one.images for one in reasons))}))}
-    failing = np.zeros((len(reasons), len(row_of)), bool)
-    for row, one in enumerate(reasons):
-        failing[row, [row_of[image] for image in one.images]] = True
-    others = np.array([[_is_other(each, than) for each in reasons] for than in reasons], bool)
-    last = np.array([one.kind != LISTED for one in reasons], bool)
-    order, gains = by_gain(failing, others.reshape(len(reasons), len(reasons)), last)
-    of_one = np.count_nonzero(failing[~last], axis=0) <= 1
-    for row, gain in zip(order, gains, strict=True):
-        one = reasons[row]
-        alone = (image for image in one.images if of_one[row_of[image]])
-        reasons[row] = one._replace(gain=gain, picture=next(alone, next(iter(one.images), "")))
-    return sorted((reasons[row] for row in order), key=lambda one: KINDS.index(one.kind))
-
-
-def _is_other(reason: Reason, than: Reason) -> bool:
-    if reason.spot and than.spot:
-        return is_other(reason.spot.literals, than.spot.literals, LABEL)
-    return reason is not than and reason.name != than.inside and than.name != reason.inside
+    """By kind, and by failures in excess; as long as these are not known, by failing images."""
+    held = Counter(itertools.chain(*(set(one.images) for one in reasons if one.kind == LISTED)))
+    pictured = []
+    for one in reasons:
+        alone = (image for image in one.images if held[image] <= 1)
+        pictured.append(one._replace(picture=next(alone, next(iter(one.images), ""))))
+    return sorted(pictured, key=lambda one: (KINDS.index(one.kind), -one.excess, -len(one.images)))
 
 
 def folded(listed: Sequence[Reason]) -> dict[str, str]:

@@ -15,6 +15,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from math import isnan
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -215,7 +216,8 @@ def _reason(entry: Entry, known: Analysis) -> dict[str, Any]:
         "differing": reason.differing, "rcc": reason.rcc, "fails_more": reason.fails_more, "fresh": entry.fresh,
         "rates": {
             "tested": known_rate.tested, "wrong": known_rate.wrong, "rate": known_rate.rate, "low": known_rate.low,
-            "high": known_rate.high, "comparable": known_rate.like, "interval": known_rate.interval,
+            "high": known_rate.high, "expected": None if isnan(known_rate.expected) else known_rate.expected,
+            "interval": known_rate.interval, "compared": known_rate.compared, "more": known_rate.more,
         } if known_rate else {},
     }  # fmt: skip
 
@@ -241,7 +243,7 @@ def _groups(known: Analysis, unsafe: UnsafeSet | None) -> list[dict[str, Any]]:
             "together": "" if together is None else percent_down(together), "changed": is_changed(clusters, rcc),
             "steadiness": confidence_text(clusters, rcc), "error_rate": known.reasons.text_of(rcc),
             "confusion": clusters.confusion_of(rcc) if rcc != NOISE else "", "carded": rcc in carded,
-            "rate": rate.rate if rate else None, "like": rate.like if rate and rate.like == rate.like else None,
+            "rate": rate.rate if rate else None, "expected": rate.expected if rate and rate.compared else None,
             "fails": "more" if reason and reason.fails_more else rates[rcc].verdict if rcc in rates else "",
             "sample": [(path, clusters.answer_text(row_of[path])) for path in images],
             "alike": [
@@ -268,7 +270,8 @@ def _spots(known: Analysis, names: Mapping[str, str]) -> list[dict[str, Any]]:
             "reason": names.get(spot.conditions, ""), "where": spot.where, "name": note.name, "note": note.note,
             "verdict": note.verdict, "doubted": spot.doubted, "may_be_chance": spot.may_be_chance,
             "answers": of.answers, "groups": of.of_groups.strip() if of.groups else "", "wrong": of.wrong,
-            "tested": of.tested, "rate": of.rate, "interval": of.interval, "like": of.like, "overlaps": overlaps,
+            "tested": of.tested, "rate": of.rate, "interval": of.interval, "expected": of.expected, "excess": of.excess,
+            "overlaps": overlaps,
         })  # fmt: skip
     return spots
 

@@ -67,7 +67,7 @@ def rate_lines(analysis: Analysis) -> Iterator[str]:
     yield "Error rates of images like those of each RCC:" if rated else ""
     yield from (f"  RCC {rcc}: {reasons.text_of(rcc)}" for rcc in rated if rates[rcc].verdict == "more")
     for verdict, meaning in (
-        ("as often", "Wrong as often as comparable images"), ("less", "Wrong less often than comparable images"),
+        ("as often", "Wrong about as often as expected"), ("less", "Wrong less often than expected"),
         ("too few", "Too few images to decide"),
     ):  # fmt: skip
         numbers = ", ".join(str(rcc) for rcc in sorted(rated) if rates[rcc].verdict == verdict)
@@ -77,8 +77,8 @@ def rate_lines(analysis: Analysis) -> Iterator[str]:
 
 def spot_lines(spots: Sequence[WeakSpot]) -> Iterator[str]:
     some = (
-        "conditions under which the network fails more often than on comparable images (no other reason; same classes, "
-        "unless it is a class)"
+        "conditions under which more images are wrong than expected without them (of the same classes, with the same "
+        "other reasons), those with most failures in excess first"
     )
     none = "none; no condition on what is known about the images stands out beyond chance"
     yield f"Weak spots: {some if spots else none}"

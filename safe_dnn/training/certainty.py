@@ -33,7 +33,7 @@ import numpy as np
 
 from safe_dnn.rccs.spots.figures import Figures, Groups, assess, effective_share
 from safe_dnn.rccs.spots.rates import corrected
-from safe_dnn.reasons.claims import Claim, compared_with
+from safe_dnn.reasons.claims import Claim, expected_of
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, printable, rate_text, some
@@ -52,7 +52,7 @@ REST = "everything else"
 # Of `closure.csv`, with what they hold of a `Closure`
 _COLUMNS = {"reason": "claim.reason", "where": "claim.where", "state": "state", "tested": "after.tested"}
 _COLUMNS |= {"wrong_before": "before.wrong", "wrong_after": "after.wrong", "rate_after": "after.rate"}
-_COLUMNS |= {"low": "after.low", "high": "after.high", "limit": "limit", "like_before": "before.like"}
+_COLUMNS |= {"low": "after.low", "high": "after.high", "limit": "limit", "expected": "before.expected"}
 _COLUMNS |= {"gain": "sure.gain", "gain_low": "sure.low", "gain_high": "sure.high", "p": "sure.p"}
 _COLUMNS |= {"groups": "after.n_groups", "group": "after.group"}
 
@@ -448,12 +448,12 @@ def closures(
         row_of, row = np.nonzero(held)
         by_group = ByGroup(groups.name, count_by_group(groups.of[row], row_of, names, before[row], after[row]))
     sure = certainties([count_pairs(before[holds], after[holds]) for holds in held], by_group, names)
-    like = compared_with(about, len(before), groups, classes)
-    first, later = assess(held, ~before, groups, like=like), assess(held, ~after, groups)
+    without = expected_of(about[:-1], ~before, groups, classes)
+    first, later = assess(held, ~before, groups, expected=without), assess(held, ~after, groups)
     changes = []
     for claim, then, now, one in zip(about, first, later, sure, strict=True):
         better, worse = (REDUCED, NEW) if claim.reason == REST else (CLOSED, WORSENED)
-        states = {BETTER: better if now.high <= then.like else REDUCED, WORSE: worse}
+        states = {BETTER: better if now.high <= then.expected else REDUCED, WORSE: worse}
         changes.append(Closure(claim, states.get(one.verdict, UNCHANGED), then, now, one))
     return changes
 

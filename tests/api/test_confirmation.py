@@ -57,7 +57,7 @@ def test_reasons_are_confirmed_kept_and_shown(explained, fresh, capsys):
     told, noted = capsys.readouterr()
     assert "gone.png" in noted
     assert "weak spot 1 (RCC 0), " in told
-    assert ": confirmed. 12 of 12 fresh images are wrong (100%, 74–100%), 23% of comparable images" in told
+    assert ": confirmed. 12 of 12 fresh images are wrong (100%, 74–100%), 23% expected without it" in told
     rows = rows_in(explained.out / CONFIRMATION_FILE)
     assert rows[0]["verdict"] == CONFIRMED
     assert len(rows) == 1, "an RCC with the same images is no claim of its own"

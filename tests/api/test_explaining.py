@@ -48,7 +48,7 @@ def test_rcc_that_fails_more_often_is_told_from_one_that_only_looks_alike(explai
     ]
     assert reasons.base == pytest.approx(26 / 74)
     assert reasons.comparison.notes == ()
-    assert rates[night].figures.like < 0.3, "a class is compared with the others"
+    assert rates[night].figures.expected < 0.3, "a class is compared with the others"
 
 
 def test_weak_spots_hold_the_images_that_fail_and_stay_with_their_run(explained):

@@ -72,15 +72,17 @@ def test_everything_after_failures_works_from_a_table(fake_network, case, capsys
     printed = capsys.readouterr().out
     assert "35% of all 74 test images are wrong, " in printed
     assert "all are night taken for wood" in printed
-    assert "Weak spots: conditions under which the network fails more often than on comparable images " in printed
-    assert "(no other reason; same classes, unless it is a class)\n  1. " in printed
+    assert "Weak spots: conditions under which more images are wrong than expected without them " in printed
+    assert (
+        "(of the same classes, with the same other reasons), those with most failures in excess first\n  1. " in printed
+    )
     assert {"rcc_rates.csv", "weak_spots.csv"} <= {path.name for path in case.out.iterdir()}
     assert safe("select", case.improvement, "--size", 6, "--out", case.out) == 0
     assert safe("report", "--out", case.out) == 0
     report = (case.out / "report.html").read_text()
     assert "night → wood (80%)" in report
     assert re.search("35% of all 74 test images are wrong, [0-9.]+% where (this reason|none of these)", report)
-    assert "100% wrong <span class='soft small'>more than comparable images, 23%</span>" in report
+    assert "100% wrong <span class='soft small'>more than expected, 23%</span>" in report
     assert "more often</span>" not in report
 
 

@@ -103,10 +103,10 @@ def test_the_reasons_are_told_in_a_sentence_and_listed_and_the_first_one_shows_i
     expect(first.locator("b")).to_have_text("label = night")
     expect(first.locator(".safe-card-rate")).to_have_text(rate_text(spot.figures.rate))
     expect(first.locator(".safe-card-facts")).to_have_text("12 of 12 wrong · RCC 0")
-    # The line on a card is at the rate of comparable images: what is compared with must not hold the reason itself.
-    assert spot.figures.like < reasons.base
+    # The line on a card is at the rate that is expected without the reason.
+    assert spot.figures.expected < reasons.base
     left = first.locator(".safe-rate-base").evaluate("line => parseFloat(line.style.left)")
-    assert left == pytest.approx(100 * spot.figures.like, abs=0.06)
+    assert left == pytest.approx(100 * spot.figures.expected, abs=0.06)
     # RCCs that do not fail more often are no reasons, and folded.
     expect(page.locator("#reason-list [data-rcc='1']")).to_be_hidden()
     fold = page.locator("#reason-list [data-fold]")

@@ -144,8 +144,8 @@ def as_sent(*cards: dict) -> str:
     return filled("page/clusters/cards.html", cards=cards)
 
 
-def of_rate(rate: float, low: float, high: float, like: float = float("nan")) -> SimpleNamespace:
-    return SimpleNamespace(rate=rate, low=low, high=high, like=like)
+def of_rate(rate: float, low: float, high: float, expected: float = float("nan")) -> SimpleNamespace:
+    return SimpleNamespace(rate=rate, low=low, high=high, expected=expected, compared=expected == expected)
 
 
 MANY = {rcc: card(rcc, 20 + rcc, of=of_rate(0.5, 0.4, 0.6)) for rcc in range(12)}

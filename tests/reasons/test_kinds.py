@@ -13,17 +13,17 @@ from safe_dnn.analysis import Analysis
 from safe_dnn.page.clusters.reasons import cards_of
 from safe_dnn.rccs.review.review import set_note
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.report.report import REPORT_FILE
 from safe_dnn.report.summary_lines import rate_lines
+from tests.helpers.spots import figures_of
 
 
 def by_last_digit(reasons, analysis):
     """Failing images of which the name ends in 1, as three quarters of all tested ones."""
     clusters = analysis.original
     rows = np.array([row for row, path in enumerate(clusters.paths) if path.endswith("1.png")])
-    figures = Figures(len(rows) * 4 // 3, len(rows), 0.5, 0.9, like=0.1)
+    figures = figures_of(len(rows) * 4 // 3, len(rows), 0.5, 0.9, expected=0.1)
     spot = WeakSpot((Literal("last digit", "=", "1"),), figures)
     return dataclasses.replace(reasons, spots=(*reasons.spots, spot), images=(*reasons.images, rows))
 

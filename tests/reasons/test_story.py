@@ -7,18 +7,18 @@ import pytest
 from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import load_review
 from safe_dnn.rccs.spots.conditions import Literal
-from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, read_conditions
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.listed import LISTED, UNDECIDED, Reason, baseline, reasons_of, sentence
 from safe_dnn.support.text import rate_text
 from tests.helpers.places import rows_in
+from tests.helpers.spots import figures_of
 
 OLD = Literal("age", "outside", (3.5, 65.0))
 
 
 def reason(rate: float, *literals: Literal, kind: str = LISTED, name: str = "") -> Reason:
-    figures = Figures(100, round(100 * rate), rate - 0.1, rate + 0.1, like=0.04)
+    figures = figures_of(100, round(100 * rate), rate - 0.1, rate + 0.1, expected=0.04)
     spot = WeakSpot(literals, figures) if literals else None
     named = "weak spot 1" if spot else "RCC 4"
     return Reason(named, "", kind=kind, spot=spot, figures=figures, note=Note(4, name))

@@ -251,17 +251,22 @@ def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
         assert (size, share) == (f"{sizes[key]}", f"{sizes[key] / 26:.1%}")
         if key in rates:
             # RCC 0 is weak spot 1 as well: its rate is that of the condition
-            rate, like = rates_in(spot, "rate", "like") if key == "0" else rates_in(rates[key], "rate", "like")
-            assert re.fullmatch(rf"{rate} wrong .* comparable images, {like}", fails)
+            rate, like = rates_in(spot, "rate", "expected") if key == "0" else rates_in(rates[key], "rate", "expected")
+            assert re.fullmatch(rf"{rate} wrong .* expected, {like}", fails)
             assert to_label == f"{sum(row['rcc'] == key for row in unsafe)}"
             card = Page(re.search(rf"<article class='card' id='rcc-{key}'>.*?</article>", document, re.DOTALL)[0]).text
             assert f"{sizes[key]} images · {sizes[key] / 26:.1%} of all failing images" in card
             assert ({rate} if key == "0" else {rate, like}) <= {*re.findall(r"[\d.]+%", card)}
     assert len(by_rcc) == 4
     [spot], [cells] = rows_in(out / WEAK_SPOTS_FILE), table_in(document, "weak-spots")
-    rate, like, low, high = rates_in(spot, "rate", "like", "low", "high")
-    assert cells[2:5] == [f"{spot['wrong']} of {spot['tested']}, {rate}", f"{low[:-1]}–{high}", like]
-    assert (rate, like) == ("99.7%", "0.4%")
+    rate, expected, low, high = rates_in(spot, "rate", "expected", "low", "high")
+    assert cells[2:6] == [
+        f"{spot['wrong']} of {spot['tested']}, {rate}",
+        f"{low[:-1]}–{high}",
+        expected,
+        f"about {float(spot['excess']):.0f}",
+    ]
+    assert rate == "99.7%"
     [shown] = [cells for cells in table_in(document, "first-page") if cells[0].startswith("weak spot 1")]
     assert shown[1:3] == [f"{spot['wrong']} of {spot['tested']}", f"{rate} ({low[:-1]}–{high})"]
     selected = {cells[0]: cells[1:] for cells in table_in(document, "unsafe-set")}
@@ -345,7 +350,7 @@ def test_each_figure_in_the_prose_is_in_the_files(clusters, out):
         mine, to_label = found.labels == rcc, [image for image in unsafe if image["rcc"] == row["rcc"]]
         known[f"rcc-{rcc}"] = {
             f"{mine.sum()}", f"{mine.sum() / images:.1%}", f"{found.is_core[mine].sum()}", row["tested"], row["wrong"],
-            *whole(*(float(row[key]) for key in ("rate", "low", "high", "like"))),
+            *whole(*(float(row[key]) for key in ("rate", "low", "high", "expected"))),
             *whole(run["steadiness"]["together"][rcc]), f"{len(to_label)}", f"{(5, 1, 3)[rcc]}",
         }  # fmt: skip
     known["rcc-0"] |= {spot["tested"], spot["wrong"]} | whole(float(spot["rate"]))

@@ -105,6 +105,29 @@ def hold(conditions: Conditions, columns: Mapping[str, np.ndarray], n_images: in
     return np.logical_and.reduce([np.ones(n_images, bool), *each])
 
 
+def of_classes(conditions: Conditions, label: str) -> bool:
+    """Whether conditions are about the true class alone."""
+    return bool(conditions) and all(literal.column == label for literal in conditions)
+
+
+def says_more(conditions: Conditions, than: Conditions) -> bool:
+    """Whether a conjunction holds only where another one does: each of its conditions includes one of this one."""
+    return all(any(_within(literal, broader) for literal in conditions) for broader in than)
+
+
+def _within(literal: Literal, broader: Literal) -> bool:
+    """Whether a simple condition is as narrow as another one on its column, or narrower."""
+    if literal.canonical == broader.canonical:
+        return True
+    texts = isinstance(literal.value, str) or isinstance(broader.value, str)
+    if literal.column != broader.column or texts or literal.is_arc or broader.is_arc:
+        same = literal.column == broader.column and isinstance(literal.value, str) and isinstance(broader.value, str)
+        return same and (literal.sign, broader.sign) == ("=", "!=") and literal.value != broader.value
+    return all(
+        any(begin <= low and high <= end for begin, end in spans(broader)) for low, high in spans(literal)
+    )  # fmt: skip
+
+
 def joined(first: Sequence[Literal], second: Sequence[Literal]) -> tuple[Literal, ...] | None:
     """One conjunction for two that differ in a range of a number alone, if the ranges touch; otherwise None."""
     apart = [pair for pair in zip(first, second, strict=False) if pair[0] != pair[1]]

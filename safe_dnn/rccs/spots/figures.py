@@ -3,9 +3,8 @@
 Sets of images and what a model gets wrong in; `Figures` out. Conditions, RCCs, what is found on fresh images,
 requirements, and what a later model makes of reasons are these figures, and a small table of verdicts.
 
-What images are compared with decides what is called chance (see `rates.py`): here it is given, and the rate of images
-like these is *expected* from it: that of each class, weighted as the classes are inside (indirect standardisation).
-Each class's rate is drawn to the mean of all by two images, since few images say little.
+What images are compared with decides what is called chance. Here it is given: `expected.py` says how often these images
+would be wrong without what holds of them, and which images are alike in everything else.
 
 *Groups*: images of one person, track or drive are not independent:
 100 images of a person say less about sunglasses than one image of each of 100 persons. Groups of images and what the
@@ -36,12 +35,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from safe_dnn.rccs.spots.expected import Expected
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson, lower_limit, upper_limit
 from safe_dnn.support.tables import from_cell
 from safe_dnn.support.text import count, range_text, rate_text
 
 ENDLESS = 10_000  # images for each that is drawn are as good as any number; of more, the chance takes seconds
-DRAWN = 2.0  # images of the mean rate that are added to each class
 
 
 class Groups(NamedTuple):
@@ -349,25 +348,6 @@ def _counted(of: np.ndarray, holds: np.ndarray) -> np.ndarray:
     return np.array([np.bincount(of[each], minlength=len(sizes))[sizes > 0] for each in holds])
 
 
-class Alike(NamedTuple):
-    """What images are compared with, like with like.
-
-    Attributes
-    ----------
-    inside, outside : ndarray of shape (n_images,), bool
-        Those that are compared, for which no other reason holds; all, if there are none.
-    classes : ndarray of shape (n_images,), int, or None
-        From 0; images are compared within them.
-    independent : bool
-        Whether they are independent whatever groups there are: all images of one group.
-    """
-
-    inside: np.ndarray
-    outside: np.ndarray
-    classes: np.ndarray | None = None
-    independent: bool = False
-
-
 class Figures(NamedTuple):
     """Images for which a condition holds, and how often the network is wrong on them.
 
@@ -380,10 +360,11 @@ class Figures(NamedTuple):
         Of the tested images; 0 if groups are not known.
     group : str
         What a group is, such as `person`.
-    alone, alone_wrong : int
-        Images for which no other reason holds, and the wrong ones among them.
-    like : float
-        The rate that it is compared with, that of images like these; NaN without.
+    expected, expected_low, expected_high : float
+        How often these images would be wrong without what holds of them (see `expected.py`), with its 95 % interval;
+        NaN if that is not known.
+    excess_low, excess_high : float
+        The interval of the failures in excess (see `excess`).
     p : float
         How likely as many are wrong if what holds does not matter; 1 if it is not compared.
     worth : float
@@ -400,9 +381,11 @@ class Figures(NamedTuple):
     high: float = 1.0
     groups: int = 0
     group: str = ""
-    alone: int = 0
-    alone_wrong: int = 0
-    like: float = math.nan
+    expected: float = math.nan
+    expected_low: float = math.nan
+    expected_high: float = math.nan
+    excess_low: float = math.nan
+    excess_high: float = math.nan
     p: float = 1.0
     worth: float = 1.0
     answers: int = 0
@@ -414,6 +397,11 @@ class Figures(NamedTuple):
         if self.answers:
             return self.estimate
         return self.wrong / self.tested if self.tested else math.nan
+
+    @property
+    def excess(self) -> float:
+        """How many images are wrong beyond what is expected, that is, because of what holds; NaN if not known."""
+        return (self.rate - self.expected) * self.tested
 
     @property
     def n_groups(self) -> int | None:
@@ -428,8 +416,7 @@ class Figures(NamedTuple):
     @property
     def cells(self) -> dict[str, object]:
         """For tables, by the name of the column; None where nothing is known."""
-        known = {**self._asdict(), "rate": self.rate, "groups": self.n_groups}
-        return known | (dict.fromkeys(("alone", "alone_wrong")) if math.isnan(self.like) else {})
+        return {**self._asdict(), "rate": self.rate, "excess": self.excess, "groups": self.n_groups}
 
     @property
     def interval(self) -> str:
@@ -453,9 +440,14 @@ class Figures(NamedTuple):
 
     @property
     def compared(self) -> str:
-        """For example `, 1% of comparable images`; empty without."""
-        images = "other" if self.answers else "comparable"
-        return "" if math.isnan(self.like) else f", {rate_text(self.like)} of {images} images"
+        """For example `, 6% expected without it`; empty if that is not known."""
+        return "" if math.isnan(self.expected) else f", {rate_text(self.expected)} expected without it"
+
+    @property
+    def more(self) -> str:
+        """For example `: about 95 failures more`, after `compared`; empty if that is not known, or there are none."""
+        more = 0 if math.isnan(self.excess) else round(self.excess)
+        return f": about {count(more, 'failure')} more" if more > 0 else ""
 
 
 def row_of(figures: Figures | None) -> tuple[float | None, ...]:
@@ -463,17 +455,20 @@ def row_of(figures: Figures | None) -> tuple[float | None, ...]:
     return (*figures[:2], figures.rate, *figures[2:4]) if figures else (None,) * 5
 
 
+COMPARED = ("expected", "expected_low", "expected_high", "excess_low", "excess_high")
+
+
 def figures_in(row: Mapping[str, str]) -> Figures:
     """Figures from the cells of a table; ValueError if they are damaged."""
-    tested, wrong, groups, alone, alone_wrong = (
-        int(row.get(name) or 0) for name in ("tested", "wrong", "groups", "alone", "alone_wrong")
-    )
-    low, high, like = (float(cell) if (cell := row.get(name)) else math.nan for name in ("low", "high", "like"))
-    return Figures(tested, wrong, low, high, groups, from_cell(row.get("group") or ""), alone, alone_wrong, like)
+    tested, wrong, groups = (int(row.get(name) or 0) for name in ("tested", "wrong", "groups"))
+    low, high, expected, *limits = (float(row.get(name) or "nan") for name in ("low", "high", *COMPARED))
+    least, most, fewest, largest = limits
+    group = from_cell(row.get("group") or "")
+    return Figures(tested, wrong, low, high, groups, group, expected, least, most, fewest, largest)
 
 
 def assess(
-    held: Iterable[np.ndarray], wrong: np.ndarray, groups: Groups | None = None, *, like: Sequence[Alike] = (),
+    held: Iterable[np.ndarray], wrong: np.ndarray, groups: Groups | None = None, *, expected: Sequence[Expected] = (),
     for_new: bool = True,
 ) -> list[Figures]:  # fmt: skip
     """Count sets of images.
@@ -485,8 +480,8 @@ def assess(
     wrong : ndarray of shape (n_images,), bool
     groups : Groups, optional
         Of images that are not independent.
-    like : sequence of Alike, optional
-        What each is compared with.
+    expected : sequence of Expected, optional
+        How often the images of the first sets would be wrong without what holds of them.
     for_new : bool
         Whether limits are for new images, about which few wrong ones say little (see `share_for_limit`).
     """
@@ -498,15 +493,43 @@ def assess(
         low, high = map(float, clopper_pearson(np.array(worth * failing), np.array(worth * tested)))
         n_groups = len(np.unique(of[holds])) if groups else 0
         figures.append(Figures(tested, failing, low, high, n_groups, name, worth=worth))
-        if at < len(like):
-            inside, outside, classes, independent = like[at]
-            here, there = inside if inside.any() else holds, outside if outside.any() else ~holds
-            figures[-1] = figures[-1]._replace(
-                alone=int(inside.sum()), alone_wrong=int((inside & wrong).sum()),
-                like=expected_rate(wrong, here, there, classes),
-                p=chance_of(wrong, here, here | there, classes, None if independent or not groups else of),
-            )  # fmt: skip
+        if at < len(expected):
+            without = expected[at]
+            units = None if without.independent or not groups else of
+            p = chance_of(wrong, holds, np.ones(len(wrong), bool), without.strata, units)
+            figures[-1] = compared_with(figures[-1], without)._replace(p=p)
     return figures
+
+
+def compared_with(
+    figures: Figures, expected: Expected, *, left: float | None = None, comparisons: int = 1,
+    limits: tuple[float, float] | None = None,
+) -> Figures:  # fmt: skip
+    """Figures with what is expected without what holds.
+
+    Parameters
+    ----------
+    left : float, optional
+        As many wrong images are certain, if it is fewer than are counted, as where a condition was chosen for them.
+    comparisons : int
+        So many intervals of the excess hold together with 95 %.
+    limits : (float, float), optional
+        The interval of the rate, if it was estimated.
+    """
+    if math.isnan(expected.rate) or not figures.tested:
+        return figures
+    low, high = expected.limits()
+    if limits:
+        ends = [figures.tested * end for end in expected.limits_of_difference(figures.rate, limits)]
+    else:
+        counts = (min(figures.wrong if left is None else left, figures.wrong), figures.wrong)
+        ends = [
+            expected.limits_of_excess(wrong, figures.tested, figures.worth, LEFT_OUT / comparisons)[end]
+            for end, wrong in enumerate(counts)
+        ]
+    return figures._replace(
+        expected=expected.rate, expected_low=low, expected_high=high, excess_low=ends[0], excess_high=ends[1]
+    )
 
 
 def chance_of(
@@ -519,25 +542,3 @@ def chance_of(
     some = strata[among], wrong[among], here[None, among]
     units = (None,) if groups is None else (None, groups[among])
     return max(float(chance_given_class(*some, each)[0]) for each in units)
-
-
-def expected_rate(
-    wrong: np.ndarray, inside: np.ndarray, outside: np.ndarray, classes: np.ndarray | None = None
-) -> float:
-    """How often images like those inside are wrong outside: of each class, weighted as inside; NaN if none is outside.
-
-    Parameters
-    ----------
-    wrong, inside, outside : ndarray of shape (n_images,), bool
-    classes : ndarray of shape (n_images,), int, optional
-        From 0.
-    """
-    if not outside.any():
-        return math.nan
-    mean = float(wrong[outside].mean())
-    if classes is None or not inside.any():
-        return mean
-    n = int(classes.max()) + 1
-    sizes, failing = (np.bincount(classes[rows], minlength=n) for rows in (outside, outside & wrong))
-    rates = (failing + DRAWN * mean) / (sizes + DRAWN)
-    return float(rates[classes[inside]].mean())

@@ -25,28 +25,19 @@ Points in, `rcc_rates.csv` out. What was tried: docs/decisions/030-failure-rates
 Sources: Clopper & Pearson, Biometrika 26(4), 1934 (the interval); Fisher, J. R. Stat. Soc. 98(1), 1935 (the exact
 test); Holm, Scand. J. Stat. 6(2), 1979 (the correction for the number of RCCs).
 
-*Comparable* images are those of the same classes for which no other condition holds. What a condition is compared with
-decides what is called chance. In a test set with several causes, "all other images" are mostly wrong for the other
-causes: a cause that explains an eighth of the failures then seems to fail no more often than elsewhere. So the images
-of the other conditions are taken away, inside a condition and outside of it. The rest outside gives the rate that is
-expected (see `figures.expected_rate`).
-
-The others of a condition are all that are about what is known of images, but those that say more or less than it does:
-whose simple conditions include its own, or are included in them. A condition on classes alone is no other one, and is
-compared with images of all classes.
+What a rate is compared with is that of the same images outside of the region (see `expected.py`).
 """
 
 import math
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
-from safe_dnn.rccs.spots.conditions import LEAST_TESTED, Conditions
-from safe_dnn.rccs.spots.figures import Alike, Figures, Groups, chance_of, effective_share, expected_rate, tally
+from safe_dnn.rccs.spots.expected import Baseline, expected_rates
+from safe_dnn.rccs.spots.figures import Figures, Groups, chance_of, compared_with, effective_share, tally
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, rate_text
@@ -69,7 +60,7 @@ class Rate(NamedTuple):
     figures : Figures
         Of the tested images in the region. An image of the RCC is not counted if the nearest other failing image is not
         in the RCC, and images of other RCCs may be. The interval holds the rate of images like these with a probability
-        of at least 95 % (see `failure_rates`); p is how likely a difference like that from comparable images is by
+        of at least 95 % (see `failure_rates`); p is how likely a difference like that from the expected rate is by
         chance, in its direction, corrected for the number of RCCs. There is one group if nearly all images of the RCC
         are of it.
     elsewhere : float
@@ -99,17 +90,17 @@ class Rate(NamedTuple):
         rate = rate_text(of.rate)
         if self.verdict == "more":
             return (
-                f"Fails more often than on comparable {noun}s: {rate} of {of.tested:,} tested {noun}s like these"
+                f"Fails more often than expected: {rate} of {of.tested:,} tested {noun}s like these"
                 f"{of_groups} are wrong ({of.interval}){of.compared}."
             )
         less = "fails on them less often" if self.verdict == "less" else "does not clearly fail on them more often"
-        return f"These {noun}s look alike, but the network {less} than on others ({rate}{of.compared})."
+        return f"These {noun}s look alike, but the network {less} than expected ({rate}{of.compared})."
 
 
 # Of `rcc_rates.csv`
 COLUMNS = (
-    "rcc", "tested", "wrong", "rate", "low", "high", "elsewhere", "p", "verdict", "groups", "group", "alone",
-    "alone_wrong", "like",
+    "rcc", "tested", "wrong", "rate", "low", "high", "expected", "expected_low", "expected_high", "excess",
+    "excess_low", "excess_high", "elsewhere", "p", "verdict", "groups", "group",
 )  # fmt: skip
 
 
@@ -224,15 +215,14 @@ def failure_rates(
     labels: np.ndarray,
     groups: Groups | None = None,
     classes: np.ndarray | None = None,
-    among: np.ndarray | None = None,
+    spots: np.ndarray | None = None,
+    others: Sequence[Collection[int]] = (),
     whole: Collection[int] = (),
 ) -> tuple[Rate, ...]:
-    """The error rate of each RCC, and whether it differs from that of comparable images.
+    """The error rate of each RCC, and whether it differs from the rate that is expected of its images without it.
 
     The interval extends from the lower end of Clopper and Pearson's for the wrong images that are evidence (see the top
     of this module) to the upper end for all that are counted.
-
-    Each RCC is compared with images of the same classes, among those for which no other reason holds.
 
     Fisher's exact test, within classes that of Mantel and Haenszel, with the correction of Holm: if right and wrong are
     independent of the regions, the probability that any RCC is said to fail more often is at most 5 %, and the same
@@ -251,8 +241,10 @@ def failure_rates(
         groups, unless nearly all of its images are of one: it stands for that group.
     classes : ndarray of shape (n_failing + n_right,), int, optional
         From 0, of the failing images, then of the right ones.
-    among : ndarray of shape (n_rccs, n_failing + n_right), bool, optional
-        The images that each RCC is compared within; by default all.
+    spots : ndarray of shape (n_spots, n_failing + n_right), bool, optional
+        For which images each weak spot holds.
+    others : sequence of collections of int, optional
+        For each RCC, the weak spots that are other reasons: it is compared with images for which the same of them hold.
     whole : collection of int
         RCCs that are a class: they are compared with images of all classes.
 
@@ -270,26 +262,29 @@ def failure_rates(
         share, n_groups, one = _of_groups(groups, of_all, labels, n_rccs)
     low, _ = clopper_pearson(share * evidence_of, share * (evidence_of + n_right))
     _, high = clopper_pearson(share * n_wrong, share * (n_wrong + n_right))
-    rates, tails = [], np.ones((2, n_rccs))
+    in_region = of_all == np.arange(n_rccs)[:, None]
+    holds, baselines = in_region if spots is None else np.concatenate([in_region, spots]), []
     for rcc in range(n_rccs):
-        here, within = of_all == rcc, np.ones(images, bool) if among is None else among[rcc]
-        tested, failing, alone = int(here.sum()), int(n_wrong[rcc]), here & within
-        of, strata = groups.of if groups and not one[rcc] else None, None if rcc in whole else classes
+        reasons = tuple(n_rccs + spot for spot in sorted(others[rcc])) if others else ()
+        baselines.append(Baseline(reasons, (rcc,), rcc not in whole, bool(one[rcc])))
+    expected = expected_rates(holds, wrong, baselines, classes, groups.of if groups else None)
+    rates, tails = [], np.ones((2, n_rccs))
+    for rcc, (here, without) in enumerate(zip(in_region, expected, strict=True)):
+        tested, failing = int(here.sum()), int(n_wrong[rcc])
+        of = groups.of if groups and not without.independent else None
         evident = here.copy()
         evident[: len(labels)] &= labels == rcc
         defining = np.flatnonzero(evident & wrong)[:DEFINING]
         if len(defining) < DEFINING:
             defining = np.r_[defining, np.flatnonzero(wrong & ~evident)][:DEFINING]
-        evidence = within.copy()
+        evidence = np.ones(images, bool)
         evidence[defining] = False
-        tails[0, rcc] = chance_of(wrong, evident, evidence, strata, of)
-        tails[1, rcc] = chance_of(~wrong, here, within, strata, of)
+        tails[0, rcc] = chance_of(wrong, evident, evidence, without.strata, of)
+        tails[1, rcc] = chance_of(~wrong, here, np.ones(images, bool), without.strata, of)
         elsewhere = (len(of_failing) - failing) / (images - tested) if tested < images else math.nan
-        like = expected_rate(wrong, alone if alone.any() else here, ~here & within, strata)
-        figures = Figures(
-            tested, failing, float(low[rcc]), float(high[rcc]), int(n_groups[rcc]), groups.name if groups else "",
-            int(alone.sum()), int((alone & wrong).sum()), elsewhere if math.isnan(like) else like,
-        )  # fmt: skip
+        limits, units = (float(low[rcc]), float(high[rcc])), (int(n_groups[rcc]), groups.name if groups else "")
+        figures = Figures(tested, failing, *limits, *units, worth=float(share[rcc]))
+        figures = compared_with(figures, without, left=failing - min(DEFINING, failing))
         rates.append(Rate(rcc, figures, elsewhere, ""))
     p = np.minimum(*map(corrected, tails)).tolist()
     rates = [rate._replace(figures=rate.figures._replace(p=p[rate.rcc])) for rate in rates]
@@ -330,29 +325,27 @@ def corrected(p: np.ndarray) -> np.ndarray:
 
 
 def _verdict(of: Figures) -> str:
-    alone = of.alone_wrong / of.alone if of.alone else math.nan
     if of.p < LEVEL:
-        return "more" if alone > of.like else "less"
-    if not of.tested or math.isnan(of.like) or of.high >= _matters(of.like):
+        return "more" if of.rate > of.expected else "less"
+    if not of.tested or math.isnan(of.expected) or of.high >= _matters(of.expected):
         return "too few"
     return "as often"
 
 
-def _matters(like: float) -> float:
-    """The least rate that an engineer should hear of: twice that of comparable images, or half as many right ones."""
-    return min(2 * like, (1 + like) / 2)
+def _matters(expected: float) -> float:
+    """The least rate that an engineer should hear of: twice the expected one, or half as many right images."""
+    return min(2 * expected, (1 + expected) / 2)
 
 
 def by_excess(groups: Sequence[int], rates: Mapping[int, Rate]) -> list[int]:
-    """RCCs by the failures above what comparable images would give, the most first; of equal ones as given.
+    """RCCs by the failures in excess, the most first; of equal ones as given.
 
     Parameters
     ----------
     groups : sequence of int
         As of `RootCauseClusters.groups`; `NOISE` stays last.
     """
-    every = ((rcc, rate.figures) for rcc, rate in rates.items())
-    excess = {rcc: of.wrong - of.tested * of.like for rcc, of in every if not math.isnan(of.like)}
+    excess = {rcc: rate.figures.excess for rcc, rate in rates.items() if not math.isnan(rate.figures.excess)}
     return sorted(groups, key=lambda rcc: (rcc == NOISE, -excess.get(rcc, 0.0)))
 
 
@@ -363,110 +356,3 @@ def rates_text(rates: Iterable[Rate]) -> str:
     """`rcc_rates.csv`: a row per RCC; undefined values are empty."""
     known = (rate.figures.cells | rate._asdict() for rate in rates)
     return table_text(COLUMNS, ([each[name] for name in COLUMNS] for each in known))
-
-
-# --- Comparable images --------------------------------------------------------------------------------------------
-
-MIXED = 0.5  # share of its images outside of the conditions above it, up to which a conjunction is judged on these
-
-
-def is_other(condition: Conditions, than: Conditions, label: str) -> bool:
-    """Whether a condition is another reason than one: on what is known of images, and neither narrower nor broader."""
-    about, its = {*condition}, {*than}
-    return not of_classes(condition, label) and not (about <= its or its <= about)
-
-
-def alike(
-    conditions: Sequence[Conditions], holds: np.ndarray, label: str, classes: np.ndarray | None, *, groups: str = "",
-    distinct: np.ndarray | None = None, within: Mapping[int, np.ndarray] = MappingProxyType({}),
-) -> list[Alike]:  # fmt: skip
-    """The comparable images of each condition: those for which no other one holds, within classes.
-
-    Parameters
-    ----------
-    conditions : sequence of n conjunctions
-    holds : ndarray of shape (n, n_images), bool
-    label : str
-        The column of the class.
-    classes : ndarray of shape (n_images,), int, optional
-    groups : str
-        The column of groups; each of its values is a group.
-    distinct : ndarray of shape (n, n), bool, optional
-        Which conditions are other reasons than each; by default as in `distinct_reasons`.
-    within : mapping of int to ndarray of shape (n_images,), bool
-        Images that some are compared within, by their rows.
-    """
-    distinct, compared = distinct_reasons(conditions, label) if distinct is None else distinct, list[Alike]()
-    for row, (condition, inside) in enumerate(zip(conditions, holds, strict=True)):
-        free = ~holds[distinct[row]].any(axis=0)
-        if row in within:
-            free &= within[row]
-        strata = None if of_classes(condition, label) else classes
-        one_group = [(literal.column, literal.sign) for literal in condition] == [(groups, "=")]
-        compared.append(Alike(inside & free, ~inside & free, strata, one_group))
-    return compared
-
-
-def of_classes(condition: Conditions, label: str) -> bool:
-    """Whether a condition is about the true class alone."""
-    return bool(condition) and all(literal.column == label for literal in condition)
-
-
-def distinct_reasons(conditions: Sequence[Conditions], label: str) -> np.ndarray:
-    """Which conditions are other reasons than each: bool of shape (n, n)."""
-    of = [[is_other(each, than, label) for each in conditions] for than in conditions]
-    return np.array(of, bool).reshape(len(conditions), len(conditions))
-
-
-def without_mixtures(
-    conditions: Sequence[Conditions], holds: np.ndarray, wrong: np.ndarray, label: str, classes: np.ndarray | None
-) -> list[int]:
-    """Which conditions are reasons of their own: rows of those that are no mixture of stronger ones.
-
-    A conjunction most of whose images lie in conditions above it (see `by_gain`) is judged on the rest: it stays if
-    these are enough to say anything, and fail more often than images like these, beyond chance.
-    """
-    kept = list[int]()
-    others = distinct_reasons(conditions, label)
-    for row in by_gain(holds & wrong, others)[0]:
-        above = [other for other in kept if others[row, other]]
-        taken = holds[above].any(axis=0) if above else np.zeros(len(wrong), bool)
-        rest = holds[row] & ~taken
-        if len(conditions[row]) > 1 and np.count_nonzero(rest) <= MIXED * np.count_nonzero(holds[row]):
-            low, _ = clopper_pearson(np.array([np.count_nonzero(rest & wrong)]), np.array([np.count_nonzero(rest)]))
-            expected = expected_rate(wrong, rest, ~holds[row] & ~taken, classes)
-            if np.count_nonzero(rest) < LEAST_TESTED or not low[0] > expected:
-                continue
-        kept.append(row)
-    return kept
-
-
-def by_gain(failing: np.ndarray, distinct: np.ndarray, last: np.ndarray | None = None) -> tuple[list[int], list[int]]:
-    """The order of reasons: each time the one that holds most failing images of no other reason above it.
-
-    Parameters
-    ----------
-    failing : ndarray of shape (n, n_images), bool
-        The failing images of each.
-    distinct : ndarray of shape (n, n), bool
-        Which are other reasons than each (see `is_other`).
-    last : ndarray of shape (n,), bool, optional
-        Those that come after all that are not.
-
-    Returns
-    -------
-    order : list of int
-    gains : list of int
-        In this order: failing images that no other reason above it holds.
-    """
-    last = np.zeros(len(failing), bool) if last is None else last
-    sizes, left = np.count_nonzero(failing, axis=1), failing.copy()
-    remaining, order, gains = [*range(len(failing))], list[int](), list[int]()
-    while remaining:
-        gain = np.count_nonzero(left, axis=1)
-        best = max(remaining, key=lambda row: (not last[row], gain[row], sizes[row], -row))
-        remaining.remove(best)
-        order.append(best)
-        gains.append(int(gain[best]))
-        left[distinct[:, best]] &= ~failing[best]
-    return order, gains

@@ -29,9 +29,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.conditions import Conditions, Literal, hold, joined
-from safe_dnn.rccs.spots.figures import Figures, GivenClass, Groups, assess, figures_in, given_class
-from safe_dnn.rccs.spots.rates import alike, by_gain, distinct_reasons, of_classes, without_mixtures
+from safe_dnn.rccs.spots.conditions import Conditions, Literal, hold, of_classes
+from safe_dnn.rccs.spots.expected import baselines_of, expected_rates
+from safe_dnn.rccs.spots.figures import Figures, Groups, assess, compared_with, figures_in, given_class
+from safe_dnn.rccs.spots.revision import KnownImages, merged_with, revised
 from safe_dnn.rccs.spots.search import (
     ERROR_RATE,
     MOST_SPOTS,
@@ -48,8 +49,8 @@ from safe_dnn.support.text import rate_text
 WEAK_SPOTS_FILE = "weak_spots.csv"
 
 COLUMNS = (
-    "rank", "where", "tested", "wrong", "rate", "low", "high", "new_rate", "alone", "alone_wrong", "like", "elsewhere",
-    "expected", "odds", "conditions", "groups", "group", "doubted",
+    "rank", "where", "tested", "wrong", "rate", "low", "high", "new_rate", "expected", "expected_low", "expected_high",
+    "excess", "excess_low", "excess_high", "elsewhere", "class_rate", "conditions", "groups", "group", "doubted",
 )  # fmt: skip
 SEARCHES = (0.25, 0.15)  # of the error rate, for the searches one after the other
 WITHIN_CLASSES = (0.2, 0.1)  # of the error rate, for those within classes; what is left is for what these have hidden
@@ -71,8 +72,9 @@ class WeakSpot(NamedTuple):
         corrects for.
     elsewhere : float
         The rate of all other images; NaN if there are none.
-    expected, odds : float
-        As in `figures.GivenClass`. None if there are no classes, or if the condition is about nothing else.
+    class_rate : float
+        How often images of its classes are wrong, each class in the share that it has of the condition's images. None
+        if there are no classes, or if the condition is about nothing else.
     new_rate : float
         The rate that is expected of new images. None if unknown.
     doubted : bool
@@ -82,8 +84,7 @@ class WeakSpot(NamedTuple):
     literals: Conditions
     figures: Figures
     elsewhere: float = math.nan
-    expected: float | None = None
-    odds: float | None = None
+    class_rate: float | None = None
     new_rate: float | None = None
     doubted: bool = False
 
@@ -104,7 +105,7 @@ class WeakSpot(NamedTuple):
 
     @property
     def text(self) -> str:
-        """For example `light < 0.1: 98 of 120 are wrong (82%, 71–88% of new images), 1% of comparable images`."""
+        """For example `light < 0.1: 98 of 120 are wrong (82%, 71–88% of new images), 6% expected without it`."""
         doubt = "; perhaps the network's answer under another name" if self.doubted else ""
         of, new = self.figures, "" if self.new_rate is None else " of new images"
         rates = f"{rate_text(of.rate)}, {of.interval}{new}"
@@ -112,9 +113,9 @@ class WeakSpot(NamedTuple):
 
     @property
     def may_be_chance(self) -> bool:
-        """Whether new images may be wrong no more often than images like these: the interval holds that rate. What may
-        be the answer itself is no reason either."""
-        return self.doubted or self.figures.low <= self.figures.like
+        """Whether new images may be wrong no more often than without it. What may be the answer itself is no reason
+        either."""
+        return self.doubted or self.figures.excess_low <= 0
 
     def holds(self, columns: Mapping[str, np.ndarray]) -> np.ndarray:
         """For which images it holds: bool of shape (n_images,). False where a value is unknown."""
@@ -184,7 +185,7 @@ def find_weak_spots(
             searched.among(names), open_to, level=ERROR_RATE * share, overall=overall, comparable=comparable
         )
         while len(found) < MOST_SPOTS and (literals := search.next()):
-            found = _merged_with(found, literals)
+            found = merged_with(found, literals)
         open_to, comparable = search.open_to, search.comparable
     if searched.classes is not None:
         inside = [literals for literals in found if not of_classes(literals, label)]
@@ -193,7 +194,7 @@ def find_weak_spots(
         for names, share in zip(rounds, WITHIN_CLASSES, strict=False):
             within = SearchWithinClasses(searched.among(names), open_to, level=ERROR_RATE * share)
             while len(found) < most and (literals := within.next()):
-                found = _merged_with(found, literals)
+                found = merged_with(found, literals)
             open_to = within.open_to
     level = ERROR_RATE * NARROWER / max(1, len(found))
     own = ~_hold_any((each for each in found if _is_sure(each, searched)), known, len(wrong))
@@ -205,9 +206,8 @@ def find_weak_spots(
         left = 1 - NARROWER - sum(SEARCHES[: len(rounds)]) - sum(WITHIN_CLASSES[: len(rounds)])
         while len(found) < most and (literals := _hidden(found, searched, recorded, ERROR_RATE * left)):
             found.append(literals)
-    mixed = np.array([_holds(each, known) for each in found], bool).reshape(len(found), len(wrong))
-    found = [found[row] for row in without_mixtures(found, mixed, failing, label, searched.classes)]
-    return _described(found, columns, wrong, groups, label, classes)
+    tested = KnownImages(every, wrong, label, classes, groups)
+    return _counted(revised(found, tested), tested)
 
 
 def _narrower(literals: Conditions, searched: Searched, level: float, own: np.ndarray) -> list[Conditions]:
@@ -222,7 +222,7 @@ def _narrower(literals: Conditions, searched: Searched, level: float, own: np.nd
     inside = searched.inside(holds).among([name for name in searched.cuts if name not in named])
     search, found = Search(inside, np.ones(len(inside.wrong), bool), level=level / 2), list[Conditions]()
     while len(found) < MOST_SPOTS and (inner := search.next()):
-        found = _merged_with(found, inner)
+        found = merged_with(found, inner)
     left = inside.wrong & search.open_to & own[holds]
     if not found or left.sum() > LEFT_OVER * np.count_nonzero(searched.wrong & holds & own):
         return [literals]
@@ -254,14 +254,6 @@ def _hidden(
     return SearchWithinClasses(others, np.ones(len(classes), bool), level=level).next()
 
 
-def _merged_with(conditions: Sequence[Conditions], literals: Conditions) -> list[Conditions]:
-    """The conditions with another one added: two that touch, such as those of dark and rather dark images, are one."""
-    for place, earlier in enumerate(conditions):
-        if both := joined(earlier, literals):
-            return _merged_with([*conditions[:place], *conditions[place + 1 :]], both)
-    return [*conditions, literals]
-
-
 def _holds(literals: Conditions, columns: Mapping[str, np.ndarray]) -> np.ndarray:
     return hold(literals, columns, len(columns[literals[0].column]))
 
@@ -270,33 +262,63 @@ def _hold_any(conditions: Iterable[Conditions], columns: Mapping[str, np.ndarray
     return np.logical_or.reduce([np.zeros(n_images, bool), *(_holds(each, columns) for each in conditions)])
 
 
-def _described(
-    conditions: Sequence[tuple[Literal, ...]],
-    columns: Mapping[str, np.ndarray],
-    wrong: np.ndarray,
-    groups: Groups | None,
-    label: str,
-    classes: np.ndarray | None,
-) -> list[WeakSpot]:
-    """The weak spots with their figures over all images, ranked; two that are one now need not be above all others."""
-    holds = np.array([_holds(literals, columns) for literals in conditions], bool).reshape(len(conditions), len(wrong))
-    every = assess(holds, wrong, groups, like=alike(conditions, holds, label, classes), for_new=False)
-    spots = []
-    for literals, here, figures in zip(conditions, holds, every, strict=True):
-        given = GivenClass() if classes is None or of_classes(literals, label) else given_class(classes, wrong, here)
+def _counted(conditions: Sequence[Conditions], tested: KnownImages) -> list[WeakSpot]:
+    """Weak spots with their figures over all images."""
+    columns, wrong, label, classes, groups = tested
+    holds, spots = tested.holds(conditions), list[WeakSpot]()
+    for literals, here, figures in zip(conditions, holds, assess(holds, wrong, groups, for_new=False), strict=True):
+        by_class = None if classes is None or of_classes(literals, label) else given_class(classes, wrong, here)
         elsewhere = float(wrong[~here].mean()) if not here.all() else math.nan
-        # Of chosen conditions neither says anything.
-        spots.append(WeakSpot(literals, figures._replace(p=1.0, worth=1.0), elsewhere, *given))
-    return [spot for spot in spots if spot.figures.rate > spot.figures.like]
+        spots.append(WeakSpot(literals, figures, elsewhere, by_class and by_class.expected))
+    return judged(spots, columns, wrong, label=label, classes=classes, groups=groups)
 
 
-def ranked(
-    spots: Sequence[WeakSpot], columns: Mapping[str, np.ndarray], wrong: np.ndarray, label: str
-) -> list[WeakSpot]:
-    """Weak spots in the order of the list (see `like.by_gain`); what may be chance comes last."""
-    failing = np.array([wrong & spot.holds(columns) for spot in spots], bool).reshape(len(spots), len(wrong))
-    last = np.array([spot.may_be_chance for spot in spots], bool)
-    return [spots[row] for row in by_gain(failing, distinct_reasons([spot.literals for spot in spots], label), last)[0]]
+def judged(
+    spots: Sequence[WeakSpot], columns: Mapping[str, np.ndarray], wrong: np.ndarray, *, label: str = "",
+    classes: np.ndarray | None = None, groups: Groups | None = None,
+) -> list[WeakSpot]:  # fmt: skip
+    """Weak spots with what is expected without each, in the order of the list: by failures in excess, chance last.
+
+    A reason is one whose excess is beyond chance: with 95 %, all intervals of the reasons together hold what they are
+    of. The least certain is dropped first, and what is expected of the others is estimated anew without it.
+
+    Parameters
+    ----------
+    spots : sequence of WeakSpot
+        With the rate of new images, if it is known.
+    columns, wrong, label, groups
+        As for `find_weak_spots`.
+    classes : ndarray of shape (n_images,), int, optional
+        From 0.
+
+    Returns
+    -------
+    list of WeakSpot
+        Without those of which no failure is in excess.
+    """
+    conditions, holds = [spot.literals for spot in spots], [spot.holds(columns) for spot in spots]
+    judged, reasons = [*spots], {*range(len(spots))}
+    while True:
+        baselines = baselines_of(conditions, label, reasons, groups=groups.column if groups else "")
+        expected = expected_rates(np.array(holds, bool), wrong, baselines, classes, groups.of if groups else None)
+        for row, (spot, without) in enumerate(zip(spots, expected, strict=True)):
+            left = None if spot.new_rate is None else spot.new_rate * spot.figures.tested
+            figures = compared_with(spot.figures, without, left=left, comparisons=max(len(reasons), 1))
+            judged[row] = spot._replace(figures=figures)
+        sure = {row: _certainty(judged[row].figures) for row in reasons}
+        dropped = min(sure, key=lambda row: sure[row], default=0)
+        if not reasons or sure[dropped] > 0:
+            break
+        reasons.remove(dropped)
+    listed = [judged[row] for row in range(len(spots)) if judged[row].figures.excess > 0]
+    return sorted(listed, key=lambda spot: (spot.may_be_chance, -spot.figures.excess))
+
+
+def _certainty(of: Figures) -> float:
+    """By how many half-widths of its interval an excess is above 0, less 1; −infinity if it is not known."""
+    if math.isnan(of.excess_low):
+        return -math.inf
+    return of.excess_low / max(of.excess - of.excess_low, 1e-9)
 
 
 def spots_text(spots: Sequence[WeakSpot]) -> str:
@@ -326,8 +348,8 @@ def _from_row(row: Mapping[str, str]) -> WeakSpot:
     """The weak spot of a row; `where` and the rate follow from the other columns."""
     literals, figures = read_conditions(from_cell(row["conditions"])), figures_in(row)
     elsewhere = float(row["elsewhere"]) if row["elsewhere"] else math.nan
-    expected, odds, rate = (float(row[name]) if row[name] else None for name in ("expected", "odds", "new_rate"))
-    return WeakSpot(literals, figures, elsewhere, expected, odds, rate, row["doubted"] == "yes")
+    class_rate, rate = (float(row[name]) if row[name] else None for name in ("class_rate", "new_rate"))
+    return WeakSpot(literals, figures, elsewhere, class_rate, rate, row["doubted"] == "yes")
 
 
 def conditions_text(literals: Iterable[Literal]) -> str:

@@ -39,6 +39,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from safe_dnn.rccs.spots.expected import DRAWN, Expected
 from safe_dnn.rccs.spots.figures import Groups, grouping, tally
 from safe_dnn.support.intervals import LEFT_OUT, lower_limit, upper_limit
 from safe_dnn.support.text import count, range_text, rate_text
@@ -314,8 +315,10 @@ class WordRate(NamedTuple):
         The same for new images.
     elsewhere : float
         The rate of all other tested images; NaN if there are none.
-    expected : float
-        The rate that the classes of these images alone would give; NaN if classes are not known.
+    class_rate : float
+        How often images of their classes are wrong, each class in its share; NaN if classes are not known.
+    without : Expected
+        How often the images would be wrong without the word: as often as those of the same classes that have it not.
     base : float
         The rate of all tested images.
     images, wrong : float
@@ -336,7 +339,8 @@ class WordRate(NamedTuple):
     new_low: float
     new_high: float
     elsewhere: float
-    expected: float
+    class_rate: float
+    without: Expected
     base: float
     images: float
     wrong: float
@@ -524,13 +528,38 @@ def rate_of(sample: Sample, classes: np.ndarray | None = None, *, among: int = 1
     lows, highs = zip(*(each.ends((1 - LEVEL) / 2) for each in totals), strict=True)
     wrong, right = np.mean([each.means for each in totals], axis=0).tolist()
     images, n_wrong, n = wrong + right, int((frame.wrong & within).sum()), int(within.sum())
-    expected, weights = math.nan, sample.weights() * within
+    class_rate, weights = math.nan, sample.weights() * within
     if classes is not None and weights.any():
         of_class = np.bincount(classes, frame.wrong) / np.maximum(np.bincount(classes), 1)
-        expected = float(weights @ of_class[classes] / weights.sum())
+        class_rate = float(weights @ of_class[classes] / weights.sum())
+    without = _without(sample, np.zeros(len(within), int) if classes is None else classes, images)
     return WordRate(
         wrong / images, min(lows), max(highs), *sample.limits(1 - LEFT_OUT / 2 / among, totals),
-        (n_wrong - wrong) / (n - images) if n - images >= 1 else math.nan, expected, n_wrong / n, images, wrong, n,
-        int(counts.sum()), int((counts & (frame.stratum == CHOSEN)).sum()),
+        (n_wrong - wrong) / (n - images) if n - images >= 1 else math.nan, class_rate, without, n_wrong / n, images,
+        wrong, n, int(counts.sum()), int((counts & (frame.stratum == CHOSEN)).sum()),
         int((counts & (sample.tags == UNSURE)).sum()), sample.effective(images)[1],
     )  # fmt: skip
+
+
+def _without(sample: Sample, classes: np.ndarray, images: float) -> Expected:
+    """How often images that have a word would be wrong without it, by those of the same classes that have it not.
+
+    How many these are, and how many of them are wrong, is what is left of all images, which are known.
+
+    Parameters
+    ----------
+    classes : ndarray of shape (n_images,), int
+    images : float
+        That have it.
+    """
+    weights, within, wrong, n = sample.weights() * sample.within, sample.within, sample.frame.wrong, classes.max() + 1
+    with_it, wrong_with_it = np.bincount(classes, weights, n), np.bincount(classes, weights * wrong, n)
+    others = np.maximum(np.bincount(classes[within], minlength=n) - with_it, 0)
+    others_wrong = np.clip(np.bincount(classes[within & wrong], minlength=n) - wrong_with_it, 0, others)
+    if with_it.sum() <= 0 or others.sum() < 1:
+        return Expected(math.nan, 0.0)
+    rate = (others_wrong + DRAWN * others_wrong.sum() / others.sum()) / (others + DRAWN)
+    share = with_it / with_it.sum()
+    # Of one image, the variance is 1. Which of the others are wrong is as uncertain as which of those with the word are
+    variance = float((share**2 / (others + DRAWN)).sum()) + (images / others.sum()) ** 2 / np.count_nonzero(weights)
+    return Expected(float(share @ rate), 1 / variance)

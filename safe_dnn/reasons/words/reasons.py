@@ -16,7 +16,7 @@ from safe_dnn.rccs.answers import LABEL
 from safe_dnn.rccs.clusters import RootCauseClusters
 from safe_dnn.rccs.spots.conditions import Conditions, Literal
 from safe_dnn.rccs.spots.curves import Bin
-from safe_dnn.rccs.spots.figures import Figures
+from safe_dnn.rccs.spots.figures import Figures, compared_with
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import Reasons, reasons_of
 from safe_dnn.reasons.known import Known
@@ -55,23 +55,24 @@ def _spots_of(tagging: Tagging) -> tuple[list[WeakSpot], list[Bin]]:
     word, parts, spots = Literal(tagging.word.name, "=", ANSWERS[YES]), of_classes(tagging), list[WeakSpot]()
     bins = [bar for name, part in {"": sample, **parts}.items() for bar in _bins(part, word.column, name)]
     for name, of_it in found.classes:
-        like = float(np.nanmax([of_it.base, of_it.elsewhere]))
-        spot = _spot((Literal(LABEL, "=", name), word), of_it, sample, of_it.base, like)
+        spot = _spot((Literal(LABEL, "=", name), word), of_it, sample)
         spots += [] if spot.may_be_chance else [spot]
     if not found.classes:
-        spots.append(_spot((word,), found, sample, found.expected, found.elsewhere))
+        spots.append(_spot((word,), found, sample))
     return spots, bins
 
 
-def _spot(literals: Conditions, rate: WordRate, sample: Sample, expected: float, like: float) -> WeakSpot:
+def _spot(literals: Conditions, rate: WordRate, sample: Sample) -> WeakSpot:
     """What answers say as a weak spot."""
     wrong, n_others = sample.frame.wrong, len(sample.tags) - rate.images
     figures = Figures(
         round(rate.images), round(rate.wrong), rate.new_low, rate.new_high, rate.groups,
-        sample.groups.name if sample.groups else "", like=like, answers=rate.tagged, estimate=rate.rate,
+        sample.groups.name if sample.groups else "", answers=rate.tagged, estimate=rate.rate,
     )  # fmt: skip
+    figures = compared_with(figures, rate.without, limits=(rate.low, rate.high))
     elsewhere = float(wrong.sum() - rate.wrong) / n_others if n_others >= 1 else nan
-    return WeakSpot(literals, figures, elsewhere, None if isnan(expected) else expected, new_rate=rate.rate)
+    class_rate = rate.base if len(literals) > 1 else rate.class_rate
+    return WeakSpot(literals, figures, elsewhere, None if isnan(class_rate) else class_rate, new_rate=rate.rate)
 
 
 def _bins(sample: Sample, word: str, of_class: str) -> Iterator[Bin]:

@@ -36,7 +36,7 @@ def test_where_only_the_class_matters_only_the_class_is_found(groups):
         of = Groups("patient", rng.integers(0, 300, len(rates))) if groups else None
         spots = search(columns, rng.random(len(rates)) < rates, groups=of)
         assert spots
-        found += [spot.where for spot in spots if spot.expected is not None]
+        found += [spot.where for spot in spots if spot.class_rate is not None]
     assert found == []
 
 
@@ -53,12 +53,12 @@ def test_causes_inside_a_class_that_is_mostly_wrong_and_one_that_is_mostly_right
     rng = np.random.default_rng(2)
     of = Groups("patient", rng.integers(0, 800, len(rates))) if groups else None
     spots = search(columns, rng.random(len(rates)) < rates, groups=of)
-    first = [spot.where for spot in spots if spot.expected is not None][:5]
+    first = [spot.where for spot in spots if spot.class_rate is not None][:5]
     assert all(any(where.startswith(name) for where in first) for name in inside)
     spot = next(spot for spot in spots if spot.where == "label = bkl and site = scalp")
-    assert spot.expected < 0.75
-    assert spot.odds > 4
-    assert f", {spot.figures.like:.0%} of comparable images" in spot.text
+    assert spot.class_rate < 0.75
+    assert spot.figures.rate > spot.figures.expected + 0.1
+    assert f", {spot.figures.expected:.0%} expected without it" in spot.text
 
 
 @pytest.mark.parametrize("groups", [False, True])
@@ -72,7 +72,7 @@ def test_a_rare_condition_is_found_in_a_broad_one_but_no_companion_of_it(groups)
         columns = {name: np.where(holds, "yes", "no") for name, holds in columns.items()}
         of = Groups("patient", rng.integers(0, 1500, 6000)) if groups else None
         spots = search({"label": lesions(6000, seed)[0]["label"], **columns}, wrong, groups=of)
-        assert {spot.where for spot in spots if spot.expected is not None} == {"plain = yes", "blocked = yes"}
+        assert {spot.where for spot in spots if spot.class_rate is not None} == {"plain = yes", "blocked = yes"}
 
 
 def test_what_is_found_where_nothing_is_is_compared_with_what_it_is_taken_for():
@@ -86,9 +86,9 @@ def test_what_is_found_where_nothing_is_is_compared_with_what_it_is_taken_for():
         "place": np.where(shops, "shops", rng.choice(["road", "field"], n)),
     }
     spots = find_weak_spots(columns, false, label="label", classes=sign)
-    assert [spot.where for spot in spots if spot.expected is not None] == ["place = shops"]
+    assert [spot.where for spot in spots if spot.class_rate is not None] == ["place = shops"]
     columns |= {"label": np.where(false, "", "sign")}  # a single class says nothing
-    assert [spot.expected for spot in find_weak_spots(columns, false, classes=np.full(n, "sign"))] == [None]
+    assert [spot.class_rate for spot in find_weak_spots(columns, false, classes=np.full(n, "sign"))] == [None]
 
 
 def test_what_is_expected_and_the_odds_are_those_of_each_class_put_together():

@@ -6,7 +6,7 @@ import pytest
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.dbscan.projection import average_neighbours, fit_projection
 from safe_dnn.rccs.dbscan.tuning import tune
-from safe_dnn.rccs.spots.figures import Figures, Groups
+from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import (
     COLUMNS,
     LEVEL,
@@ -18,6 +18,7 @@ from safe_dnn.rccs.spots.rates import (
     rates_text,
     regions,
 )
+from tests.helpers.spots import figures_of
 
 EXTRACTOR = "vgg16-fc2"  # features of any dimension
 
@@ -175,7 +176,8 @@ def test_p_is_counted_by_hand():
     """Two of the wrong images are no evidence. Of the other 8, 4 in the region are wrong: one of C(8, 4) = 70 ways."""
     (rate,) = rates_for([6], [6], outside=(4, 0))
     assert rate.figures.p == pytest.approx(1 / 70)
-    assert (rate.verdict, rate.figures.rate, rate.elsewhere, rate.figures.like) == ("more", 1.0, 0.0, 0.0)
+    assert (rate.verdict, rate.figures.rate, rate.elsewhere) == ("more", 1.0, 0.0)
+    assert rate.figures.expected == pytest.approx(0, abs=1e-3)
     assert (rate.figures.low, rate.figures.high) == (pytest.approx(0.025**0.25), 1.0)
 
 
@@ -221,31 +223,31 @@ def test_rates_like_elsewhere_and_below_it_are_called_so():
     ("rate", "text"),
     [
         (
-            Rate(0, Figures(41, 32, 0.62, 0.89, like=0.15, p=1e-9), 0.15, "more"),
-            "Fails more often than on comparable images: 78% of 41 tested images like these are wrong (62–89%), 15% of "
-            "comparable images.",
+            Rate(0, figures_of(41, 32, 0.62, 0.89, expected=0.15, p=1e-9), 0.15, "more"),
+            "Fails more often than expected: 78% of 41 tested images like these are wrong (62–89%), 15% expected "
+            "without it.",
         ),
         (
-            Rate(0, Figures(1034, 114, 0.092, 0.131, like=0.188, p=1e-9), 0.188, "less"),
-            "These images look alike, but the network fails on them less often than on others (11%, 19% of comparable "
-            "images).",
+            Rate(0, figures_of(1034, 114, 0.092, 0.131, expected=0.188, p=1e-9), 0.188, "less"),
+            "These images look alike, but the network fails on them less often than expected (11%, 19% expected "
+            "without it).",
         ),
         (
-            Rate(0, Figures(100, 35, 0.26, 0.45, like=0.36, p=1.0), 0.36, "as often"),
-            "These images look alike, but the network does not clearly fail on them more often than on others "
-            "(35%, 36% of comparable images).",
+            Rate(0, figures_of(100, 35, 0.26, 0.45, expected=0.36, p=1.0), 0.36, "as often"),
+            "These images look alike, but the network does not clearly fail on them more often than expected "
+            "(35%, 36% expected without it).",
         ),
         (
-            Rate(0, Figures(2223, 178, 0.07, 0.09, like=0.001, p=1.0), 0.001, "too few"),
-            "Appearance alone does not decide: of 2,223 tested images like these, 178 are wrong, 0.1% of comparable "
-            "images.",
+            Rate(0, figures_of(2223, 178, 0.07, 0.09, expected=0.001, p=1.0), 0.001, "too few"),
+            "Appearance alone does not decide: of 2,223 tested images like these, 178 are wrong, 0.1% expected "
+            "without it.",
         ),
         (
-            Rate(0, Figures(3, 1, 0.01, 0.91, like=0.998, p=1.0), 0.998, "too few"),
-            "Too few tested images to be sure: of 3 tested images like these, 1 is wrong, 99.8% of comparable images.",
+            Rate(0, figures_of(3, 1, 0.01, 0.91, expected=0.998, p=1.0), 0.998, "too few"),
+            "Too few tested images to be sure: of 3 tested images like these, 1 is wrong, 99.8% expected without it.",
         ),
         (
-            Rate(0, Figures(0, 0, 0, 1, like=0.2, p=1.0), 0.2, "too few"),
+            Rate(0, figures_of(0, 0, 0, 1, expected=0.2, p=1.0), 0.2, "too few"),
             "No other tested image looks like these: nothing to compare.",
         ),
     ],
@@ -260,12 +262,15 @@ def test_the_table_has_a_row_per_rcc_and_empty_cells_for_what_is_undefined():
     assert (
         header
         == ",".join(COLUMNS)
-        == "rcc,tested,wrong,rate,low,high,elsewhere,p,verdict,groups,group,alone,alone_wrong,like"
+        == (
+            "rcc,tested,wrong,rate,low,high,expected,expected_low,expected_high,excess,excess_low,excess_high,elsewhere,p,"
+            "verdict,groups,group"
+        )
     )
     assert empty.startswith("2,0,0,,0.0,1.0,")
 
 
-def test_a_region_is_compared_with_images_of_its_classes_that_no_other_reason_holds():
+def test_a_region_is_compared_with_images_of_its_classes_of_which_the_same_other_reasons_hold():
     """Half of the images at night fail whatever they look like, and most of the region's images are at night."""
     rng = np.random.default_rng(0)
     n = 2000
@@ -276,14 +281,13 @@ def test_a_region_is_compared_with_images_of_its_classes_that_no_other_reason_ho
     n_wrong, rccs = int(wrong.sum()), np.where(here, 0, NOISE)[order]
     of_both = np.split(rccs, [n_wrong])
     (all_images,) = failure_rates(*of_both, 1, labels=of_both[0])
-    (like,) = failure_rates(*of_both, 1, labels=of_both[0], among=~night[order][None])
+    (like,) = failure_rates(*of_both, 1, labels=of_both[0], spots=night[order][None], others=[{0}])
     (of_class,) = failure_rates(*of_both, 1, labels=of_both[0], classes=night[order].astype(int))
-    assert (all_images.verdict, like.verdict) == ("more", "too few")
+    assert all_images.verdict == "more"
+    assert like.verdict != "more"
     assert of_class.verdict != "more"
-    assert (
-        (like.figures.tested, like.figures.wrong)
-        == (all_images.figures.tested, all_images.figures.wrong)
-        != (like.figures.alone, like.figures.alone_wrong)
-    )
-    assert like.figures.like == pytest.approx(wrong[~night & ~here].mean())
-    assert of_class.figures.like == pytest.approx(all_images.figures.rate, abs=0.1)
+    assert like.figures[:2] == all_images.figures[:2], "all of its images are counted"
+    by_night = [wrong[~here & (night == at)].mean() for at in (False, True)]
+    of_region = np.average(by_night, weights=np.bincount(night[here]))
+    assert like.figures.expected == pytest.approx(of_region, abs=0.02)
+    assert of_class.figures.expected == pytest.approx(of_region, abs=0.02)

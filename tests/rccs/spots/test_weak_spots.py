@@ -104,11 +104,14 @@ def test_what_is_saved_is_loaded(tmp_path):
 def test_the_table_is_read_by_people_and_opened_in_a_spreadsheet():
     spot = weak_spot((Literal("=1+cmd", "=", "a"), Literal("light", "<", 0.2)), 8, 4, 0.157, 0.843, 0.1)
     (row,) = csv.DictReader(io.StringIO(spots_text([spot])))
+    assert {name: float(row.pop(name)) for name in ("excess", "excess_low", "excess_high")} == pytest.approx(
+        {"excess": 3.2, "excess_low": 0.456, "excess_high": 5.944}
+    )
     assert row == {
         "rank": "1", "where": "'=1+cmd = a and light < 0.2", "tested": "8", "wrong": "4", "rate": "0.5", "low": "0.157",
-        "high": "0.843", "elsewhere": "", "conditions": '[["=1+cmd", "=", "a"], ["light", "<", 0.2]]',
-        "groups": "", "group": "", "expected": "", "odds": "", "new_rate": "", "alone": "0", "alone_wrong": "0",
-        "like": "0.1", "doubted": "",
+        "high": "0.843", "elsewhere": "", "class_rate": "", "conditions": '[["=1+cmd", "=", "a"], ["light", "<", 0.2]]',
+        "groups": "", "group": "", "new_rate": "", "doubted": "", "expected": "0.1", "expected_low": "0.1",
+        "expected_high": "0.1",
     }  # fmt: skip
 
 
@@ -117,7 +120,8 @@ def test_what_is_expected_of_new_images_is_said_and_kept(tmp_path):
     spot = counted._replace(new_rate=0.44, figures=counted.figures._replace(low=0.33, high=0.62))
     assert counted.text == "light < 0.2: 47 of 92 are wrong (51%, 40–62%)"
     assert spot.text == "light < 0.2: 47 of 92 are wrong (51%, 33–62% of new images)"
-    like = spot._replace(figures=spot.figures._replace(alone=80, alone_wrong=40, like=0.02))
-    assert like.text == "light < 0.2: 47 of 92 are wrong (51%, 33–62% of new images), 2% of comparable images"
-    text = spots_text([spot, like])
-    assert load_spots(add_run(tmp_path, COMPARISON, {WEAK_SPOTS_FILE: text})) == (spot, like)
+    limits = {"expected_low": 0.01, "expected_high": 0.04, "excess_low": 30.0, "excess_high": 55.0}
+    compared = spot._replace(figures=spot.figures._replace(expected=0.02, **limits))
+    assert compared.text == "light < 0.2: 47 of 92 are wrong (51%, 33–62% of new images), 2% expected without it"
+    (kept,) = load_spots(add_run(tmp_path, COMPARISON, {WEAK_SPOTS_FILE: spots_text([compared])}))
+    assert kept == compared

@@ -178,7 +178,7 @@ def test_what_classes_alone_would_give_is_expected():
     has_it, wrong, rng = population(0)
     classes = has_it.astype(int)
     found = rate_of(asked(has_it, wrong, rng.normal(size=N)), classes)
-    assert math.isclose(found.expected, wrong[has_it].mean())
+    assert math.isclose(found.class_rate, wrong[has_it].mean())
 
 
 def test_images_of_few_persons_say_less_of_new_ones():
