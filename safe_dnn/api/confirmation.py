@@ -19,6 +19,7 @@ from xml.etree import ElementTree
 
 import numpy as np
 
+from safe_dnn.analysis import Analysis
 from safe_dnn.dnn.failures import unknown_classes
 from safe_dnn.dnn.tested import AnsweredImages, read_predictions
 from safe_dnn.options import NONE_GIVEN, GivenAnswers
@@ -27,7 +28,7 @@ from safe_dnn.rccs.clusters import load_clusters
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.parameters import find_parameters
 from safe_dnn.rccs.review.review import load_review
-from safe_dnn.rccs.spots.conditions import Literal
+from safe_dnn.rccs.spots.conditions import Literal, are_known
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.rccs.spots.rates import regions
 from safe_dnn.reasons import run_record
@@ -268,7 +269,11 @@ def check_requirements(
     of_images = groups.groups if groups and groups.named else None
     words = load_words(out)
     plain = [one for one in required if not words.keys() & {condition.column for condition in one.conditions}]
-    found_plain = dict(zip(plain, findings(plain, known.columns, ~answered.right, of_images), strict=True))
+    reasons = [one.literals for one in Analysis(out).listed if one.takes and are_known(one.literals, known.columns)]
+    results_plain = findings(
+        plain, known.columns, ~answered.right, of_images, classes=known_classes(answered), reasons=reasons
+    )
+    found_plain = dict(zip(plain, results_plain, strict=True))
     results = [found_plain.get(one) or _finding_by_word(one, out, answered, known, words) for one in required]
     if groups is not None and not groups.named:
         results = [one._replace(verdict=OPEN) if one.verdict == HOLDS else one for one in results]
@@ -277,17 +282,17 @@ def check_requirements(
     if not own or in_common([own.root / path for path in own.paths], failing).any():
         notes.append(CHOSEN_BY)
     regions = nearest_to_tested(out, answered.root) if clusters else {}
-    tested, changes, reasons = {*regions}, list[Closure](), list[Claim]()
+    tested, changes, claims = {*regions}, list[Closure](), list[Claim]()
     if before:
         earlier, other = right_by(before, answered, partial=tables.partial)
         tested |= {*other.paths}
         notes += other.notes
         if clusters:
-            reasons, left_out = _reasons(out, answered, earlier, known, regions)
+            claims, left_out = _reasons(out, answered, earlier, known, regions)
             notes += left_out
         about = [Claim(one.where, one.conditions, one.holds(known.columns, len(earlier))) for one in plain]
-        changes = compare_models(earlier, answered, of_images, about, reasons)
-        notes += by_answers((*reasons, *about))
+        changes = compare_models(earlier, answered, of_images, about, claims)
+        notes += by_answers((*claims, *about))
     first = answered.copies
     have = {first.get(path, path) for path in (*answered.paths, *answered.held_out)}
     gone = _without_image(other) - _without_image(answered) if before else set()

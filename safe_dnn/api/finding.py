@@ -18,7 +18,7 @@ from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.options import ClusteringSettings, DetectorFiles, DnnOptions, GivenAnswers, TestSet
 from safe_dnn.rccs.clusters import rccs_of
 from safe_dnn.rccs.spots.curves import CURVES_FILE
-from safe_dnn.rccs.spots.figures import row_of
+from safe_dnn.rccs.spots.figures import FIGURES, row_of
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.known_groups import accuracy_interval, groups_of_test
 from safe_dnn.reasons.listed import since_earlier
@@ -41,7 +41,6 @@ from safe_dnn.support.run_folder import ACCURACY_FILE, FAILURES_FILE, PREDICTION
 from safe_dnn.support.text import count, some
 from safe_dnn.training.earlier import kept_copy, other_analysis, take_over
 
-FIGURES = ("tested", "wrong", "rate", "low", "high")
 NO_GROUPS = "groups: not used, since it is not known what the network gets right"
 
 
@@ -235,7 +234,8 @@ def cluster(
     StepResult
         Its value is `Explained`; its table has the reasons: weak spots and RCCs, those that explain most failures
         first. `tested` and `wrong` are the images that were counted; `rate`, `low` and `high` are those of new
-        images.
+        images; `expected` is how often the same images would be wrong without the reason, and `excess` how many
+        are wrong beyond that.
 
     Raises
     ------

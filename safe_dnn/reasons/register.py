@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from safe_dnn.rccs.review.journal import FIELDS, NOBODY, NOT_JUDGED, REGISTER, SCOPE, UNSAFE, Maker, tidy_note
 from safe_dnn.rccs.review.review import load_scope, set_note
-from safe_dnn.rccs.spots.figures import row_of
+from safe_dnn.rccs.spots import figures
 from safe_dnn.reasons.listed import Reason
 from safe_dnn.reasons.probes import load_probes
 from safe_dnn.store.runs import CLUSTERS, PROBES, present_runs
@@ -23,7 +23,7 @@ from safe_dnn.support.text import some
 REGISTER_FILE = "register.csv"
 SCOPE_FILE = "scope.csv"
 KEY = "id"
-FIGURES = ("reason", "where", "tested", "wrong", "rate", "low", "high", "fresh", "cause", "missing")
+FIGURES = ("reason", "where", *figures.FIGURES, "fresh", "cause", "missing")
 COLUMNS = (KEY, *FIGURES, *FIELDS)
 SCOPE_COLUMNS = ("field", "meaning", "said")
 # What a reason lacks that was judged or decided about in some way: field, value, and the fields that go with it
@@ -124,11 +124,11 @@ def register_text(folder: Path, entries: Iterable[Entry]) -> str:
     probes = load_probes(present_runs(folder).get(PROBES))
     rows, causes = [], {found.subject: found.text for found in reversed(probes)}
     for one in entries:
-        figures = row_of(one.about.figures if one.about else None)
+        counted = figures.row_of(one.about.figures if one.about else None)
         subjects = (one.about.subject, one.about.twin) if one.about else ()
         cause = next((causes[subject] for subject in subjects if subject in causes), "")
         told = one.fresh, cause, "; ".join(one.missing)
-        rows.append((one.key, one.reason, one.where, *figures, *told, *one.note[1:]))
+        rows.append((one.key, one.reason, one.where, *counted, *told, *one.note[1:]))
     return table_text(COLUMNS, rows)
 
 

@@ -19,8 +19,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import yaml
 
+from safe_dnn.rccs.answers import LABEL
 from safe_dnn.rccs.spots.conditions import Conditions, Literal, hold
-from safe_dnn.rccs.spots.figures import Figures, Groups, assess, grouping, share_for_limit
+from safe_dnn.rccs.spots.figures import Figures, Groups, grouping, share_for_limit
+from safe_dnn.rccs.spots.weak_spots import figures_given
 from safe_dnn.support.errors import SAFEError, StrPath, path_of, quoted
 from safe_dnn.support.files import regular
 from safe_dnn.support.intervals import upper_limit
@@ -100,7 +102,8 @@ class Finding(NamedTuple):
         about, by = ("About ", f", by {count(figures.answers, 'answer')}") if figures.answers else ("", "")
         limit = f"at least {self.low:.2%}" if self.verdict == BROKEN else f"at most {self.high:.2%}"
         summary = (
-            f"{named} {about}{figures.wrong:,} of {figures.images()} are wrong ({figures.rate:.2%}){by}; with "
+            f"{named} {about}{figures.wrong:,} of {figures.images()} are wrong ({figures.rate:.2%}){by}"
+            f"{figures.compared}; with "
             f"{_percent(required.confidence)} confidence, {limit} of new images are."
         )
         if self.verdict == OPEN and figures.answers and self.needed != 0:
@@ -220,6 +223,9 @@ def findings(
     columns: Mapping[str, np.ndarray],
     wrong: np.ndarray,
     groups: Groups | None = None,
+    *,
+    classes: np.ndarray | None = None,
+    reasons: Sequence[Conditions] = (),
 ) -> list[Finding]:
     """The result of each requirement on a test set.
 
@@ -230,6 +236,10 @@ def findings(
     wrong : ndarray of shape (n_images,), bool
     groups : Groups, optional
         Of images that are not independent.
+    classes : ndarray of shape (n_images,), int, optional
+        From 0.
+    reasons : sequence of conjunctions
+        The reasons of the analysis that are known of the images: what is expected without a condition is given them.
 
     Raises
     ------
@@ -238,8 +248,13 @@ def findings(
     """
     check_known(requirements, columns)
     of, correlation = grouping(groups, wrong)
-    held, found = [required.holds(columns, len(wrong)) for required in requirements], []
-    for required, holds, figures in zip(requirements, held, assess(held, wrong, groups), strict=True):
+    every = figures_given(
+        [required.conditions for required in requirements], reasons, columns, wrong,
+        label=LABEL if classes is not None else "", classes=classes, groups=groups,
+    )  # fmt: skip
+    found = []
+    for required, figures in zip(requirements, every, strict=True):
+        holds = required.holds(columns, len(wrong))
         low, high = figures.limits(required.confidence)
         verdict = HOLDS if high <= required.most else BROKEN if low > required.most else OPEN
         needed = None

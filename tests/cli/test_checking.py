@@ -31,13 +31,13 @@ def test_the_exit_status_says_whether_all_requirements_are_shown_to_hold(case, c
     assert check(case, "light >= 0.5: at most 40 % wrong at 95 %", "label = wood: at most 30 % wrong") == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed[0].startswith(
-        "light >= 0.5: at most 40 % wrong at 95 %: holds. 14 of 62 images are wrong (22.58%); with "
+        "light >= 0.5: at most 40 % wrong at 95 %: holds. 14 of 62 images are wrong (22.58%), "
     )
     assert printed[-1] == "Requirements that hold: 2 of 2"
     assert check(case, "light >= 0.5: at most 40 %", "light < 0.5: at most 5 %") == 3
     printed = capsys.readouterr().out.splitlines()
     assert printed[1].startswith(
-        "light < 0.5: at most 5 % wrong at 95 %: broken. 12 of 12 images are wrong (100.00%); with 95 % confidence, at "
+        "light < 0.5: at most 5 % wrong at 95 %: broken. 12 of 12 images are wrong (100.00%), 40% "
     )
     assert printed[-1] == "Requirements that hold: 1 of 2"
 

@@ -59,7 +59,7 @@ def test_what_follows_tables_alone_needs_no_image_or_says_that_it_does(tables, c
     listed = (out / "SHA256SUMS").read_text()
     assert "  ../predictions.csv" in listed
     assert "  ../parameters.csv" in listed
-    rewrite(out, lambda row: [*row[:12], "it is night", *row[13:]], "register.csv")
+    rewrite(out, lambda row: [*row[:18], "it is night", *row[19:]], "register.csv")
     assert main(["register", "--read", str(out / "register.csv"), "--apply", "--out", str(out)]) == 0
     assert main(["report", "--out", str(out)]) == 0
     assert "it is night" in (out / "report.html").read_text()

@@ -34,7 +34,9 @@ import numpy as np
 from safe_dnn.rccs.spots.conditions import Conditions, of_classes, says_more
 from safe_dnn.support.intervals import LEFT_OUT, lower_limit, upper_limit
 
-RIDGE = 0.1  # penalty on squared coefficients: that of a reason whose images are all wrong stays finite
+# Penalties on squared coefficients: that of a reason whose images are all wrong stays finite; and where all images of a
+# class are of one reason, it is the reason that counts, as if the class were like the others.
+RIDGE, RIDGE_OF_CLASSES = 0.05, 0.5
 MOST_CLASSES = 50  # of more, those with like rates count as one
 POOLED = 24  # classes that these become, of about equally many images
 DRAWN = 4.0  # images of the mean rate that are added to each class, for its rate
@@ -215,7 +217,8 @@ class FailureModel:
 
     @property
     def _penalty(self) -> np.ndarray:
-        return np.r_[SMALL, np.full(self._design.shape[1] - 1, RIDGE)]
+        n_classes = self._design.shape[1] - 1 - self._n_reasons
+        return np.repeat([SMALL, RIDGE, RIDGE_OF_CLASSES], [1, self._n_reasons, n_classes])
 
     @cached_property
     def _fitted(self) -> np.ndarray:

@@ -31,7 +31,7 @@ variance); Rao & Scott, Biometrics 48(2), 1992 (the number of images); Mantel & 
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -450,12 +450,17 @@ class Figures(NamedTuple):
         return f": about {count(more, 'failure')} more" if more > 0 else ""
 
 
-def row_of(figures: Figures | None) -> tuple[float | None, ...]:
-    """Tested and wrong images, and the rate with its interval; None where nothing is known."""
-    return (*figures[:2], figures.rate, *figures[2:4]) if figures else (None,) * 5
-
-
 COMPARED = ("expected", "expected_low", "expected_high", "excess_low", "excess_high")
+# Columns of tables that list reasons
+FIGURES = (
+    "tested", "wrong", "rate", "low", "high", "expected", "expected_low", "expected_high", "excess", "excess_low",
+    "excess_high",
+)  # fmt: skip
+
+
+def row_of(figures: Figures | None) -> tuple[Any, ...]:
+    """What `FIGURES` are; None where nothing is known."""
+    return tuple(figures.cells[name] for name in FIGURES) if figures else (None,) * len(FIGURES)
 
 
 def figures_in(row: Mapping[str, str]) -> Figures:

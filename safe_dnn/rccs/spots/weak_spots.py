@@ -314,6 +314,33 @@ def judged(
     return sorted(listed, key=lambda spot: (spot.may_be_chance, -spot.figures.excess))
 
 
+def figures_given(
+    conditions: Sequence[Conditions], reasons: Sequence[Conditions], columns: Mapping[str, np.ndarray],
+    wrong: np.ndarray, *, label: str = "", classes: np.ndarray | None = None, groups: Groups | None = None,
+    for_new: bool = True,
+) -> list[Figures]:  # fmt: skip
+    """Count conditions that nobody has searched for, with what is expected without each, given the listed reasons.
+
+    Parameters
+    ----------
+    conditions : sequence of conjunctions
+    reasons : sequence of conjunctions
+        Those that hold beyond chance. They stay as they are, unless they say more than the condition.
+    columns, wrong, label, groups
+        As for `find_weak_spots`.
+    classes : ndarray of shape (n_images,), int, optional
+        From 0.
+    for_new : bool
+        As for `figures.assess`.
+    """
+    known = KnownImages(columns, wrong, label, classes, groups)
+    holds = known.holds([*conditions, *reasons])
+    stay, column = range(len(conditions), len(holds)), groups.column if groups else ""
+    baselines = baselines_of([*conditions, *reasons], label, stay, groups=column)[: len(conditions)]
+    expected = expected_rates(holds, wrong, baselines, classes, groups.of if groups else None)
+    return assess(holds[: len(conditions)], wrong, groups, expected=expected, for_new=for_new)
+
+
 def _certainty(of: Figures) -> float:
     """By how many half-widths of its interval an excess is above 0, less 1; −infinity if it is not known."""
     if math.isnan(of.excess_low):
