@@ -23,8 +23,7 @@ from lab.benchmarks.results import table, tell
 from safe_dnn import api
 from safe_dnn.dnn.tested import AnsweredImages
 from safe_dnn.rccs.answers import LABEL, PREDICTED
-from safe_dnn.rccs.spots.figures import chance_given_class, given_class
-from safe_dnn.rccs.spots.rates import corrected
+from safe_dnn.rccs.spots.figures import chance_given_class, corrected, given_class
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, find_weak_spots
 from safe_dnn.reasons.known import Known, known_of, weak_spots_of
 from safe_dnn.support.errors import SAFEError

@@ -81,7 +81,7 @@ def explain_failures(out: Path, *, weights: StrPath | None = None) -> bool:
         how: dict[str, Any] = {"required": bool(record.get("given"))}
         conditions = conditions_of(tested, groups_of(out), out, parameters=table_of(out, "parameters"), **how)
         known, known_groups, spots, _ = conditions
-        curves = bins_of(tested, known, known_groups)
+        curves = bins_of(tested, known, known_groups, spots)
         reasons = replace(reasons_of(clusters, tested, known, spots), curves=curves)
         save_reasons(reasons, clusters, out, run)
         show_reasons(out)
@@ -177,7 +177,7 @@ def _keep(
     if earlier := earlier_analysis(out):
         facts["earlier"] = _compared(earlier, out, tested, conditions.known)
     holds = spots_hold(conditions.spots, conditions.known, len(tested.paths))
-    curves = bins_of(tested, conditions.known, conditions.groups)
+    curves = bins_of(tested, conditions.known, conditions.groups, conditions.spots)
     tables: dict[str, Writer] = {WEAK_SPOTS_FILE: spots_text(conditions.spots), CURVES_FILE: curves_text(curves)}
     files = {**tables, HOLDS_FILE: lambda path: np.savez(path, paths=np.array(tested.paths), holds=holds)}
     add_run(out, REASONS, files, facts=facts, instead_of=before[0] if before else None)

@@ -17,8 +17,8 @@ from safe_dnn.rccs.answers import LABEL, PREDICTED
 from safe_dnn.rccs.review.review import Review
 from safe_dnn.rccs.spots.conditions import Conditions
 from safe_dnn.rccs.spots.expected import Expected, baselines_of, expected_rates
-from safe_dnn.rccs.spots.figures import COMPARED, Figures, Groups, assess
-from safe_dnn.rccs.spots.rates import LEVEL, corrected
+from safe_dnn.rccs.spots.figures import COMPARED, Figures, Groups, assess, corrected
+from safe_dnn.rccs.spots.rates import LEVEL
 from safe_dnn.reasons.listed import CHANCE, LISTED, Reason
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.tables import read_table, table_text

@@ -308,10 +308,13 @@ def doubts_on(spots: Sequence[WeakSpot]) -> tuple[str, ...]:
     return (sentence,) if names else ()
 
 
-def bins_of(tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None) -> tuple[Bin, ...]:
-    """How often the DNN fails over the range of what is known of the images."""
+def bins_of(
+    tested: AnsweredImages, known: Known, known_groups: KnownGroups | None = None, spots: Sequence[WeakSpot] = ()
+) -> tuple[Bin, ...]:
+    """How often the DNN fails over the range of what is known of the images; values are compared given weak spots."""
     columns, label, _, groups = _searched(tested, known, known_groups)
-    return find_curves(columns, ~tested.right, label=label, groups=groups)
+    reasons = [spot.literals for spot in spots if not spot.may_be_chance]
+    return find_curves(columns, ~tested.right, label=label, groups=groups, reasons=reasons)
 
 
 def _searched(

@@ -162,8 +162,13 @@ class Reason(NamedTuple):
         return self.spot is not None and self.spot.doubted
 
     @property
+    def of_values(self) -> str:
+        """The rate of each value of a category of which it leaves out one (see `WeakSpot.of_values`)."""
+        return self.spot.of_values if self.spot else ""
+
+    @property
     def takes(self) -> bool:
-        """Whether other reasons are compared without its images."""
+        """Whether other reasons are compared given it."""
         return self.spot is not None and takes(self.spot)
 
     def holds(self, columns: Mapping[str, np.ndarray], regions: np.ndarray) -> np.ndarray | None:

@@ -164,7 +164,7 @@ class _Drawing(NamedTuple):
         """What is known of a bin, such as `age 20 to 25: 24 of 60 wrong (40%, 28–53%)`, of each line."""
         texts = (
             f"{line.prefix}{own.wrong:,} of {own.tested:,} wrong "
-            f"({rate_text(own.rate)}, {range_text(own.rate_low, own.rate_high)})"
+            f"({rate_text(own.rate)}, {range_text(own.rate_low, own.rate_high)}{own.compared})"
             for line in self.lines
             for own in line.at(part)
         )
@@ -254,8 +254,9 @@ def _unbroken(bins: Sequence[Bin], gaps: Sequence[tuple[float, float]]) -> Itera
 
 def _bars(drawing: _Drawing) -> Markup:
     bins = drawing.of_all[:MOST_BARS]
+    compared = any(math.isfinite(each.expected) for line in drawing.lines for each in line.bins)
     left = max(_width(each.value) for each in bins) + RIGHT
-    right = drawing.width - _width("100%") - RIGHT
+    right = drawing.width - (_width("100%") + RIGHT) * (1 + compared)
 
     def x(rate: float) -> float:
         return round(left + rate / drawing.top * (right - left), 1)
@@ -264,9 +265,12 @@ def _bars(drawing: _Drawing) -> Markup:
     for each in bins:
         own = [(line.colour, bar) for line in drawing.lines for bar in line.at(each)]
         bars = [
-            (colour, y + GAP / 2 + at * BAR, x(bar.rate), x(bar.rate_low), x(bar.rate_high), rate_text(bar.rate))
+            (
+                colour, y + GAP / 2 + at * BAR, x(bar.rate), x(bar.rate_low), x(bar.rate_high), rate_text(bar.rate),
+                (x(bar.expected), rate_text(bar.expected)) if math.isfinite(bar.expected) else None, bar.differs,
+            )
             for at, (colour, bar) in enumerate(own)
-        ]
+        ]  # fmt: skip
         shaded = any(literal.holds(np.array([each.value]))[0] for literal in drawing.literals)
         high = len(own) * BAR + GAP
         rows.append((each.value, _short(each.value), drawing.tooltip(each), shaded, y, high, bars))
@@ -277,7 +281,8 @@ def _bars(drawing: _Drawing) -> Markup:
         place += _width(line.name) + KEY
     return filled(
         "rate_bars.svg", drawing=drawing, left=left, right=right, top=TOP, bottom=y, bar=BAR, rows=rows, keys=keys,
-        height=y + BELOW + (LINE if keys else 0), dashed=x(drawing.base), more=len(drawing.of_all) - len(bins),
+        height=y + BELOW + LINE * (bool(keys) + compared), dashed=x(drawing.base), compared=compared,
+        more=len(drawing.of_all) - len(bins), foot=y + BELOW + LINE * bool(keys),
     )  # fmt: skip
 
 

@@ -271,7 +271,7 @@ def _spots(known: Analysis, names: Mapping[str, str]) -> list[dict[str, Any]]:
             "verdict": note.verdict, "doubted": spot.doubted, "may_be_chance": spot.may_be_chance,
             "answers": of.answers, "groups": of.of_groups.strip() if of.groups else "", "wrong": of.wrong,
             "tested": of.tested, "rate": of.rate, "interval": of.interval, "expected": of.expected, "excess": of.excess,
-            "overlaps": overlaps,
+            "of_values": spot.of_values, "overlaps": overlaps,
         })  # fmt: skip
     return spots
 

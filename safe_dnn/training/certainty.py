@@ -31,8 +31,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from safe_dnn.rccs.spots.figures import Figures, Groups, assess, effective_share
-from safe_dnn.rccs.spots.rates import corrected
+from safe_dnn.rccs.spots.figures import Figures, Groups, assess, corrected, effective_share
 from safe_dnn.reasons.claims import Claim, expected_of
 from safe_dnn.support.intervals import LEFT_OUT, clopper_pearson
 from safe_dnn.support.tables import table_text

@@ -282,7 +282,7 @@ def images_with(answered: AnsweredImages, known: FailureReasons, reason: Reason)
     return Listed(
         f"{printable(reason.title)}: {len(wrong):,} wrong, {len(right):,} right", answered.root,
         [answered.paths[row] for row in ordered], caption, wrong=[not answered.right[row] for row in ordered],
-        above=Markup("").join(drawn.values()),
+        above=filled("page/failures/of_reason.html", reason=reason, drawn=drawn),
     )  # fmt: skip
 
 

@@ -4,6 +4,11 @@ A weak spot says where the DNN fails more often; the curve shows where that begi
 elsewhere. A number is cut into bins of about equally many images, at round values, whatever is wrong in them. Thus, and
 since no bin is chosen for its rate, the intervals need no correction. What is known of every tested image in; bins with
 their counts, and `rates.csv`, out.
+
+Values of a category differ in more than the category: of one, the images are of other classes, or other reasons hold
+for them. So each has the rate that is expected of its images if they were like those of the other values, of the same
+class and with the same reasons (see `expected.py`), and how likely its difference is by chance: by the test of Mantel
+and Haenszel, with Holm's correction for all values.
 """
 
 import csv
@@ -15,22 +20,32 @@ from typing import NamedTuple
 import numpy as np
 
 from safe_dnn.rccs.parameters import MOST_CATEGORIES
-from safe_dnn.rccs.spots.conditions import LEAST_TESTED, round_cuts, roundest
-from safe_dnn.rccs.spots.figures import Groups, grouping, share_of
+from safe_dnn.rccs.spots.conditions import (
+    LEAST_TESTED,
+    Conditions,
+    are_known,
+    hold,
+    of_classes,
+    round_cuts,
+    roundest,
+)
+from safe_dnn.rccs.spots.expected import Expected, FailureModel
+from safe_dnn.rccs.spots.figures import Groups, chance_of, corrected, grouping, share_of
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.tables import from_cell, table_text
+from safe_dnn.support.text import rate_text
 
 CURVES_FILE = "rates.csv"
 
 COLUMNS = (
     "column", "class", "value", "low", "middle", "high", "tested", "wrong", "rate", "rate_low", "rate_high", "below",
-    "least", "most",
+    "least", "most", "expected", "p",
 )  # fmt: skip
 MOST_BINS = 12
 LEAST_IN_BIN = 30  # images; of fewer than four times as many, a quarter
 MOST_CLASSES = 4  # curves that can be told apart in one drawing
-LEVEL = 0.05  # chance that classes have curves of their own for no reason, in any column
+LEVEL = 0.05  # chance that classes have curves of their own for no reason, in any column; or that a value differs
 MOST_CUT = 100_000  # images; of more, as many say where bins end
 
 
@@ -55,6 +70,10 @@ class Bin(NamedTuple):
         The share of the images of this curve that are in this range or a lower one; NaN of a category.
     least, most : float
         The smallest and the largest value of an image in the range, of whatever class; NaN of a category.
+    expected : float
+        Of a category, the rate of the same images if they were like those of other values; NaN if it is not known.
+    p : float
+        How likely the rate is as far from the expected one by chance, corrected for all values; 1 if not compared.
     """
 
     column: str
@@ -70,11 +89,25 @@ class Bin(NamedTuple):
     below: float
     least: float = math.nan
     most: float = math.nan
+    expected: float = math.nan
+    p: float = 1.0
 
     @property
     def rate(self) -> float:
         """Share of wrong images."""
         return self.wrong / self.tested
+
+    @property
+    def differs(self) -> bool:
+        """Whether its rate is another than the expected one, beyond chance."""
+        return self.p < LEVEL
+
+    @property
+    def compared(self) -> str:
+        """For example `; 47% expected, beyond chance`; empty if that is not known."""
+        if math.isnan(self.expected):
+            return ""
+        return f"; {rate_text(self.expected)} expected{', beyond chance' if self.differs else ''}"
 
     @property
     def place(self) -> str | float:
@@ -93,8 +126,9 @@ class _Parts(NamedTuple):
 
 
 def find_curves(
-    columns: Mapping[str, np.ndarray], wrong: np.ndarray, *, label: str = "", groups: Groups | None = None
-) -> tuple[Bin, ...]:
+    columns: Mapping[str, np.ndarray], wrong: np.ndarray, *, label: str = "", groups: Groups | None = None,
+    reasons: Sequence[Conditions] = (),
+) -> tuple[Bin, ...]:  # fmt: skip
     """How often the DNN fails over the range of each column; nothing of one that is constant, or of many classes.
 
     Two to `MOST_CLASSES` classes have bins of their own, after those of all images, where they differ: if the failures
@@ -104,8 +138,11 @@ def find_curves(
     ----------
     columns, wrong, label, groups
         As for `weak_spots.find_weak_spots`.
+    reasons : sequence of conjunctions
+        Those that hold beyond chance, given which values of categories are compared.
     """
     wrong = np.asarray(wrong, bool)
+    strata = _Strata(columns, wrong, label, groups, [each for each in reasons if not of_classes(each, label)])
     classes = _categories(columns[label]) if label in columns else None
     of, correlation = grouping(groups, wrong)
     grouped = of if groups else None
@@ -115,15 +152,63 @@ def find_curves(
     bins: list[Bin] = []
     for name, each in drawn.items():
         n = len(each.values or each.ranges)
-        bins += _bins(name, [""], each, _Counts.of(each.of, n, wrong, grouped, correlation))
+        of_all = _bins(name, [""], each, _Counts.of(each.of, n, wrong, grouped, correlation))
+        bins += strata.compared(of_all) if each.values else of_all
         if classes and len(classes.values) <= MOST_CLASSES:
             cells = np.where((each.of < 0) | (classes.of < 0), -1, classes.of * n + each.of)
             counts = _Counts.of(cells, n * len(classes.values), wrong, grouped, correlation)
             if _differ(counts, len(classes.values), LEVEL / len(drawn)):
-                bins += _bins(name, classes.values, each, counts)
+                by_class = _bins(name, classes.values, each, counts)
+                bins += strata.compared(by_class) if each.values else by_class
     if classes and len(classes.values) <= MOST_BINS:
         bins += _bins(label, [""], classes, _Counts.of(classes.of, len(classes.values), wrong, grouped, correlation))
     return tuple(bins)
+
+
+class _Strata:
+    """Images that are alike in class and reasons, to compare the values of categories with each other.
+
+    Parameters
+    ----------
+    columns, wrong, label, groups, reasons
+        As for `find_curves`.
+    """
+
+    def __init__(
+        self, columns: Mapping[str, np.ndarray], wrong: np.ndarray, label: str, groups: Groups | None,
+        reasons: Sequence[Conditions],
+    ):  # fmt: skip
+        self._columns, self._wrong, self._label, self._groups = columns, wrong, label, groups
+        self._reasons = [each for each in reasons if are_known(each, columns)]
+        self._classes = np.unique(columns[label], return_inverse=True)[1] if label in columns else None
+        self._models = dict[tuple[Conditions, ...], FailureModel]()
+
+    def compared(self, bins: Sequence[Bin]) -> list[Bin]:
+        """The bins of a category with what is expected of each, if its values were alike."""
+        column, found = bins[0].column, list[Bin]()
+        # A reason that is about the category would take away what it is compared with
+        others = tuple(each for each in self._reasons if all(literal.column != column for literal in each))
+        if others not in self._models:
+            holds = np.array([hold(each, self._columns, len(self._wrong)) for each in others], bool)
+            holds = holds.reshape(len(others), len(self._wrong))
+            of = self._groups.of if self._groups else None
+            self._models[others] = FailureModel(holds, self._wrong, self._classes, of)
+        for one in bins:
+            holds = self._columns[column] == one.value
+            if one.of_class:
+                holds = holds & (self._columns[self._label] == one.of_class)
+            expected = self._models[others].beside(holds)
+            found.append(one._replace(expected=expected.rate, p=self._chance(holds, one, expected)))
+        p = corrected(np.array([one.p for one in found])).tolist()
+        return [one._replace(p=each) for one, each in zip(found, p, strict=True)]
+
+    def _chance(self, holds: np.ndarray, one: Bin, expected: Expected) -> float:
+        """How likely a rate is as far from the expected one, on its side, twice."""
+        if math.isnan(expected.rate) or one.tested < LEAST_TESTED:
+            return 1.0
+        wrong = self._wrong if one.rate >= expected.rate else ~self._wrong
+        groups = self._groups.of if self._groups else None
+        return min(2 * chance_of(wrong, holds, np.ones(len(wrong), bool), expected.strata, groups), 1.0)
 
 
 def _categories(column: np.ndarray) -> _Parts | None:
@@ -248,5 +333,6 @@ def load_curves(run: Run) -> tuple[Bin, ...]:
 
 def _from_row(row: Mapping[str, str]) -> Bin:
     column, of_class, value = (from_cell(row[name]) for name in COLUMNS[:3])
-    low, middle, high, *rates = (float(row[name] or "nan") for name in (*COLUMNS[3:6], *COLUMNS[-5:]))
-    return Bin(column, of_class, value, low, middle, high, int(row["tested"]), int(row["wrong"]), *rates)
+    low, middle, high = (float(row[name] or "nan") for name in COLUMNS[3:6])
+    further = {name: float(row[name] or "nan") for name in ("rate_low", "rate_high", *COLUMNS[-5:])}
+    return Bin(column, of_class, value, low, middle, high, int(row["tested"]), int(row["wrong"]), **further)

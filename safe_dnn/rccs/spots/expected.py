@@ -300,6 +300,24 @@ class FailureModel:
         explained = self._explained(holds, rates[np.searchsorted(strata, code[holds])])
         return Expected(rate, rate * (1 - rate) / max(variance * effect, SMALL), alike, independent, explained)
 
+    def beside(self, holds: np.ndarray) -> Expected:
+        """The rate that some images would have if they were like the others of their strata.
+
+        The images are of no reason of the model, such as those of a value of a category.
+
+        Parameters
+        ----------
+        holds : ndarray of shape (n_images,), bool
+        """
+        n = len(self._images)
+        ours, ours_wrong = np.bincount(self._stratum, holds, n), np.bincount(self._stratum, holds & self._failing, n)
+        others, wrong, strength = self._images - ours, self._wrong - ours_wrong, min(self._strength, MOST_STRENGTH)
+        if not ours.any() or not others[ours > 0].any():
+            return Expected(math.nan, 0.0, self._stratum)
+        share = ours / ours.sum()
+        rates = (wrong + strength * self._fitted) / (others + strength)
+        return Expected(float(share @ rates), 1 / float((share**2 / (others + strength)).sum()), self._stratum)
+
     def _explained(self, holds: np.ndarray, rates: np.ndarray) -> float:
         """The share of the variance of wrong among some images that their expected rates explain; at most .9."""
         wrong = self._failing[holds].astype(float)

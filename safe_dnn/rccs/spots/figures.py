@@ -547,3 +547,11 @@ def chance_of(
     some = strata[among], wrong[among], here[None, among]
     units = (None,) if groups is None else (None, groups[among])
     return max(float(chance_given_class(*some, each)[0]) for each in units)
+
+
+def corrected(p: np.ndarray) -> np.ndarray:
+    """Corrected for their number (Holm): none is below that of a smaller one."""
+    order = np.argsort(p)
+    found = np.empty(len(p))
+    found[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
+    return np.minimum(found, 1.0)

@@ -37,7 +37,15 @@ import numpy as np
 from safe_dnn.rccs.dbscan.neighbours import Points
 from safe_dnn.rccs.dbscan.outcome import NOISE
 from safe_dnn.rccs.spots.expected import Baseline, expected_rates
-from safe_dnn.rccs.spots.figures import Figures, Groups, chance_of, compared_with, effective_share, tally
+from safe_dnn.rccs.spots.figures import (
+    Figures,
+    Groups,
+    chance_of,
+    compared_with,
+    corrected,
+    effective_share,
+    tally,
+)
 from safe_dnn.support.intervals import clopper_pearson
 from safe_dnn.support.tables import table_text
 from safe_dnn.support.text import count, rate_text
@@ -314,14 +322,6 @@ def _per_group(of: np.ndarray, rccs: np.ndarray, n_rccs: int) -> np.ndarray:
     held = np.zeros((n_rccs, int(of.max(initial=-1)) + 1), np.int64)
     np.add.at(held, (rccs[rccs != NOISE], of[: len(rccs)][rccs != NOISE]), 1)
     return held
-
-
-def corrected(p: np.ndarray) -> np.ndarray:
-    """Corrected for their number (Holm): none is below that of a smaller one."""
-    order = np.argsort(p)
-    found = np.empty(len(p))
-    found[order] = np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1))
-    return np.minimum(found, 1.0)
 
 
 def _verdict(of: Figures) -> str:

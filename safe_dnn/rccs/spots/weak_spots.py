@@ -44,14 +44,16 @@ from safe_dnn.rccs.spots.search import (
 )
 from safe_dnn.store.runs import Run, reading_file
 from safe_dnn.support.tables import from_cell, table_text
-from safe_dnn.support.text import rate_text
+from safe_dnn.support.text import printable, rate_text
 
 WEAK_SPOTS_FILE = "weak_spots.csv"
 
 COLUMNS = (
     "rank", "where", "tested", "wrong", "rate", "low", "high", "new_rate", "expected", "expected_low", "expected_high",
-    "excess", "excess_low", "excess_high", "elsewhere", "class_rate", "conditions", "groups", "group", "doubted",
+    "excess", "excess_low", "excess_high", "elsewhere", "class_rate", "conditions", "values", "groups", "group",
+    "doubted",
 )  # fmt: skip
+MOST_VALUES = 12  # of a category, that are told one by one
 SEARCHES = (0.25, 0.15)  # of the error rate, for the searches one after the other
 WITHIN_CLASSES = (0.2, 0.1)  # of the error rate, for those within classes; what is left is for what these have hidden
 NARROWER = 0.05  # of the error rate, for those inside all conditions found
@@ -77,6 +79,9 @@ class WeakSpot(NamedTuple):
         if there are no classes, or if the condition is about nothing else.
     new_rate : float
         The rate that is expected of new images. None if unknown.
+    values : tuple of (str, int, int)
+        Of a condition that leaves out one value of a category with more than two, each value with the images for which
+        the rest of the condition holds, and the wrong ones among them: the value that is left out comes last.
     doubted : bool
         Whether it is about a column that may be the answer under another name (see `reasons.known`).
     """
@@ -87,6 +92,7 @@ class WeakSpot(NamedTuple):
     class_rate: float | None = None
     new_rate: float | None = None
     doubted: bool = False
+    values: tuple[tuple[str, int, int], ...] = ()
 
     @property
     def where(self) -> str:
@@ -109,7 +115,14 @@ class WeakSpot(NamedTuple):
         doubt = "; perhaps the network's answer under another name" if self.doubted else ""
         of, new = self.figures, "" if self.new_rate is None else " of new images"
         rates = f"{rate_text(of.rate)}, {of.interval}{new}"
-        return f"{self.where}: {of.wrong_of_tested} are wrong ({rates}){of.compared}{doubt}"
+        values = f" ({self.of_values})" if self.values else ""
+        return f"{self.where}: {of.wrong_of_tested} are wrong ({rates}){of.compared}{values}{doubt}"
+
+    @property
+    def of_values(self) -> str:
+        """For example `asian 61%, black 54%, indian 44%; white 42%`; empty without `values`."""
+        rates = [f"{printable(name)} {rate_text(wrong / tested)}" for name, tested, wrong in self.values]
+        return f"{', '.join(rates[:-1])}; {rates[-1]}" if rates else ""
 
     @property
     def may_be_chance(self) -> bool:
@@ -269,8 +282,24 @@ def _counted(conditions: Sequence[Conditions], tested: KnownImages) -> list[Weak
     for literals, here, figures in zip(conditions, holds, assess(holds, wrong, groups, for_new=False), strict=True):
         by_class = None if classes is None or of_classes(literals, label) else given_class(classes, wrong, here)
         elsewhere = float(wrong[~here].mean()) if not here.all() else math.nan
-        spots.append(WeakSpot(literals, figures, elsewhere, by_class and by_class.expected))
+        values = _values_of(literals, columns, wrong)
+        spots.append(WeakSpot(literals, figures, elsewhere, by_class and by_class.expected, values=values))
     return judged(spots, columns, wrong, label=label, classes=classes, groups=groups)
+
+
+def _values_of(
+    literals: Conditions, columns: Mapping[str, np.ndarray], wrong: np.ndarray
+) -> tuple[tuple[str, int, int], ...]:
+    """What `WeakSpot.values` are; values on either side of the mean are no one thing."""
+    left_out = next((one for one in literals if one.sign == "!=" and isinstance(one.value, str)), None)
+    if left_out is None:
+        return ()
+    rest = hold(tuple(one for one in literals if one != left_out), columns, len(wrong))
+    names, place, counts = np.unique(columns[left_out.column][rest], return_inverse=True, return_counts=True)
+    failing = np.bincount(place, wrong[rest], len(names)).astype(int)
+    every = [(str(name), int(n), int(k)) for name, n, k in zip(names, counts, failing, strict=True) if name]
+    every.sort(key=lambda value: (value[0] == left_out.value, -value[2] / value[1]))
+    return tuple(every) if 2 < len(every) <= MOST_VALUES else ()
 
 
 def judged(
@@ -355,6 +384,7 @@ def spots_text(spots: Sequence[WeakSpot]) -> str:
         conditions = json.dumps(spot.literals, ensure_ascii=False)
         known = spot.figures.cells | spot._asdict() | {"rank": rank, "where": spot.where, "conditions": conditions}
         known["doubted"] = "yes" if spot.doubted else None
+        known["values"] = json.dumps(spot.values, ensure_ascii=False) if spot.values else None
         rows.append([known[name] for name in COLUMNS])
     return table_text(COLUMNS, rows)
 
@@ -376,7 +406,8 @@ def _from_row(row: Mapping[str, str]) -> WeakSpot:
     literals, figures = read_conditions(from_cell(row["conditions"])), figures_in(row)
     elsewhere = float(row["elsewhere"]) if row["elsewhere"] else math.nan
     class_rate, rate = (float(row[name]) if row[name] else None for name in ("class_rate", "new_rate"))
-    return WeakSpot(literals, figures, elsewhere, class_rate, rate, row["doubted"] == "yes")
+    values = tuple((str(name), int(n), int(k)) for name, n, k in json.loads(from_cell(row["values"]) or "[]"))
+    return WeakSpot(literals, figures, elsewhere, class_rate, rate, row["doubted"] == "yes", values)
 
 
 def conditions_text(literals: Iterable[Literal]) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from safe_dnn.rccs.parameters import MOST_CATEGORIES
+from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.curves import CURVES_FILE, MOST_BINS, curves_text, find_curves, load_curves
 from safe_dnn.rccs.spots.figures import Groups
 from safe_dnn.store.runs import COMPARISON, add_run
@@ -134,3 +135,61 @@ def test_a_table_is_read_as_it_was_written_and_a_run_of_before_has_none(tmp_path
     read = load_curves(add_run(tmp_path, COMPARISON, {CURVES_FILE: curves_text(bins)}))
     assert str(read) == str(bins)  # NaN is not equal to itself
     assert load_curves(add_run(tmp_path, COMPARISON, {"comparison.npz": "older"})) == ()
+
+
+# --- Categories ---------------------------------------------------------------------------------------------------
+
+
+def by_site(seed, *, effect=0.0, people=0, n=4000):
+    """Sites whose images are of other classes; a class is often wrong, images in the dark, and, it may be, a site."""
+    rng = np.random.default_rng(seed)
+    site = rng.choice(["north", "south", "west"], n, p=[0.5, 0.3, 0.2])
+    label = np.where(rng.random(n) < np.where(site == "north", 0.8, 0.2), "a", "b")
+    dark, of = rng.random(n) < np.where(site == "west", 0.6, 0.2), rng.integers(0, max(people, 1), n)
+    rates = np.where(label == "a", 0.4, 0.1) + 0.3 * dark + effect * (site == "west")
+    rates = rates + (rng.beta(1, 6, people)[of] if people else 0)
+    columns = {"site": site, "label": label, "light": np.where(dark, 0.1, 0.9)}
+    return columns, rng.random(n) < rates, Groups("person", of) if people else None
+
+
+DARK = (Literal("light", "<", 0.5),)
+
+
+def sites_of(columns, wrong, groups=None):
+    bins = find_curves(columns, wrong, label="label", groups=groups, reasons=[DARK])
+    return {one.value: one for one in bins if one.column == "site" and not one.of_class}
+
+
+def test_a_value_is_compared_with_images_of_other_values_of_its_class_with_the_same_reasons():
+    columns, wrong, _ = by_site(0, n=40000)
+    for one in sites_of(columns, wrong).values():
+        assert one.rate == pytest.approx(one.expected, abs=0.02), "its rate is that of its classes and its light"
+    apart = [one.rate - wrong.mean() for one in sites_of(columns, wrong).values()]
+    assert max(map(abs, apart)) > 0.05, "but not that of all images"
+    columns, wrong, _ = by_site(0, effect=0.2)
+    found = sites_of(columns, wrong)
+    assert found["west"].differs
+    assert found["west"].rate > found["west"].expected + 0.1
+    assert "beyond chance" in found["west"].compared
+
+
+@pytest.mark.parametrize("people", [0, 60])
+def test_what_a_category_does_not_matter_for_is_seldom_beyond_chance(people):
+    found = [any(one.differs for one in sites_of(*by_site(seed, people=people)).values()) for seed in range(60)]
+    assert sum(found) <= 7  # 5 % are 3 of 60; 2.7 % of the time more than 6
+
+
+def test_numbers_and_the_class_itself_are_not_compared(tmp_path):
+    columns, wrong, _ = by_site(0)
+    bins = find_curves(columns, wrong, label="label", reasons=[DARK])
+    assert all(math.isnan(one.expected) == (one.column != "site") for one in bins)
+    text = curves_text(bins)
+    kept = load_curves(add_run(tmp_path, COMPARISON, {CURVES_FILE: text}))
+    assert repr(kept) == repr(bins)
+
+
+def test_a_reason_about_the_category_does_not_take_away_what_its_values_are_compared_with():
+    columns, wrong, _ = by_site(0, effect=0.2)
+    bins = find_curves(columns, wrong, label="label", reasons=[DARK, (Literal("site", "!=", "north"),)])
+    north = next(one for one in bins if one.value == "north" and not one.of_class)
+    assert north.expected == sites_of(columns, wrong)["north"].expected

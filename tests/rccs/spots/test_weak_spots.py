@@ -1,5 +1,6 @@
 import csv
 import io
+import re
 
 import numpy as np
 import pytest
@@ -108,7 +109,7 @@ def test_the_table_is_read_by_people_and_opened_in_a_spreadsheet():
         {"excess": 3.2, "excess_low": 0.456, "excess_high": 5.944}
     )
     assert row == {
-        "rank": "1", "where": "'=1+cmd = a and light < 0.2", "tested": "8", "wrong": "4", "rate": "0.5", "low": "0.157",
+        "rank": "1", "values": "", "where": "'=1+cmd = a and light < 0.2", "tested": "8", "wrong": "4", "rate": "0.5", "low": "0.157",
         "high": "0.843", "elsewhere": "", "class_rate": "", "conditions": '[["=1+cmd", "=", "a"], ["light", "<", 0.2]]',
         "groups": "", "group": "", "new_rate": "", "doubted": "", "expected": "0.1", "expected_low": "0.1",
         "expected_high": "0.1",
@@ -125,3 +126,20 @@ def test_what_is_expected_of_new_images_is_said_and_kept(tmp_path):
     assert compared.text == "light < 0.2: 47 of 92 are wrong (51%, 33–62% of new images), 2% expected without it"
     (kept,) = load_spots(add_run(tmp_path, COMPARISON, {WEAK_SPOTS_FILE: spots_text([compared])}))
     assert kept == compared
+
+
+def test_a_condition_that_leaves_out_a_value_says_what_it_is_made_of(tmp_path):
+    rng = np.random.default_rng(0)
+    race = rng.choice(["white", "asian", "black", "other"], 4000, p=[0.5, 0.2, 0.2, 0.1])
+    wrong = rng.random(4000) < np.select([race == "white", race == "asian"], [0.05, 0.34], 0.3)
+    columns = {"race": race, "sex": np.where(rng.random(4000) < 0.5, "woman", "man")}
+    spots = find_weak_spots(columns, wrong)
+    spot = next(one for one in spots if one.where == "race != white")
+    assert spot.values[-1][0] == "white", "which is left out"
+    rates = [k / n for _, n, k in spot.values[:-1]]
+    assert rates == sorted(rates, reverse=True)
+    assert [(n, k) for _, n, k in spot.values[-1:]] == [((race == "white").sum(), (wrong & (race == "white")).sum())]
+    assert sum(k for _, _, k in spot.values[:-1]) == spot.figures.wrong
+    assert re.fullmatch(r"(\w+ \d+%, ){2}\w+ \d+%; white \d+%", spot.of_values)
+    assert spot.of_values in spot.text
+    assert load_spots(add_run(tmp_path, COMPARISON, {WEAK_SPOTS_FILE: spots_text([spot])})) == (spot,)
