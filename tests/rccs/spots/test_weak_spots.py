@@ -109,7 +109,8 @@ def test_the_table_is_read_by_people_and_opened_in_a_spreadsheet():
         {"excess": 3.2, "excess_low": 0.456, "excess_high": 5.944}
     )
     assert row == {
-        "rank": "1", "values": "", "where": "'=1+cmd = a and light < 0.2", "tested": "8", "wrong": "4", "rate": "0.5", "low": "0.157",
+        "rank": "1", "values": "", "where": "'=1+cmd = a and light < 0.2", "tested": "8", "wrong": "4",
+        "rate": "0.5", "low": "0.157",
         "high": "0.843", "elsewhere": "", "class_rate": "", "conditions": '[["=1+cmd", "=", "a"], ["light", "<", 0.2]]',
         "groups": "", "group": "", "new_rate": "", "doubted": "", "expected": "0.1", "expected_low": "0.1",
         "expected_high": "0.1",
