@@ -141,7 +141,7 @@ def register(
     lacking = [entry for entry in entries if entry.missing]
     named: dict[str, list[str]] = {}
     for entry in lacking:
-        named.setdefault("; ".join(entry.missing), []).append(entry.reason)
+        named.setdefault("; ".join(entry.missing), []).append(entry.title)
     lines = tuple(f"{', '.join(reasons)}: {text}" for text, reasons in named.items())
     n = count(len(entries), "reason")
     headline = f"{len(lacking)} of {n} lack what a safety case would ask for" if missing else n

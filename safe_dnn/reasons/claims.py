@@ -50,6 +50,8 @@ class Claim(NamedTuple):
         Of as many images of each class as the fresh ones. By default nothing is foreseen.
     takes : bool
         Whether other reasons are compared given it.
+    title : str
+        What it is called where people read it; by default `reason`.
     """
 
     reason: str
@@ -59,6 +61,7 @@ class Claim(NamedTuple):
     low: float = 0.0
     high: float = 1.0
     takes: bool = False
+    title: str = ""
 
     @property
     def where(self) -> str:
@@ -67,8 +70,13 @@ class Claim(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The reason with its condition."""
+        """The reason's identifier, with its condition."""
         return ", ".join(dict.fromkeys(filter(None, (self.reason, self.where))))
+
+    @property
+    def called(self) -> str:
+        """What it is called where people read it, with its condition."""
+        return ", ".join(dict.fromkeys(filter(None, (self.title or self.reason, self.where))))
 
     @property
     def is_by_answers(self) -> bool:
@@ -97,7 +105,7 @@ class Answer(NamedTuple):
     def text(self) -> str:
         """For example `weak spot 1, light < 0.1: confirmed. 40 of 52 are wrong (77%, 63–87%), …`."""
         claim, figures = self.claim, self.figures
-        named = f"{claim.name}: {self.verdict}."
+        named = f"{claim.called}: {self.verdict}."
         if claim.holds is None:
             return f"{named} What it is about is not known of the fresh images."
         if not figures.tested:
@@ -137,7 +145,7 @@ def claims_of(
             foreseen = _of_these_classes(foreseen, reason.class_rate, float(np.nanmean(of_classes[holds])))
         rate, low, high = foreseen.tolist()
         takes = holds is not None and reason.takes
-        claims.append(Claim(reason.name, reason.literals, holds, rate, low, high, takes))
+        claims.append(Claim(reason.name, reason.literals, holds, rate, low, high, takes, reason.title))
     return claims
 
 

@@ -32,7 +32,7 @@ from safe_dnn.rccs.spots.conditions import Conditions, are_known, hold
 from safe_dnn.rccs.spots.curves import Bin, load_curves
 from safe_dnn.rccs.spots.figures import Figures
 from safe_dnn.rccs.spots.weak_spots import WeakSpot, load_spots
-from safe_dnn.reasons.comparison import Reasons, takes
+from safe_dnn.reasons.comparison import NEARLY_ALL, Reasons, takes
 from safe_dnn.store.runs import REASONS, Run, reading_file, runs_of
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import read_arrays
@@ -45,6 +45,7 @@ LISTED, CHANCE, INSIDE, UNDECIDED = KINDS = ("listed", "chance", "inside", "unde
 more often than images like these; RCCs that lie in a condition and do not fail more often than the rest of it; and RCCs
 on whose images the DNN does not clearly fail more often."""
 MOST_OPEN = 10  # reasons that are shown one by one; the others are folded
+ADDS = 0.1  # to the failures in excess of a reason, below which one that lies within it is folded
 MOST_NAMED = 3  # in the sentence
 
 
@@ -271,12 +272,35 @@ def _ordered(reasons: list[Reason]) -> list[Reason]:
 def folded(listed: Sequence[Reason]) -> dict[str, str]:
     """By the name of each reason that is not shown one by one, what it is folded under: the same text for all of it."""
     noun = {CHANCE: "that may be chance", INSIDE: "inside these reasons", UNDECIDED: "not known to fail more often"}
-    more = [one for one in listed if one.kind == LISTED][MOST_OPEN:]
-    texts = {one.name: f"{len(more)} more" for one in more}
+    reasons = [one for one in listed if one.kind == LISTED]
+    within = _within(reasons)
+    inner = Counter(within.values())
+    titles = {one.name: one.title for one in reasons}
+    texts = {name: f"{inner[outer]} within {titles[outer]}" for name, outer in within.items()}
+    more = [one for one in reasons if one.name not in within][MOST_OPEN:]
+    texts |= {one.name: f"{len(more)} more" for one in more}
     for kind, what in noun.items():
         of_kind = [one for one in listed if one.kind == kind]
         texts |= {one.name: f"{len(of_kind)} {what}" for one in of_kind}
     return texts
+
+
+def _within(reasons: Sequence[Reason]) -> dict[str, str]:
+    """By the name of each reason that adds little to another one, the name of that: most of its images lie in it.
+
+    Parameters
+    ----------
+    reasons : sequence of Reason
+        In the order of the list.
+    """
+    images, found = {one.name: {*one.images} for one in reasons}, dict[str, str]()
+    for place, one in enumerate(reasons):
+        for other in reasons[:place]:
+            lies = len(images[one.name] & images[other.name]) >= NEARLY_ALL * len(images[one.name]) > 0
+            if lies and other.name not in found and one.excess < ADDS * other.excess:
+                found[one.name] = other.name
+                break
+    return found
 
 
 def with_notes(

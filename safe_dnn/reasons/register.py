@@ -6,6 +6,7 @@ images or its condition, not by its number. The scope, the note on the analysis 
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -59,6 +60,11 @@ class Entry(NamedTuple):
     about: Reason | None = None
 
     @property
+    def title(self) -> str:
+        """What it is called where people read it, as in the list of reasons."""
+        return self.about.title if self.about else self.reason
+
+    @property
     def to_judge(self) -> bool:
         """Whether it is a reason that a verdict is asked for."""
         return self.about is not None and self.about.to_judge
@@ -91,9 +97,9 @@ class Change(NamedTuple):
 
     @property
     def text(self) -> str:
-        """For example `RCC 3: status “open” → “closed”`."""
+        """For example `light < 0.4: status “open” → “closed”`."""
         before = getattr(self.entry.note, self.field)
-        return f"{self.entry.reason}: {self.field} {f'“{before}”' if before else 'empty'} → “{self.now}”"
+        return f"{self.entry.title}: {self.field} {f'“{before}”' if before else 'empty'} → “{self.now}”"
 
 
 def register_of(listed: Iterable[Reason], fresh: Mapping[str, str]) -> list[Entry]:
@@ -108,6 +114,13 @@ def register_of(listed: Iterable[Reason], fresh: Mapping[str, str]) -> list[Entr
     """
     answered = ((reason, fresh.get(reason.where or reason.name, "")) for reason in listed)
     return [Entry(_key(one.identity), one.name, one.where, one.note, answer, one) for one, answer in answered]
+
+
+def titles_of(entries: Iterable[Entry]) -> dict[str, str]:
+    """What each entry is called, by its key; of equal names, each with its identifier."""
+    every = [*entries]
+    often = Counter(one.title for one in every)
+    return {one.key: one.title if often[one.title] == 1 else f"{one.title} ({one.reason})" for one in every}
 
 
 def scope_entry(folder: Path) -> Entry:

@@ -208,7 +208,7 @@ def _reason(entry: Entry, known: Analysis) -> dict[str, Any]:
     assert reason  # only the analysis as a whole has none
     known_rate = reason.figures if reason.figures and reason.figures.tested else None
     return {
-        "reason": entry.reason, "where": entry.where, "name": note.name, "verdict": note.verdict,
+        "reason": entry.reason, "title": entry.title, "where": entry.where, "name": note.name, "verdict": note.verdict,
         **{field: getattr(note, field) for field in REGISTER}, "images": len(reason.images),
         "profile": known.profile_of(reason.rcc), "to_judge": entry.to_judge,
         "counts": entry.to_judge or bool(note.verdict), "is_due": entry.to_judge or note.verdict == UNSAFE,
@@ -389,7 +389,7 @@ def _drawings(known: Analysis, summary: Mapping[str, Any]) -> dict[str, Any]:
     curves = curves_of(known.reasons, [spot.literals for spot in known.reasons.spots])
     if not known.there:
         return {"curves": [*curves.values()]}
-    subjects = ((subject, one.name) for one in known.listed for subject in (one.subject, one.twin) if subject)
+    subjects = ((subject, one.title) for one in known.listed for subject in (one.subject, one.twin) if subject)
     title_of = {subject: f"{name[0].upper()}{name[1:]}" for subject, name in subjects}
     heatmaps = heatmaps_of(known.folder, known.review.run, title_of)
     cards = sorted(summary["groups"], key=lambda one: one["rcc"] == NOISE)

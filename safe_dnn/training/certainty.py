@@ -399,9 +399,9 @@ class Closure(NamedTuple):
         """For example `weak spot 1, light < 0.1: closed. Of 52 images, 40 were wrong and 1 is (2%, 0–10%), …`."""
         wrong = self.after.wrong
         if not self.after.tested:
-            return f"{self.claim.name}: not known. There are no such images."
+            return f"{self.claim.called}: not known. There are no such images."
         return (
-            f"{self.claim.name}: {self.state}. Of {self.after.images()}, {self.before.wrong:,} were wrong and "
+            f"{self.claim.called}: {self.state}. Of {self.after.images()}, {self.before.wrong:,} were wrong and "
             f"{wrong:,} {'is' if wrong == 1 else 'are'} ({rate_text(self.after.rate)}, "
             f"{self.after.interval}): {gain_text(self.sure)} points ({interval_text(self.sure)}). Of new "
             f"ones, at most {self.limit:.1%} at {CONFIDENCE:.0%}."

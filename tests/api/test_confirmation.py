@@ -56,7 +56,7 @@ def test_reasons_are_confirmed_kept_and_shown(explained, fresh, capsys):
     assert main(["confirm", *given]) == 0
     told, noted = capsys.readouterr()
     assert "gone.png" in noted
-    assert "weak spot 1 (RCC 0), " in told
+    assert "label = night: confirmed" in told
     assert ": confirmed. 12 of 12 fresh images are wrong (100%, 74–100%), 23% expected without it" in told
     rows = rows_in(explained.out / CONFIRMATION_FILE)
     assert rows[0]["verdict"] == CONFIRMED
@@ -117,7 +117,7 @@ def test_a_later_model_is_asked_which_reasons_are_left(explained, fresh, capsys)
     given = ["--predictions", str(fresh.table), "--tested", str(fresh.test), "--out", str(explained.out)]
     assert main(["confirm", *given, "--after", str(after)]) == 0
     told = capsys.readouterr().out
-    assert "  weak spot 1 (RCC 0), label = night: reduced. Of 12 images, 12 were wrong and 0 are (0%, 0–26%)" in told
+    assert "  label = night: reduced. Of 12 images, 12 were wrong and 0 are (0%, 0–26%)" in told
     assert "  everything else: new. Of 62 images, 14 were wrong and 23 are" in told
     rows = rows_in(explained.out / CLOSURE_FILE)
     assert rows[-1]["state"] == "new"

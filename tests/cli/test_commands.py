@@ -177,7 +177,7 @@ def test_features_of_another_network_go_through_all_steps(case, tmp_path, capsys
     confirm = ("confirm", "--predictions", fresh.table, "--tested", fresh.test, "--out", case.out)
     assert safe(*confirm) == 2
     assert safe(*confirm, "--features", own_features(tmp_path / "fresh.npz", fresh.test)) == 0
-    assert "RCC 0" in capsys.readouterr().out
+    assert "label = night: confirmed" in capsys.readouterr().out
     own_features(features, case.test, case.improvement)
     assert safe(*select) == 2
     assert "test.npz, which has changed since" in capsys.readouterr().err

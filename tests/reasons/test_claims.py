@@ -86,7 +86,7 @@ def test_what_is_not_known_of_fresh_images_is_open_and_said():
         claims_of([reason_of(NIGHT, 1)], {"rain": np.zeros(50)}, np.zeros(50, int)), np.arange(50) < 5
     )
     assert answer.verdict == OPEN
-    assert answer.text == "weak spot 1, light < 0.2: open. What it is about is not known of the fresh images."
+    assert answer.text == "light < 0.2: open. What it is about is not known of the fresh images."
     now_texts = {"light": np.full(50, "dark")}
     assert claims_of([reason_of(NIGHT, 1)], now_texts, np.zeros(50, int))[0].holds is None
     lines = confirmation_text([answer]).splitlines()

@@ -2,8 +2,9 @@ from safe_dnn.analysis import Analysis
 from safe_dnn.rccs.review.journal import Note
 from safe_dnn.rccs.review.review import load_review, redo_edit, set_note, undo_edit
 from safe_dnn.reasons.comparison import load_reasons
-from safe_dnn.reasons.listed import LISTED, UNDECIDED, Reason, chosen, folded, reasons_of
+from safe_dnn.reasons.listed import CHANCE, LISTED, UNDECIDED, Reason, chosen, folded, reasons_of
 from safe_dnn.report.report import report_html
+from tests.helpers.spots import figures_of
 
 FOUR = [Reason(name, "") for name in ("weak spot 1", "weak spot 10", "RCC 0", "RCC 3")]
 
@@ -66,3 +67,31 @@ def test_ten_reasons_are_open_and_the_rest_is_folded_under_a_line_for_each_kind(
         "RCC 1": "1 inside these reasons", "RCC 2": "1 not known to fail more often",
     }  # fmt: skip
     assert folded(listed[:10]) == {}
+
+
+# --- Folding ------------------------------------------------------------------------------------------------------
+
+
+def with_excess(name: str, images: range, excess: int, kind: str = LISTED) -> Reason:
+    found = figures_of(1000, 100 + excess, 0.1, 0.9, expected=0.1)
+    return Reason(name, name, kind, figures=found, images=[f"{i}.png" for i in images])
+
+
+def test_what_lies_in_another_reason_and_adds_little_is_folded_under_it():
+    broad, other = with_excess("rain", range(500), 400), with_excess("dark", range(600, 900), 300)
+    inner, own = with_excess("far in rain", range(90), 30), with_excess("fog", range(880, 960), 25)
+    more = with_excess("wet", range(100), 60)
+    listed = [broad, other, more, inner, own]
+    assert folded(listed) == {"far in rain": "1 within rain"}, "one adds enough, and one lies elsewhere"
+    assert folded([broad, other]) == {}
+
+
+def test_at_most_ten_reasons_are_open_beside_those_that_are_folded_under_one():
+    broad = with_excess("broad", range(1000), 900)
+    inner = [with_excess(f"inner {i}", range(50 * i, 50 * i + 40), 20) for i in range(3)]
+    others = [with_excess(f"other {i}", range(2000 + 100 * i, 2100 + 100 * i), 100 - i) for i in range(11)]
+    chance = with_excess("chance", range(10), 5, CHANCE)
+    found = folded([broad, *others, *inner, chance])
+    assert {name for name, text in found.items() if text == "3 within broad"} == {one.name for one in inner}
+    assert [name for name, text in found.items() if text == "2 more"] == ["other 9", "other 10"]
+    assert found["chance"] == "1 that may be chance"

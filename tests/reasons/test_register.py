@@ -7,15 +7,18 @@ import pytest
 from safe_dnn.analysis import Analysis
 from safe_dnn.rccs.review.journal import REGISTER, Maker, Note, describe_edit, newest
 from safe_dnn.rccs.review.review import all_edits, load_review, merge_rccs, set_note, undo_edit
+from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.reasons.claims import CONFIRMATION_FILE
+from safe_dnn.reasons.listed import Reason
 from safe_dnn.reasons.probes import PROBES_FILE, Probe, probes_text
-from safe_dnn.reasons.register import REGISTER_FILE, changes_in, take_over
+from safe_dnn.reasons.register import REGISTER_FILE, changes_in, register_of, take_over, titles_of
 from safe_dnn.report.exports import write_register
 from safe_dnn.report.report import report_html
 from safe_dnn.SAFE_Tool import main
 from safe_dnn.store.runs import CLUSTERS, CONFIRMATION, PROBES, add_run, present_runs
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.tables import table_text
+from tests.helpers.spots import weak_spot
 
 
 @pytest.fixture
@@ -42,11 +45,11 @@ def test_a_table_that_was_filled_in_says_what_it_would_change_and_is_taken_over_
     assert ": not judged\n" in capsys.readouterr().out
     said = {"verdict": "unsafe", "hazard": "H3 Gaze lost at night", "measure": "More data", "note": "two\nlines"}
     table = filled_in(out, weak_spot_1=said, RCC_1={"status": "closed", "owner": "=J. Doe"})
-    with pytest.raises(SAFEError, match=r"has 6 changes that would be lost, the first: weak spot 1 \(RCC 0\): "):
+    with pytest.raises(SAFEError, match=r"has 6 changes that would be lost, the first: label = night: "):
         write_register(out)
     assert main(["register", "--read", str(table), "--out", str(out)]) == 0
     told = capsys.readouterr().out
-    assert "weak spot 1 (RCC 0): hazard empty → “H3 Gaze lost at night”" in told
+    assert "label = night: hazard empty → “H3 Gaze lost at night”" in told
     assert told.endswith("6 changes; nothing was taken over (--apply)\n")
     assert not load_review(out).notes
     assert main(["register", "--read", str(table), "--apply", "--user", "Ann", "--out", str(out)]) == 0
@@ -70,7 +73,7 @@ def test_what_is_missing_is_told_and_decides_about_the_exit_status(out, capsys):
     ask = ["register", "--missing", "--out", str(out)]
     assert main(ask) == 3
     told, last = capsys.readouterr().out.splitlines()
-    assert told == "weak spot 1 (RCC 0): not judged"
+    assert told == "label = night: not judged"
     assert last.startswith("1 of ")
     assert not (out / REGISTER_FILE).exists()
     for entry in Analysis(out).register:
@@ -148,3 +151,14 @@ def test_what_somebody_else_changed_meanwhile_is_not_overwritten(out):
     with pytest.raises(SAFEError, match="Changed elsewhere"):
         take_over(out, changes, maker=maker)
     assert load_review(out).notes[0].hazard == "theirs"
+
+
+def test_entries_are_called_as_in_the_list_and_equal_names_are_told_apart():
+    dark, blurred = (
+        Reason(f"weak spot {at}", name, spot=weak_spot((Literal(name, "<", 0.4),), 10, 9, 0.6, 1, 0.1), note=Note(name))
+        for at, name in enumerate(("light", "focus"), 1)
+    )
+    named = [one._replace(note=one.note._replace(name="tunnel")) for one in (dark, blurred)]
+    entries = register_of([dark, *named[1:], Reason("RCC 3", "x", rcc=3)], {})
+    assert [*titles_of(entries).values()] == ["light < 0.4", "tunnel", "RCC 3"]
+    assert [*titles_of(register_of(named, {})).values()] == ["tunnel (weak spot 1)", "tunnel (weak spot 2)"]

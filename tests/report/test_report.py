@@ -267,7 +267,7 @@ def test_the_tables_of_reasons_have_the_figures_of_the_files(clusters, out):
         f"about {float(spot['excess']):.0f}",
     ]
     assert rate == "99.7%"
-    [shown] = [cells for cells in table_in(document, "first-page") if cells[0].startswith("weak spot 1")]
+    [shown] = [cells for cells in table_in(document, "first-page") if cells[0] == spot["where"]]
     assert shown[1:3] == [f"{spot['wrong']} of {spot['tested']}", f"{rate} ({low[:-1]}–{high})"]
     selected = {cells[0]: cells[1:] for cells in table_in(document, "unsafe-set")}
     for rcc, candidates in (("0", 5), ("2", 3)):

@@ -25,6 +25,7 @@ from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
 from safe_dnn.page.clusters.reasons import QueryView, ReasonView, cards_of, lay_out_reasons, rank_of, show_reasons
 from safe_dnn.page.forms import FormView, remembered, take_labels
+from safe_dnn.page.jobs import Job
 from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, reveal, show_skipped, tell, warn
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
@@ -33,7 +34,7 @@ from safe_dnn.rccs.clusters import NEED_IMAGES, RootCauseClusters
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.journal import UNKNOWN, VERDICTS, Maker, describe_edit
 from safe_dnn.rccs.review.review import redo_edit, undo_edit
-from safe_dnn.reasons.listed import sentence
+from safe_dnn.reasons.listed import LISTED, MOST_OPEN, sentence
 from safe_dnn.reasons.run_record import groups_of, lost_notes, notes_of, specified_parameters, specified_predictions
 from safe_dnn.report.drawings import curves_of
 from safe_dnn.report.exports import mend, refresh_rccs, show_present
@@ -344,6 +345,14 @@ class ClustersTab(WorkTab):
                 (button.format(FAILURES_TAB, "failures-model", "A model and its test set"), collects),
             ],
         )
+
+    def _progress(self, job: Job) -> dict:
+        """While RCCs are made, what is known of reasons already, in place of the question what there is."""
+        updates, known = super()._progress(job), self._settings.results.latest.ungrouped
+        if self._guide() and known and known.listed:
+            first = [reason for reason in known.listed if reason.kind == LISTED][:MOST_OPEN]
+            updates[self.status] = job.bar + filled("page/clusters/known_reasons.html", reasons=first)
+        return updates
 
     def _state(self, results: Analysis) -> str:
         """What was found in a sentence or two; then in figures, with the folder: another window may have chosen it."""

@@ -60,13 +60,15 @@ class RegisterView:
             self.table = gr.Dataframe(
                 headers=[*FIXED, *(known.title for known in REGISTER.values())], type="array", wrap=True, buttons=[],
                 static_columns=list(range(len(FIXED))), max_height=500, elem_id="register",
-                column_widths=["90px", "140px", "90px", "120px", "260px", *["150px"] * len(REGISTER)],
+                column_widths=["150px", "120px", "90px", "120px", "260px", *["150px"] * len(REGISTER)],
             )  # fmt: skip
 
     def show(self) -> dict:
         """What is said by now."""
         number = newest(self._settings.out)
-        rows = {entry.key: _row(entry) for entry in self._settings.results.latest.register}
+        entries = self._settings.results.latest.register
+        titles = register.titles_of(entries)
+        rows = {entry.key: _row(entry, titles[entry.key]) for entry in entries}
         texts = dict(zip(self.scope, map(printable, self._settings.results.latest.scope[0]), strict=True))
         by_name = {row[0]: (key, row) for key, row in rows.items()}
         return {self._newest_number: number, self._rows: by_name, self.table: [*rows.values()], **texts}
@@ -118,10 +120,10 @@ class RegisterView:
         return max(last_entry, newest(self._settings.out))
 
 
-def _row(one: register.Entry) -> list[str]:
+def _row(one: register.Entry, title: str) -> list[str]:
     """What the table shows of a reason."""
-    about = ", ".join(filter(None, (one.note.name, one.where)))
-    fixed = (one.reason, about, one.note.verdict, one.fresh, "; ".join(one.missing))
+    about = ", ".join(text for text in (one.where, one.reason) if text != one.title)
+    fixed = (title, about, one.note.verdict, one.fresh, "; ".join(one.missing))
     return [*map(printable, fixed), *(printable(getattr(one.note, field)) for field in REGISTER)]
 
 
