@@ -351,7 +351,7 @@ class ClustersTab(WorkTab):
         updates, known = super()._progress(job), self._settings.results.latest.ungrouped
         if self._guide() and known and known.listed:
             first = [reason for reason in known.listed if reason.kind == LISTED][:MOST_OPEN]
-            updates[self.status] = job.bar + filled("page/clusters/known_reasons.html", reasons=first)
+            updates[self.status] = job.bar + str(filled("page/clusters/known_reasons.html", reasons=first))
         return updates
 
     def _state(self, results: Analysis) -> str:

@@ -7,6 +7,7 @@ errors, and true against predicted values.
 import contextlib
 import math
 import os
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
@@ -256,13 +257,13 @@ def story_of(answered: AnsweredImages, known: FailureReasons) -> str:
 
 
 def cards_of(answered: AnsweredImages, known: FailureReasons) -> Markup:
-    """A card for each reason."""
-    folds, cards = folded(known.listed), list[dict[str, Any]]()
+    """A card for each reason; those that are folded come last, in the order of the list."""
+    folds, cards = folded(known.listed), defaultdict[str, list[dict[str, Any]]](list, {"": []})
     for at, reason in enumerate(known.listed):
         has_picture = answered.has_images and reason.picture
         picture = data_uri(answered.root / reason.picture, 128) if has_picture else ""
-        title, fold = printable(reason.title), folds.get(reason.name, "")
-        cards.append({"at": at, "reason": reason, "title": title, "picture": picture, "fold": fold})
+        card = {"at": at, "reason": reason, "title": printable(reason.title), "picture": picture}
+        cards[folds.get(reason.name, "")].append(card)
     return filled("page/failures/reason_cards.html", cards=cards)
 
 

@@ -18,8 +18,9 @@ def test_reasons_that_are_known_are_shown_while_images_are_grouped(case, found):
     tab = laid_out(lambda: ClustersTab(settings_of(case.out)))
     assert "What do you have?" in tab._guide()
     status = tab._progress(Job("clusters", 1, lambda job: None, Turn()))[tab.status]
-    assert ("Known so far" in status) == found
+    assert ("Reasons that are known already" in status) == found
     assert ("What do you have?" in status) != found
+    assert "&lt;" not in status.split("<section")[0]
     titles = [text for text in shown_in(status, "b") if text.startswith("light")]
     assert titles == (["light < 0.8065"] if found else [])
     assert ("25 of 26 wrong, " in status) == found
