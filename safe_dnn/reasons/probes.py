@@ -10,7 +10,7 @@ docs/decisions/056-probes.md has the evidence.
 """
 
 import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
@@ -361,9 +361,15 @@ def load_probes(run: Run | None) -> list[Probe]:
     if run is None:
         return []
     with reading_file(run, PROBES_FILE) as path:
-        return [_from_row(row) for row in read_own(path)[1:]]
+        header, *rows = read_own(path)
+        return [_from_row(dict(zip(header, row, strict=True))) for row in rows]
 
 
-def _from_row(row: Sequence[str]) -> Probe:
-    (usual, failing, *turned), half = [float(text or "nan") for text in row[5:]], len(Turned._fields)
-    return Probe._make([*row[:5], usual, failing, Turned(*turned[:half]), Turned(*turned[half:])])
+def _from_row(row: Mapping[str, str]) -> Probe:
+    def turned(kind: str) -> Turned:
+        return Turned(**{name: float(row[f"{kind}_{name}"] or "nan") for name in Turned._fields})
+
+    return Probe(
+        row["reason"], row["subject"], row["where"], row["verdict"], row["attribute"], float(row["usual"] or "nan"),
+        float(row["failing"] or "nan"), turned("made"), turned("undone"),
+    )  # fmt: skip

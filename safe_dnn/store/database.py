@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
+from safe_dnn.store.format_3 import BEFORE, rewrite
 from safe_dnn.support.errors import SAFEError
 from safe_dnn.support.files import log_ahead, state_of_file
 from safe_dnn.support.progress import holding
 from safe_dnn.support.text import printable
+from safe_dnn.support.version import VERSION
 
 DATABASE_FILE = "analysis.db"
 """What people enter (see `store/`)."""
@@ -32,8 +34,9 @@ RUNS_FOLDER = "runs"
 PATIENCE = 30.0  # seconds that a change waits for another one; a change takes milliseconds
 APPLICATION = 0x53414645  # "SAFE", in the file's header
 
-FORMAT = 3
-"""Of the schema, as `user_version` has it. A database of another format is refused."""
+FORMAT = 4
+"""Of the schema, as `user_version` has it. A database of the format before is read by a copy, and rewritten with the
+first change; one of any other format is refused."""
 _SCHEMA = (
     """CREATE TABLE entry (
         number INTEGER PRIMARY KEY,
@@ -44,7 +47,8 @@ _SCHEMA = (
         subject TEXT NOT NULL,
         run TEXT NOT NULL,
         value TEXT NOT NULL,
-        part_of INTEGER REFERENCES entry (number)
+        part_of INTEGER REFERENCES entry (number),
+        version TEXT NOT NULL
     )""",
     "CREATE INDEX entry_by_subject ON entry (kind, subject, number)",
     "CREATE INDEX entry_by_run ON entry (run, kind, number)",
@@ -77,6 +81,9 @@ def changing(folder: Path) -> Iterator[sqlite3.Connection]:
     """
     with _opened(folder, _connect) as db:
         db.execute("BEGIN IMMEDIATE")
+        if _format_of(db, folder / DATABASE_FILE) == BEFORE:
+            rewrite(db)
+            db.execute(f"PRAGMA user_version = {FORMAT}")
         yield db
         _commit(db)  # what is not committed is rolled back when the connection is closed
 
@@ -90,7 +97,12 @@ def reading(folder: Path) -> Iterator[sqlite3.Connection]:
     SAFEError
         As for `changing`, but that a folder which cannot be written to is read all the same.
     """
-    with _opened(folder, _connect_to_read) as db:
+    with _opened(folder, _connect_to_read) as db, contextlib.closing(sqlite3.connect(":memory:")) as copy:
+        if _format_of(db, folder / DATABASE_FILE) == BEFORE:  # whoever reads changes nothing
+            db.backup(copy)
+            copy.isolation_level = None
+            rewrite(copy)
+            db = copy
         db.execute("BEGIN")
         yield db
 
@@ -106,7 +118,7 @@ def _opened(folder: Path, connect: Callable[[Path], sqlite3.Connection]) -> Iter
     _check_not_lost(folder)
     with _explained(folder), contextlib.closing(connect(folder)) as db:
         db.executescript("PRAGMA foreign_keys = ON; PRAGMA trusted_schema = OFF;")
-        if not _is_made(db, file):
+        if not _format_of(db, file):
             _make(db, file)
         yield db
 
@@ -147,15 +159,15 @@ def _connect_to_read(folder: Path) -> sqlite3.Connection:
     return sqlite3.connect(place, uri=True, timeout=PATIENCE, isolation_level=None)
 
 
-def _is_made(db: sqlite3.Connection, file: Path) -> bool:
-    """Whether a database has the schema; a SAFEError if it is not SAFE's, or of another format."""
+def _format_of(db: sqlite3.Connection, file: Path) -> int:
+    """The format of a database, 0 of an empty one; a SAFEError if it is not SAFE's, or of an unknown format."""
     # In one statement, since another process may be making the database.
     version, application, tables = db.execute(
         "SELECT user_version, application_id, (SELECT count() FROM sqlite_master) "
         "FROM pragma_user_version, pragma_application_id"
     ).fetchone()
-    if (application, version) == (APPLICATION, FORMAT) or not (tables or version):
-        return bool(version)
+    if (application == APPLICATION and version in (BEFORE, FORMAT)) or not (tables or version):
+        return int(version)
     other = f"another version, format {version}" if application == APPLICATION else "another program"
     raise SAFEError(
         f"Expected {file} to be missing or of this version of SAFE, format {FORMAT}. Received that of {other}. "
@@ -166,7 +178,7 @@ def _is_made(db: sqlite3.Connection, file: Path) -> bool:
 def _make(db: sqlite3.Connection, file: Path) -> None:
     log_ahead(db, PATIENCE)
     db.execute("BEGIN IMMEDIATE")
-    if not _is_made(db, file):  # another process may have made it meanwhile
+    if not _format_of(db, file):  # another process may have made it meanwhile
         for statement in _SCHEMA:
             db.execute(statement)
     _commit(db)
@@ -209,6 +221,8 @@ class Entry(NamedTuple):
         Of JSON.
     part_of : int or None
         The entry in whose course this one was written.
+    version : str
+        Of SAFE, which wrote it; empty if that was before versions were recorded.
     """
 
     number: int
@@ -220,6 +234,7 @@ class Entry(NamedTuple):
     run: str
     value: Any
     part_of: int | None
+    version: str
 
 
 class _Value(dict):
@@ -257,7 +272,7 @@ def append(
     (last,) = db.execute("SELECT coalesce(max(number), 0) FROM entry").fetchone()
     number = max(number, last + 1)
     texts = (_now(), author, _ENGINEER.get(), kind, subject, run, json.dumps(value))
-    db.execute("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", (number, *texts, part_of))
+    db.execute(f"INSERT INTO entry VALUES {marks(Entry._fields)}", (number, *texts, part_of, VERSION))
     return number
 
 
@@ -296,12 +311,12 @@ def entries(db: sqlite3.Connection, which: str, *parameters: object) -> Iterator
     rows = db.execute(
         f"SELECT {', '.join(Entry._fields)} FROM entry WHERE {which} ORDER BY number", parameters
     ).fetchall()  # an error halfway must not leave a statement behind, which would keep the closed database open
-    for number, *texts, part_of in rows:
+    for number, *texts, part_of, version in rows:
         if not all(isinstance(text, str) for text in texts):
             raise sqlite3.DatabaseError(f"entry {number} cannot be read")
         *known, value = texts
         try:
-            entry = Entry._make((number, *known, json.loads(value, object_hook=_Value), part_of))
+            entry = Entry._make((number, *known, json.loads(value, object_hook=_Value), part_of, version))
         except ValueError as error:
             raise sqlite3.DatabaseError(f"entry {number} cannot be read") from error
         yield entry

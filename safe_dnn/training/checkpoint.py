@@ -29,8 +29,8 @@ class Checkpoint(NamedTuple):
 
     Attributes
     ----------
-    history : sequence of (int, float, float, float, float)
-        As `training.finetuning.Epoch`, including epoch 0.
+    history : sequence of mapping
+        Each `training.finetuning.Epoch` by the names of its fields, including epoch 0.
     best : int
         The best epoch.
     rng : mapping
@@ -41,7 +41,7 @@ class Checkpoint(NamedTuple):
         The model's weights in the best epoch.
     """
 
-    history: Sequence[Sequence[float | None]]
+    history: Sequence[Mapping[str, Any]]
     best: int
     rng: Mapping[str, Any]
     weights: list[np.ndarray]

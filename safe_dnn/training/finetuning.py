@@ -242,7 +242,7 @@ def fine_tune(
     best, weights, stopped = 0, model.get_weights(), ""
     key = run_key(dnn, data.pixels.files, settings, data.labels, data.groups, threshold) if checkpoint else ""
     if (saved := load_checkpoint(checkpoint, key) if checkpoint else None) and restore_state(model, saved):
-        history = [Epoch(*row) for row in saved.history]  # type: ignore[arg-type]
+        history = [Epoch(**epoch) for epoch in saved.history]
         best, weights, rng.bit_generator.state = saved.best, saved.best_weights, saved.rng
         started -= sum(epoch.seconds for epoch in history[1:])
     watch.on_epoch(tuple(history), (settings.epochs,))
@@ -258,7 +258,9 @@ def fine_tune(
         if is_better(history[-1], history[best], history[0]):
             best, weights = epoch, model.get_weights()
         if checkpoint:
-            state = Checkpoint(history, best, rng.bit_generator.state, state_of(model), weights)
+            state = Checkpoint(
+                [epoch._asdict() for epoch in history], best, rng.bit_generator.state, state_of(model), weights
+            )
             with contextlib.suppress(SAFEError):  # a full disk is no reason to stop
                 save_checkpoint(checkpoint, key, state)
         watch.on_epoch(tuple(history), (settings.epochs,))

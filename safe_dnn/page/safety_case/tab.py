@@ -85,7 +85,7 @@ class RegisterView:
 
     def _on_scope(self, window: object, last_entry: int, *texts: str) -> int:
         """Keep the note on the analysis as a whole; it stays in the fields if it cannot be kept."""
-        out, scope = self._settings.out, Scope(*map(str, texts))
+        out, scope = self._settings.out, Scope(**dict(zip(SCOPE, map(str, texts), strict=True)))
         if scope != self._settings.results.latest.scope[0]:
             state = self._settings.results.state()
             run = state.review.run if state.there else ""

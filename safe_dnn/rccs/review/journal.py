@@ -22,7 +22,8 @@ from safe_dnn.rccs.dbscan.outcome import NOISE, Steadiness
 from safe_dnn.rccs.spots.weak_spots import read_conditions
 from safe_dnn.store.database import Entry, append, entries, entries_of, last_number, marks, reading
 from safe_dnn.support.errors import SAFEError
-from safe_dnn.support.text import printable
+from safe_dnn.support.text import printable, some
+from safe_dnn.support.version import VERSION
 
 # --- Notes --------------------------------------------------------------------------------------------------------
 
@@ -191,16 +192,38 @@ REGISTER = {name: field for name, field in FIELDS.items() if name not in ("name"
 AnyNote = TypeVar("AnyNote", Note, Scope)
 
 
-def row_of(note: Note | Scope) -> Sequence[Any]:
-    """A note as its entries have it (see `note_of`)."""
-    return [*note.about, *note[1:]] if isinstance(note, Note) and note.rcc is None else note
+def change_of(before: Note | Scope, after: Note | Scope) -> dict[str, dict[str, Any]]:
+    """The value of an entry that changes a note: before and after, the fields that have a text, by name."""
+    return {"before": _by_name(before), "after": _by_name(after)}
 
 
-def note_of(kind: str, row: Sequence[Any]) -> Any:
-    """What an entry of a kind says, a `Note` or `Scope`."""
-    if kind == "scope":
-        return Scope(*row)
-    return Note(*row) if kind == "rcc" else Note(tuple(row[:2]), *row[2:])
+def _by_name(note: Note | Scope) -> dict[str, Any]:
+    return {name: content for name, content in note._asdict().items() if content or name == "about"}
+
+
+def note_of(entry: Entry, when: str = "after") -> Any:
+    """The note that an entry has written, a `Note` or `Scope`.
+
+    Parameters
+    ----------
+    when : "before" or "after"
+
+    Raises
+    ------
+    SAFEError
+        It has a field that this version does not know.
+    """
+    fields = {**entry.value[when]}
+    record: Any = Scope if entry.kind == "scope" else Note
+    if unknown := sorted(fields.keys() - {*record._fields}):
+        wrote = f"version {entry.version}" if entry.version else "another version"
+        raise SAFEError(
+            f"Expected a note with fields that SAFE {VERSION} knows. Received: {some(unknown)}, written by {wrote} of "
+            "SAFE. Nothing was changed. Use that version, or a later one."
+        )
+    if entry.kind == "spot":
+        fields["about"] = tuple(fields["about"])
+    return record(**fields)
 
 
 def title(rcc: int, notes: Mapping[int, Note] | None = None) -> str:
@@ -399,7 +422,7 @@ def add_edit(db: sqlite3.Connection, run: str, edit: Edit) -> int:
 def _edit_of(entry: Entry) -> Edit:
     value, edit = entry.value, Edit(entry.number, entry.time, entry.kind, by=entry.window, engineer=entry.engineer)
     if entry.kind in SAYING:
-        return edit._replace(notes=tuple(note_of(entry.kind, value[when]) for when in ("before", "after")))
+        return edit._replace(notes=(note_of(entry, "before"), note_of(entry, "after")))
     known = {name: value[name] for name in _RECORDED}
     return edit._replace(**known | {"images": tuple(value["images"]), "source": tuple(value["source"])})
 

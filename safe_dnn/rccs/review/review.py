@@ -41,6 +41,7 @@ from safe_dnn.rccs.review.journal import (
     Note,
     Scope,
     add_edit,
+    change_of,
     check_up_to_date,
     combined,
     edits_in,
@@ -48,7 +49,6 @@ from safe_dnn.rccs.review.journal import (
     merged_note,
     note_of,
     reviewed,
-    row_of,
     standing,
     tidy_note,
     title,
@@ -122,11 +122,11 @@ def read_review(db: sqlite3.Connection, folder: Path, original: RootCauseCluster
     run = run_of(original, folder)
     edits = edits_in(db, run, MAKING)
     clusters = reviewed(original, edits)
-    values, subjects = present(db, "rcc"), subjects_of(clusters, run)
+    noted, subjects = present_entries(db, "rcc"), subjects_of(clusters, run)
     notes = {}
     for rcc, subject in subjects.items():
-        if subject in values:
-            note = note_of("rcc", values[subject]["after"])._replace(about=rcc)
+        if subject in noted:
+            note = note_of(noted[subject])._replace(about=rcc)
             if any(note[1:]):
                 notes[rcc] = note
     return Review(original, clusters, dict(sorted(notes.items())), edits, run, subjects)
@@ -192,10 +192,10 @@ def set_note(
         changed: dict[str, Any] = {field: getattr(note, field) for field in fields_of(note)}
         changed = {field: text for field, text in changed.items() if text != getattr(now, field)}
         if changed:
-            value = {"before": row_of(alone), "after": row_of(alone._replace(**changed))}
+            value = change_of(alone, alone._replace(**changed))
             number = append(db, kind, subject, value, author=maker.by, run=run)
             if review and twin is not None:
-                value = {"before": row_of(on_twin), "after": row_of(on_twin._replace(**changed))}
+                value = change_of(on_twin, on_twin._replace(**changed))
                 append(db, "rcc", review.subjects[twin], value, author=maker.by, run=run, part_of=number)
     return note
 
@@ -225,7 +225,7 @@ def load_scope(folder: Path) -> tuple[Scope, Entry | None]:
 def read_scope(db: sqlite3.Connection) -> tuple[Scope, Entry | None]:
     """As `load_scope`, within a transaction."""
     entry = present_entries(db, "scope").get("")
-    return (note_of("scope", entry.value["after"]) if entry else Scope()), entry
+    return (note_of(entry) if entry else Scope()), entry
 
 
 LONGEST_CONDITIONS = 20_000
@@ -275,7 +275,7 @@ def load_spot_notes(folder: Path) -> dict[tuple[str, str], Note]:
 
 def read_spot_notes(db: sqlite3.Connection) -> dict[tuple[str, str], Note]:
     """As `load_spot_notes`, within a transaction."""
-    notes = [note_of("spot", value["after"]) for value in present(db, "spot").values()]
+    notes = [note_of(entry) for entry in present_entries(db, "spot").values()]
     return {condition_of(note): note for note in notes}
 
 
@@ -434,8 +434,9 @@ class _Editing:
     def say(self, before: AnyNote, after: AnyNote, *, part_of: int) -> None:
         """Add an entry with the note from now on, as part of an edit."""
         kind, subject, _ = current_note(self.db, after, self.review)
-        value = {"before": row_of(before), "after": row_of(after)}
-        append(self.db, kind, subject, value, author=self.maker.by, run=self.review.run, part_of=part_of)
+        append(
+            self.db, kind, subject, change_of(before, after), author=self.maker.by, run=self.review.run, part_of=part_of
+        )
 
     def read(self) -> Review:
         self.review = read_review(self.db, self.folder, self.review.original)
