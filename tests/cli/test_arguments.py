@@ -2,6 +2,9 @@
 
 import argparse
 import re
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -9,7 +12,12 @@ from safe_dnn import options
 from safe_dnn.cli.arguments import build_parser
 from safe_dnn.features.extractor import EXTRACTORS
 
-RECORDS = [one for one in vars(options).values() if hasattr(one, "_field_defaults") and isinstance(one, type)]
+ROOT = Path(__file__).parents[2]
+RECORDS = [
+    one
+    for one in vars(options).values()
+    if hasattr(one, "_field_defaults") and isinstance(one, type) and one is not options.Option
+]
 # Other records; what the command line takes otherwise; and what programs alone give.
 NOT_TYPED = {
     "answers",
@@ -44,11 +52,35 @@ def test_the_help_of_cluster_says_what_each_extractor_is():
 
 
 @pytest.mark.parametrize("record", RECORDS)
-def test_each_field_that_a_record_describes_is_an_option_with_this_help(record):
+def test_each_field_of_a_record_is_declared_once_and_is_an_option_with_this_help_and_in_its_docstring(record):
     helps = {(action.dest, action.help) for one in commands().values() for action in one._actions}
-    described = " ".join(record.__doc__.split())
-    fields = {
-        name for name in record._fields if any(name == dest and help_ in described for dest, help_ in helps if help_)
-    }
-    assert {*record._fields} - fields <= NOT_TYPED
-    assert fields
+    declared = options.options_of(record)
+    assert [*declared] == [*record._fields]
+    for name, option in declared.items():
+        assert option.help or name in NOT_TYPED
+        assert ((name, option.help.replace("%", "%%")) in helps) == bool(option.sort)
+        assert f"{name}\n    {option.help}" in record.__doc__
+        assert bool(option.sort) != (name in NOT_TYPED)
+
+
+def test_without_docstrings_the_help_is_the_same():
+    """Options and sentences are data: `python -OO` strips docstrings."""
+    for words in (["cluster"], ["retrain"], []):
+        texts = [
+            subprocess.run(
+                [sys.executable, *flags, "SAFE_Tool.py", *words, "--help"],
+                capture_output=True,
+                text=True,
+                check=True,
+                cwd=ROOT,
+            ).stdout
+            for flags in ([], ["-OO"])
+        ]
+        assert texts[0] == texts[1]
+        assert "--extractor" in texts[0] or words != ["cluster"]
+
+
+def test_the_records_of_options_import_nothing_that_takes_long():
+    code = "import sys, safe_dnn.options; print(*sys.modules)"
+    loaded = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT).stdout
+    assert {"numpy", "pandas", "tensorflow", "gradio", "scipy"}.isdisjoint(loaded.split())
