@@ -4,11 +4,12 @@ The command line offers them, and programs give them by name to the functions of
 them. Numbers may be text. Nothing that takes long is imported for it.
 """
 
+import os
 from collections.abc import Collection
 from pathlib import Path
 from typing import Annotated, Any, NamedTuple, TypeVar, get_type_hints
 
-from safe_dnn.support.errors import Number, StrPath
+from safe_dnn.support.errors import Number, StrPath, path_of
 
 SELECTION_FACTOR = 0.3
 QUOTA = "size"
@@ -67,6 +68,29 @@ def options_of(record: Any) -> dict[str, Option]:
     """The options that the fields of a record are, by name."""
     hints = get_type_hints(record, include_extras=True)
     return {name: hints[name].__metadata__[0] for name in record._fields}
+
+
+def values_of(options: Any) -> dict[str, Any]:
+    """The options in a record, and in the records inside it, that are not the defaults, by name and fit for JSON.
+
+    Paths are absolute.
+    """
+    values, known = dict[str, Any](), options_of(type(options))
+    for name, value in options._asdict().items():
+        if hasattr(value, "_fields"):
+            values |= values_of(value)
+        elif value not in (options._field_defaults.get(name), None, ""):
+            if known[name].sort == "path":
+                value = os.fspath(path_of(value, f"a path ({name})").absolute())
+            values[name] = [*value] if isinstance(value, tuple) else value
+    return values
+
+
+def path_names(record: Any) -> set[str]:
+    """The names of the options that are files or folders, in a record and in the records inside it."""
+    inner = (default for default in record._field_defaults.values() if hasattr(default, "_fields"))
+    own = {name for name, option in options_of(record).items() if option.sort == "path"}
+    return own.union(*(path_names(type(default)) for default in inner))
 
 
 Record = TypeVar("Record", bound=type)

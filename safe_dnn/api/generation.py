@@ -28,6 +28,7 @@ from safe_dnn.options import (
     ClusteringSettings,
     Likely,
     SelectionSettings,
+    values_of,
 )
 from safe_dnn.rccs.clusters import RootCauseClusters, fingerprint, load_clusters, run_record, save_clusters
 from safe_dnn.rccs.gifs import write_gifs
@@ -113,7 +114,7 @@ def generate_clusters(images: StrPath, out: Path, settings: ClusteringSettings =
         # If the run is the same again, so is the sentence on the notes that it did not take over.
         same = previous is not None and previous.run == review.run
         lost = lost_notes(out) if same else _lost_notes(previous, review)
-        record |= known | {"left_behind": lost}
+        record |= known | {"left_behind": lost, "settings": values_of(settings)}
         save_clusters(clusters, out, extra=record)
         show_present(out)
         return load_review(out).clusters

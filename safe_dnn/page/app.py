@@ -42,7 +42,7 @@ from safe_dnn.page.settings import Opened, PageSettings, Results, find_example, 
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB, LABELS_TAB, RETRAINING_TAB, TABS, lay_out_steps
 from safe_dnn.page.unsafe.tab import UnsafeTab
 from safe_dnn.page.work_tab import widgets_in
-from safe_dnn.reasons.run_record import specified_parameters, specified_predictions
+from safe_dnn.reasons.run_record import settings_of
 from safe_dnn.report.markup import filled
 from safe_dnn.store.database import LONGEST_ENGINEER
 from safe_dnn.support.errors import SAFEError, confined, existing_folder, path_of
@@ -69,7 +69,8 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, outputs: list, se
         *values, last = sent
         fields, filled_in = form.named(values), last.get("folder") or ""
         failing = printable(str(settings.out / FAILURES))
-        specified = tuple(map(printable, specified_predictions(settings.out)))
+        of_last = {name: printable(str(value)) for name, value in settings_of(settings.out).items()}
+        specified = of_last.get("predictions", ""), of_last.get("tested", "")
         # Of an earlier run, and about its images; `predictions.csv` beside the failing ones is found by itself.
         of_run = ((fields["predictions"] or ""), (fields["tested"] or "")) in (("", ""), specified)
         if (fields["folder"] or "").strip() not in ("", filled_in, failing) or not of_run:
@@ -80,7 +81,7 @@ def wire_reasons(failures: FailuresTab, clusters: ClustersTab, outputs: list, se
             )
             return clusters.fold.show(folded=False)
         fields |= {"folder": failing, "predictions": "", "tested": ""}
-        if filled_in not in ("", failing) and fields["parameters"] == printable(specified_parameters(settings.out)):
+        if filled_in not in ("", failing) and (fields["parameters"] or "") == of_last.get("parameters", ""):
             fields["parameters"] = ""  # about the images of an earlier run as well
         # A start that is refused, since other work is running, leaves the form filled in.
         filled_fields = {form[name]: fields[name] for name in ("folder", "predictions", "tested", "parameters")}

@@ -21,6 +21,7 @@ from safe_dnn.features.attributes import ATTRIBUTES
 from safe_dnn.features.extractor import OWN, Extractor
 from safe_dnn.features.own import own_extractor
 from safe_dnn.features.vgg16 import recall_extractor
+from safe_dnn.options import ClusteringSettings, path_names
 from safe_dnn.rccs.answers import ERROR, Answers, commonest_confusion
 from safe_dnn.rccs.dbscan.contrast import ExplainedUncertainty
 from safe_dnn.rccs.dbscan.neighbours import Points
@@ -291,6 +292,9 @@ def _with_paths(record: Mapping[str, Any], folder: Path, change: Callable[[str, 
         entry = record[name] or {}
         paths = {key: change(str(entry[key]), folder) for key in ("source", "tested") if entry.get(key)}
         changed[name] = {**entry, **paths}
+    if settings := record.get("settings"):
+        paths = {name: change(str(settings[name]), folder) for name in path_names(ClusteringSettings) & settings.keys()}
+        changed["settings"] = {**settings, **paths}
     return changed
 
 

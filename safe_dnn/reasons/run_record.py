@@ -10,6 +10,7 @@ import os
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -52,19 +53,9 @@ def outdated(out: Path) -> str:
     return f"Failures of other answers have been collected since: these are of {record['source']}, {counts} wrong."
 
 
-def specified_predictions(out: Path) -> tuple[str, str]:
-    """The table and test folder that the engineer specified for the run in `out`; empty if SAFE found them, or none."""
-    return _specified(out, "predictions", "source"), _specified(out, "predictions", "tested")
-
-
-def specified_parameters(out: Path) -> str:
-    """The table of parameters that the engineer specified for the run in `out`; empty if SAFE found one, or none."""
-    return _specified(out, "parameters", "source")
-
-
-def _specified(out: Path, entry: str, name: str) -> str:
-    record = run_record(out).get(entry, {})
-    return record.get(name, "") if record.get("given") else ""
+def settings_of(out: Path) -> dict[str, Any]:
+    """The options of `options.ClusteringSettings` that the run in `out` was made with, by name, but for defaults."""
+    return dict(run_record(out).get("settings", {}))
 
 
 def groups_of(out: Path) -> tuple[str, ...]:

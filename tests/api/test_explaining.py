@@ -20,7 +20,7 @@ from safe_dnn.rccs.spots.rates import RATES_FILE, by_excess
 from safe_dnn.rccs.spots.weak_spots import WEAK_SPOTS_FILE
 from safe_dnn.reasons.comparison import load_reasons
 from safe_dnn.reasons.known import TESTED_FILE
-from safe_dnn.reasons.run_record import notes_of, specified_parameters
+from safe_dnn.reasons.run_record import notes_of, settings_of
 from safe_dnn.report.exports import refresh_rccs, show_present
 from safe_dnn.store.runs import COMPARISON, earlier_runs, runs_of
 from safe_dnn.support.errors import SAFEError
@@ -120,7 +120,7 @@ def test_parameters_of_the_test_set_are_known_of_collected_failures(described):
     columns = Analysis(described.out).parameters
     assert (columns["light"] < 0.4).sum() == 12
     assert any("light" in profile.text for profile in load_profiles(described.out))
-    assert specified_parameters(described.out) == ""  # found, not given
+    assert "parameters" not in settings_of(described.out), "found, not given"
 
 
 def test_a_table_that_cannot_be_read_is_refused_before_the_work_if_given_and_a_note_if_found(described, fake_network):

@@ -18,7 +18,7 @@ from safe_dnn.rccs.review.review import load_review, notes_of_run
 from safe_dnn.rccs.spots.conditions import Literal
 from safe_dnn.rccs.spots.weak_spots import WeakSpot
 from safe_dnn.reasons.comparison import load_reasons, save_reasons
-from safe_dnn.reasons.run_record import groups_of, specified_parameters
+from safe_dnn.reasons.run_record import groups_of, settings_of
 from safe_dnn.store.runs import CLUSTERS, COMPARISON, present_runs
 from safe_dnn.support.text import rate_text
 from tests.helpers.answered import AnsweredCase, draw_case, draw_people, record_light
@@ -233,7 +233,7 @@ def test_predictions_and_parameters_can_be_given_on_the_page_and_are_filled_in_a
         expect(alert).to_contain_text("Expected the table of predictions and the folder of test images together")
         field(page, "tested").fill(str(case.test))
         generate(page, case.failing, 26)
-        wait_until(lambda: specified_parameters(compared.served.out) == str(given["parameters"]))
+        wait_until(lambda: settings_of(compared.served.out).get("parameters") == str(given["parameters"]))
         wait_until(lambda: COMPARISON in present_runs(compared.served.out))
         expect(page.locator("#generate")).to_be_enabled()
         for text, shown in (("predicted=wood", "20"), ("label=night", "12")):

@@ -6,10 +6,10 @@ import pytest
 from safe_dnn import api
 from safe_dnn.api.explaining import explain_failures
 from safe_dnn.api.generation import generate_clusters
-from safe_dnn.options import GivenAnswers
+from safe_dnn.options import GivenAnswers, values_of
 from safe_dnn.rccs.clusters import load_clusters, run_record, save_clusters
 from safe_dnn.rccs.review.review import load_review
-from safe_dnn.reasons.run_record import known_parameters, notes_of, specified_parameters, specified_predictions
+from safe_dnn.reasons.run_record import known_parameters, notes_of, settings_of
 from safe_dnn.support import tables
 from safe_dnn.support.errors import SAFEError
 from tests.api.test_explaining import SETTINGS
@@ -74,11 +74,23 @@ def test_predictions_that_cannot_be_read_are_an_error_if_given_and_otherwise_a_n
     assert "a confidence from 0 to 1" in notes_of(case.out)[0]
 
 
-def test_tables_that_safe_found_by_itself_are_not_those_that_were_given(clusters, tmp_path):
-    for given in (False, True):
-        entry = {"source": "/a.csv", "tested": "/test", "given": given, "notes": ["2 of 9 rows"]}
-        out = tmp_path / str(given)
-        save_clusters(clusters, out, extra={"predictions": entry, "parameters": {**entry, "notes": []}})
-        assert specified_predictions(out) == (("/a.csv", "/test") if given else ("", ""))
-        assert specified_parameters(out) == ("/a.csv" if given else "")
-        assert notes_of(out) == ["predictions: 2 of 9 rows"]
+def test_a_run_keeps_the_options_that_were_given_by_any_way_as_one_record(case):
+    assert settings_of(case.out) == {}
+    record = case.test / "parameters.csv"
+    generate_clusters(case.failing, case.out, SETTINGS)
+    assert settings_of(case.out) == values_of(SETTINGS), "tables that SAFE found by itself were not given"
+    given = SETTINGS._replace(
+        parameters=record, answers=GivenAnswers(case.table, str(case.test), partial=True, group=("image",))
+    )
+    record_light(record)
+    generate_clusters(case.failing, case.out, given)
+    assert settings_of(case.out) == values_of(SETTINGS) | {
+        "parameters": str(record), "predictions": str(case.table), "tested": str(case.test), "partial": True,
+        "group": ["image"],
+    }  # fmt: skip
+
+
+def test_notes_on_tables_are_told_of_the_run(clusters, tmp_path):
+    entry = {"source": "/a.csv", "tested": "/test", "notes": ["2 of 9 rows"]}
+    save_clusters(clusters, tmp_path, extra={"predictions": entry, "parameters": {**entry, "notes": []}})
+    assert notes_of(tmp_path) == ["predictions: 2 of 9 rows"]

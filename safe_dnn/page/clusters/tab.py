@@ -18,8 +18,7 @@ from safe_dnn import api
 from safe_dnn.analysis import Analysis, check_links
 from safe_dnn.api.generation import restore_run
 from safe_dnn.dnn.group_columns import FOLDER, PREFIX
-from safe_dnn.features.extractor import EXTRACTORS, OWN
-from safe_dnn.features.vgg16 import choose_precision
+from safe_dnn.features.extractor import EXTRACTORS
 from safe_dnn.page.assets import EACH, EDITS, IN_TURN, LATEST, VIEW, scripted, visitor_of
 from safe_dnn.page.clusters.failing_images import ImagesView
 from safe_dnn.page.clusters.note import ON_LOAD, NoteView, about_of
@@ -30,12 +29,12 @@ from safe_dnn.page.messages import done, empty, failed, lay_out_skipped, pane, r
 from safe_dnn.page.settings import PageSettings
 from safe_dnn.page.steps import CLUSTERS_TAB, FAILURES_TAB
 from safe_dnn.page.work_tab import Work, WorkTab, widgets_in
-from safe_dnn.rccs.clusters import NEED_IMAGES, RootCauseClusters
+from safe_dnn.rccs.clusters import NEED_IMAGES
 from safe_dnn.rccs.confidence import consensus_text, why_unknown
 from safe_dnn.rccs.review.journal import UNKNOWN, VERDICTS, Maker, describe_edit
 from safe_dnn.rccs.review.review import redo_edit, undo_edit
 from safe_dnn.reasons.listed import LISTED, MOST_OPEN, sentence
-from safe_dnn.reasons.run_record import groups_of, lost_notes, notes_of, specified_parameters, specified_predictions
+from safe_dnn.reasons.run_record import lost_notes, notes_of, settings_of
 from safe_dnn.report.drawings import curves_of
 from safe_dnn.report.exports import mend, refresh_rccs, show_present
 from safe_dnn.report.markup import filled
@@ -126,6 +125,7 @@ def refreshed(settings: PageSettings) -> None:
 # --- The form -----------------------------------------------------------------------------------------------------
 
 PATHS = ("predictions", "tested", "parameters", "features")
+NAMES = {"group": "group", "aside": "set_aside"}  # options that are names, by their fields
 
 
 class ClustersForm(FormView):
@@ -173,15 +173,12 @@ class ClustersForm(FormView):
             clusters = results.clusters
         except SAFEError:
             return remembered(out, CLUSTERS_TAB)
-        predictions, tested = (printable(text) for text in specified_predictions(out))
-        return {
-            "folder": printable(os.fspath(clusters.home)), "reducer": clusters.reducer,
-            "predictions": predictions, "tested": tested,
-            "parameters": printable(specified_parameters(out)), "extractor": requested_extractor(clusters),
-            "precision": requested_precision(clusters), "partial": False, "group": list(map(printable, groups_of(out))),
-            "aside": list(map(printable, clusters.without)),
-            "features": printable(os.fspath(clusters.own_features or "")),
-        }  # fmt: skip
+        settings = settings_of(out)
+        paths = {name: printable(settings.get(name, "")) for name in PATHS}
+        names = {field: list(map(printable, settings.get(name, ()))) for field, name in NAMES.items()}
+        chosen = {name: settings.get(name, "auto") for name in ("extractor", "reducer", "precision")}
+        folder = {"folder": printable(os.fspath(clusters.home)), "partial": bool(settings.get("partial"))}
+        return {**folder, **paths, **names, **chosen}
 
     def _choices(self) -> Mapping[str, list[str]]:
         results = self._settings.results.latest
@@ -191,18 +188,6 @@ class ClustersForm(FormView):
         except SAFEError:
             return {}
         return {"aside": known, "group": [*known, PREFIX, FOLDER]}
-
-
-def requested_extractor(clusters: RootCauseClusters) -> str:
-    """The choice of an extractor that gives these clusters again; `auto` where that is what it chooses."""
-    name = clusters.extractor.name
-    return "auto" if clusters.extractor.notice or name in ("vgg16", OWN) else name
-
-
-def requested_precision(clusters: RootCauseClusters) -> str:
-    """The choice of a precision that gives these clusters again; `auto` where that is what it chooses here."""
-    precision = clusters.extractor.precision
-    return "auto" if clusters.own_features or precision == choose_precision("auto") else precision
 
 
 # --- The tab ------------------------------------------------------------------------------------------------------
